@@ -1,0 +1,16 @@
+"""The first network of the scene assignment: three convolutions at full resolution."""
+
+from torch import nn
+
+
+class BaseConv(nn.Sequential):
+    """3 → 16 → 32 → 64 with Conv3×3-BN-ReLU, then 1×1 to the classes: (N, 3, H, W) → (N, num_classes, H, W) logits.
+
+    With 9 classes it has 24,393 parameters; every output sees a window of 7×7 pixels.
+    """
+
+    def __init__(self, in_channels: int = 3, num_classes: int = 9, fmaps: tuple[int, ...] = (16, 32, 64)):
+        layers = []
+        for f_in, f_out in zip((in_channels, *fmaps[:-1]), fmaps, strict=True):
+            layers += [nn.Conv2d(f_in, f_out, 3, padding=1), nn.BatchNorm2d(f_out), nn.ReLU()]
+        super().__init__(*layers, nn.Conv2d(fmaps[-1], num_classes, 1))

@@ -1,0 +1,98 @@
+"""The forward pass of every encoder-decoder network, with one construction hook per block."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Concatenate(nn.Module):
+    """Join two maps (N, C1, *S) and (N, C2, *S) along the channels, the up-scaled one first."""
+
+    def forward(self, upsampled: Tensor, skip: Tensor) -> Tensor:
+        return torch.cat([upsampled, skip], dim=1)
+
+
+def fit_to(current: Tensor, size: torch.Size) -> Tensor:
+    """Crop or zero-pad the end of every spatial axis of (N, C, *S) so that S equals `size`."""
+    if current.shape[2:] == size:
+        return current
+    missing = [wanted - found for wanted, found in zip(size, current.shape[2:], strict=True)]
+    return F.pad(current, [amount for m in reversed(missing) for amount in (0, m)])  # a negative amount crops
+
+
+class EncoderDecoderSkeleton(nn.Module):
+    """Encoder and decoder of `depth` levels joined by skip connections; level 0 has the full resolution.
+
+    A subclass says what the blocks are by re-implementing `construct_*_module` hooks; how they are wired never changes.
+    Keyword arguments become attributes before the first hook runs, so hooks can rely on them.
+
+    A down-scaling module may return a tuple `(map, *memory)`, e.g. the indices of a max-pool; the up-scaling module
+    of the same level is then called as `upsample(map, *memory)`.
+    """
+
+    def __init__(self, depth: int, **attributes):
+        super().__init__()
+        if not isinstance(depth, int) or depth < 0:
+            raise ValueError(f"depth is the number of down-scalings, an integer ≥ 0, not {depth!r}")
+        self.depth = depth
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+        levels = range(depth)
+        self.input_module = self.construct_input_module()
+        self.encoder_modules = nn.ModuleList(self.construct_encoder_module(level) for level in levels)
+        self.downsampling_modules = nn.ModuleList(self.construct_downsampling_module(level) for level in levels)
+        self.skip_modules = nn.ModuleList(self.construct_skip_module(level) for level in levels)
+        self.base_module = self.construct_base_module()
+        self.upsampling_modules = nn.ModuleList(self.construct_upsampling_module(level) for level in levels)
+        self.merge_modules = nn.ModuleList(self.construct_merge_module(level) for level in levels)
+        self.decoder_modules = nn.ModuleList(self.construct_decoder_module(level) for level in levels)
+        self.output_module = self.construct_output_module()
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.input_module(x)
+        skips, memories = [], []
+        for encode, downsample, skip in zip(
+            self.encoder_modules, self.downsampling_modules, self.skip_modules, strict=True
+        ):
+            current = encode(current)
+            skips.append(skip(current))
+            current = downsample(current)
+            current, *memory = current if isinstance(current, tuple) else (current,)
+            memories.append(memory)
+
+        current = self.base_module(current)
+
+        for level in reversed(range(self.depth)):
+            current = self.upsampling_modules[level](current, *memories[level])
+            current = fit_to(current, skips[level].shape[2:])
+            current = self.merge_modules[level](current, skips[level])
+            current = self.decoder_modules[level](current)
+        return self.output_module(current)
+
+    def construct_input_module(self) -> nn.Module:
+        return nn.Identity()
+
+    def construct_encoder_module(self, depth: int) -> nn.Module:
+        return nn.Identity()
+
+    def construct_downsampling_module(self, depth: int) -> nn.Module:
+        return nn.Identity()
+
+    def construct_skip_module(self, depth: int) -> nn.Module:
+        return nn.Identity()
+
+    def construct_base_module(self) -> nn.Module:
+        return nn.Identity()
+
+    def construct_upsampling_module(self, depth: int) -> nn.Module:
+        return nn.Identity()
+
+    def construct_merge_module(self, depth: int) -> nn.Module:
+        return Concatenate()
+
+    def construct_decoder_module(self, depth: int) -> nn.Module:
+        return self.construct_encoder_module(depth)
+
+    def construct_output_module(self) -> nn.Module:
+        return nn.Identity()
