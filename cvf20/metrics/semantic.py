@@ -1,0 +1,151 @@
+"""Metrics of semantic segmentation, each over all pixels of all images given. 255 is void and left out.
+
+Label images are (N, H, W) int64; metrics run where their arguments are (float64 results of a few numbers).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvf20.constants import VOID
+from cvf20.labels import check_labels, split_void
+
+
+def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID) -> Tensor:
+    """(K, K) int64: entry [t, p] counts the pixels of class t that were predicted as p.
+
+    prediction, target: integer labels of one shape, any number of axes
+    The matrix of a whole split is the sum of its batches' matrices.
+    Raises ValueError when shapes differ or a label of a pixel that is not void is out of range.
+    """
+    check_same_shape(prediction, target)
+    labels, keep = split_void(target, num_classes, ignore_index)
+    check_labels(prediction.masked_fill(~keep, 0), num_classes, "prediction")
+    pair = (labels * num_classes + prediction).masked_fill_(~keep, num_classes**2)  # void: a bin of its own
+    counts = torch.bincount(pair.flatten(), minlength=num_classes**2 + 1)
+    return counts[:-1].reshape(num_classes, num_classes)
+
+
+def iou(confusion: Tensor) -> Tensor:
+    """(K,) float64: intersection over union of every class; nan for a class absent from truth and prediction."""
+    intersection, truth, predicted = _margins(confusion)
+    return intersection / (truth + predicted - intersection)  # 0 / 0 = nan
+
+
+def overall_accuracy(confusion: Tensor) -> float:
+    """Share of correct pixels among all that are not void; nan where there is none."""
+    intersection, truth, _ = _margins(confusion)
+    return float(intersection.sum() / truth.sum())
+
+
+def pixel_accuracy(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+    """Share of correct pixels among those of one image that are not void, averaged over the images.
+
+    prediction, target: (N, H, W) integer labels
+    Images that are void throughout do not count; nan where all are. Every image weighs the same here, however much
+    of it is void; overall_accuracy weighs every pixel the same.
+    """
+    check_same_shape(prediction, target)
+    keep = (target != ignore_index).flatten(1)
+    correct = (prediction == target).flatten(1) & keep
+    return float((correct.sum(1).double() / keep.sum(1)).nanmean())
+
+
+def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, interpolated: bool = True) -> Tensor:
+    """(K,) float64: area under each class's precision-recall curve, exact over all pixels of all images.
+
+    scores: (N, K, H, W), higher for "more likely class k"; target: (N, H, W) integer labels
+    Pixels of equal score are accepted together. interpolated=True replaces the precision at a recall by the best
+    precision at that recall or a higher one (all points, as Pascal VOC since 2010); False is scikit-learn's
+    average_precision_score. A class without a pixel in the target is nan.
+    Raises ValueError when shapes do not fit, a label is out of range or a score is nan.
+    """
+    if scores.ndim < 2 or target.shape != scores.shape[:1] + scores.shape[2:]:
+        raise ValueError(
+            f"target must be scores' shape without the class axis, found target {tuple(target.shape)} "
+            f"for scores {tuple(scores.shape)}"
+        )
+    labels, keep = split_void(target, scores.shape[1], ignore_index)
+    per_class = []
+    for k, class_scores in enumerate(scores.detach().unbind(1)):  # one class at a time: memory for one sort
+        is_class = labels == k
+        class_scores = class_scores.to(torch.promote_types(scores.dtype, torch.float32))  # exact: ties stay ties
+        positives = sort_where(is_class & keep, class_scores)
+        negatives = sort_where(~is_class & keep, class_scores)
+        per_class.append(area_under_curve(positives, negatives, interpolated))
+    return torch.stack(per_class)
+
+
+def binary_iou(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+    """Intersection over union of the foreground, over all pixels of all images together.
+
+    prediction, target: (N, H, W) or (N, 1, H, W), values 0 and 1 (or bool); void only in the target
+    1 where both are empty, nan where everything is void.
+    """
+    intersection, union, pixels = _foreground(prediction, target, ignore_index)
+    return float(_ratio_of_sets(intersection.sum(), union.sum(), pixels.sum()))
+
+
+def binary_iou_per_image(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+    """As binary_iou for every image by itself, then averaged over the images that are not void throughout."""
+    return float(_ratio_of_sets(*_foreground(prediction, target, ignore_index)).nanmean())
+
+
+def check_same_shape(prediction: Tensor, target: Tensor) -> None:
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction and target must have one shape, found {tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
+
+
+def _margins(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Diagonal, row sums (truth) and column sums (prediction) in float64, each (K,)."""
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"confusion must be a square matrix (K, K), found shape {tuple(confusion.shape)}")
+    confusion = confusion.double()
+    return confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+
+
+def area_under_curve(positives: Tensor, negatives: Tensor, interpolated: bool) -> Tensor:
+    """Average precision of one class from the ascending scores of its pixels and of all others.
+
+    Recall moves only where a positive is accepted, so the curve is needed at the positives' distinct scores alone.
+    (Between two of them precision only falls, so the envelope takes nothing from there either.) This is why sorting
+    the two apart can replace the argsort of everything.
+    """
+    if any(ordered[-1:].isnan().any() for ordered in (positives, negatives)):  # sorting puts nan last
+        raise ValueError("scores holds nan, wanted numbers")
+    if positives.numel() == 0:
+        return positives.new_tensor(torch.nan, dtype=torch.float64)
+    thresholds, gained = positives.flip(0).unique_consecutive(return_counts=True)
+    accepted_positives = gained.cumsum(0)
+    accepted_negatives = negatives.numel() - torch.searchsorted(negatives, thresholds)  # those ≥ threshold
+    precision = accepted_positives.double() / (accepted_positives + accepted_negatives)
+    if interpolated:
+        precision = precision.flip(0).cummax(0).values.flip(0)
+    return (gained * precision).sum() / positives.numel()
+
+
+def sort_where(mask: Tensor, values: Tensor) -> Tensor:
+    """The values under the mask, ascending. numpy on the CPU: it selects 10 and sorts 3 times as fast as torch."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy()[mask.numpy()]))
+    return values[mask].sort().values
+
+
+def _foreground(prediction: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Per image (N,): pixels in the intersection, in the union, and not void at all."""
+    check_same_shape(*(x.squeeze(1) if x.ndim == 4 else x for x in (prediction, target)))
+    if target.ndim == 4 and target.shape[1] != 1:
+        raise ValueError(f"target must be (N, H, W) or (N, 1, H, W), found shape {tuple(target.shape)}")
+    labels, keep = (x.flatten(1) for x in split_void(target, 2, ignore_index))
+    prediction = prediction.flatten(1).masked_fill(~keep, 0)
+    check_labels(prediction, 2, "prediction")
+    predicted, true = prediction == 1, labels == 1
+    return (predicted & true).sum(1), (predicted | true).sum(1), keep.sum(1)
+
+
+def _ratio_of_sets(intersection: Tensor, union: Tensor, pixels: Tensor) -> Tensor:
+    """intersection / union in float64; 1 where the union is empty, nan where there was no pixel to judge."""
+    ratio = torch.where(union > 0, intersection.double() / union, 1.0)
+    return torch.where(pixels > 0, ratio, torch.nan)
