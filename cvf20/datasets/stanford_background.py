@@ -1,0 +1,62 @@
+"""Stanford Background: outdoor scenes, 288 × 224, nine classes (Gould, Fulton, Koller: ICCV 2009)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cvf20.datasets.base import SegmentationDataset, read_image
+from cvf20.datasets.download import registry
+from cvf20.datasets.synthetic import scenes
+
+# train/img_0076 is val/img_0022 byte for byte, and train/img_0342 is test/img_0045 encoded once more.
+LEAKS = ("img_0076", "img_0342")
+
+
+class StanfordBackground(SegmentationDataset):
+    """570 / 72 / 71 scenes (train / val / test), image (3, 224, 288), mask (224, 288) with classes 0 … 8.
+
+    keep_leaks: keep the two training images that are also in val and test (572), as the course's own numbers do
+    """
+
+    name = "stanford_background"
+    label = "Stanford Background"
+    classes = ("sky", "tree", "road", "grass", "water", "building", "mountain", "foreground", "misc")
+    palette = np.array(
+        [
+            (135, 196, 240),  # sky
+            (28, 94, 48),  # tree
+            (120, 116, 124),  # road
+            (124, 190, 66),  # grass
+            (36, 86, 176),  # water
+            (178, 92, 62),  # building
+            (122, 86, 150),  # mountain
+            (250, 190, 40),  # foreground
+            (214, 40, 120),  # misc
+        ],
+        dtype=np.uint8,
+    )
+    num_classes = 9
+
+    def __init__(self, root=None, split="train", transforms=None, keep_leaks=False):
+        self.keep_leaks = keep_leaks
+        super().__init__(root, split, transforms)
+
+    def sample_names(self) -> list[str]:
+        files = (
+            Path(file) for file in registry(self.name) if file.startswith(f"{self.split}/") and file.endswith(".jpg")
+        )
+        leaks = () if self.keep_leaks or self.split != "train" else LEAKS
+        return [file.stem for file in files if file.stem not in leaks]
+
+    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        image = read_image(folder / self.split / f"{name}.jpg", "RGB")
+        mask = read_image(folder / self.split / f"{name}.png")  # palette indices are the classes
+        if mask.shape != image.shape[:2] or mask.max() >= self.num_classes:
+            raise ValueError(
+                f"{folder / self.split / name}.png: expected classes 0 … 8 of shape {image.shape[:2]}, "
+                f"found {mask.shape} with maximum {mask.max()}"
+            )
+        return image, mask
+
+    def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        return scenes(self.split)

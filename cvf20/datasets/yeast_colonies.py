@@ -1,0 +1,92 @@
+"""Yeast colonies: phase-contrast time lapses, 256 × 256, foreground against background."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from cvf20.datasets.base import SegmentationDataset, read_image
+from cvf20.datasets.download import registry
+from cvf20.datasets.synthetic import colony
+from cvf20.datasets.yeast_movie import separate_touching
+
+COLONIES = {"train": (0, 1, 2), "val": (4,)}  # frames of one colony look alike: split by colony, never by frame
+
+
+class YeastColonies(SegmentationDataset):
+    """121 frames of each colony in order of time: image (1, 256, 256) uint8, mask (256, 256) uint8 in {0, 1}.
+
+    split: "train" (colonies 0, 1, 2) or "val" (colony 4)
+    colonies: only these of the split; tune on (0, 1) against (2,), so that colony 4 is touched once, at the end
+
+    Image values are each frame's own minimum … maximum, stretched to 0 … 255 by the source.
+    """
+
+    name = "yeast_colonies"
+    label = "Yeast colonies"
+    classes = ("background", "cell")
+    palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
+    num_classes = 1
+    splits = tuple(COLONIES)
+
+    def __init__(self, root=None, split="train", transforms=None, colonies: Sequence[int] | None = None):
+        of_split = COLONIES.get(split, ())
+        self.colonies = of_split if colonies is None else tuple(colonies)
+        if split in COLONIES and (not self.colonies or not set(self.colonies) <= set(of_split)):
+            raise ValueError(
+                f"colonies={colonies!r} of {self.name}: expected some of {of_split}, as split is {split!r}"
+            )
+        super().__init__(root, split, transforms)
+
+    @property
+    def title(self) -> str:
+        some = self.colonies != COLONIES[self.split]
+        return super().title + (f", colonies {', '.join(map(str, self.colonies))}" if some else "")
+
+    def sample_names(self) -> list[str]:
+        wanted = tuple(f"{self.split}_input/set_{colony}_" for colony in self.colonies)
+        return [Path(file).stem.removesuffix("_input") for file in registry(self.name) if file.startswith(wanted)]
+
+    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        image = invert_viridis(folder / f"{self.split}_input" / f"{name}_input.png")
+        mask = invert_viridis(folder / f"{self.split}_mask" / f"{name}_mask.png")
+        return image, (mask > 127).astype(np.uint8)
+
+    def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        samples = []
+        for number in self.colonies:
+            for time, (field, instances) in enumerate(colony(seed=number, frames=20, size=(256, 256))):
+                grey = 255 * (field - field.min()) / np.ptp(field)
+                samples.append((f"set_{number}_time_{time}", grey.astype(np.uint8), separate_touching(instances)))
+        return samples
+
+
+def invert_viridis(path: Path) -> np.ndarray:
+    """Grey values (H, W) uint8 of a picture that matplotlib saved through its viridis map.
+
+    Exact but for the pairs 104/105 and 137/138, which share a colour in 8 bits (the upper one is given). A colour that
+    is not in the map is a ValueError: the file is then something else.
+    """
+    code_of_grey, grey_of_code = viridis_tables()
+    codes = pack(read_image(path, "RGB"))
+    grey = grey_of_code[codes]
+    if (code_of_grey[grey] != codes).any():
+        raise ValueError(f"{path}: has colours that are not in matplotlib's viridis map")
+    return grey
+
+
+@cache
+def viridis_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Packed colour of each grey value (256,), and grey value of each packed colour (2²⁴,) uint8, 0 where unused."""
+    code_of_grey = pack(matplotlib.colormaps["viridis"](np.arange(256), bytes=True))
+    grey_of_code = np.zeros(1 << 24, dtype=np.uint8)
+    grey_of_code[code_of_grey] = np.arange(256)
+    return code_of_grey, grey_of_code
+
+
+def pack(colours: np.ndarray) -> np.ndarray:
+    """One int32 for each uint8 colour (…, 3 or 4), without its opacity."""
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return red << 16 | green << 8 | blue

@@ -1,0 +1,103 @@
+"""Yeast in a microfluidic device: ten phase-contrast frames of one field, 520 × 692, with true instances."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from cvf20.datasets.base import SegmentationDataset, read_image
+from cvf20.datasets.synthetic import colony
+
+TARGETS = ("binary", "instances")
+
+
+class YeastMovie(SegmentationDataset):
+    """Ten frames, cut into regions because all show the same field: image (1, H, W) uint8, densely touching cells.
+
+    split: "train" the right half (x ≥ 346), "val" the upper left quarter (y < 260), "test" the lower left one;
+           "all", or None, the whole frames
+    target: "binary": mask (H, W) uint8 in {0, 1}, with a background line of one pixel between touching cells, so that
+            the cells are the foreground's components under 4-connectivity;
+            "instances": mask (H, W) int32, 0 background, the cells' numbers as in the source (the same in all splits)
+
+    A cell that a region's border cuts is present with the part inside. The lone cell at the left edge of the first
+    frame is not labelled in the source.
+    """
+
+    name = "yeast_movie"
+    label = "Yeast movie"
+    classes = ("background", "cell")
+    palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
+    num_classes = 1
+    splits = ("train", "val", "test", "all")
+
+    def __init__(self, root=None, split="train", transforms=None, target="binary"):
+        if target not in TARGETS:
+            raise ValueError(f"target={target!r} of {self.name}: expected one of {', '.join(TARGETS)}")
+        self.target = target
+        super().__init__(root, "all" if split is None else split, transforms)
+
+    def cache_key(self) -> tuple:
+        return self.split, self.target
+
+    def sample_names(self) -> list[str]:
+        return [f"im{i:03d}" for i in range(10)]
+
+    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        field = read_image(folder / f"{name}_channel1_phase.tif")
+        return self._select(field, read_image(folder / f"{name}_mask1.tif"))
+
+    def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        founders = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.55, 0.72), (0.8, 0.8))  # cells in every region
+        frames = colony(seed=90, frames=4, size=(520, 692), founders=founders, skip=16)
+        return [(f"im{i:03d}", *self._select(*frame)) for i, frame in enumerate(frames)]
+
+    def _select(self, field: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The region of the split, as image and target; contrast and gaps are made on the whole field before."""
+        if field.shape != instances.shape:
+            raise ValueError(f"image {field.shape} and mask {instances.shape} of {self.name} differ in shape")
+        mask = separate_touching(instances) if self.target == "binary" else instances.astype(np.int32)
+        region = self._region(*field.shape)
+        return stretch(field)[region], mask[region]
+
+    def _region(self, height: int, width: int) -> tuple[slice, slice]:
+        y, x = height // 2, width // 2  # 260, 346
+        return {
+            "train": np.s_[:, x:],
+            "val": np.s_[:y, :x],
+            "test": np.s_[y:, :x],
+            "all": np.s_[:, :],
+        }[self.split]
+
+
+def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
+    """Grey values (H, W) of any type to uint8, so that the percentiles of the field become 0 and 255; clipped beyond.
+
+    In the movie one step of uint8 is then about the four units in which the camera counts: nothing but the brightest
+    half per cent is lost.
+    """
+    low, high = np.percentile(field, percentiles)
+    return (255 * np.clip((field - low) / max(high - low, 1e-9), 0, 1)).round().astype(np.uint8)
+
+
+def separate_touching(instances: np.ndarray) -> np.ndarray:
+    """Foreground (H, W) uint8 of instance labels (0 background): one component per cell under 4-connectivity.
+
+    Of two edge neighbours with different labels, the pixel of the larger cell becomes background: a line of one
+    pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped.
+    """
+    labels = np.unique(instances, return_inverse=True)[1].reshape(instances.shape)  # any numbers -> 0, 1, 2, …
+    area = np.bincount(labels.ravel())
+    foreground = instances != 0
+    for first, second in (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]):
+        a, b = instances[first], instances[second]
+        touching = (a != b) & (a != 0) & (b != 0)
+        first_is_larger = area[labels[first]] >= area[labels[second]]
+        foreground[first] &= ~(touching & first_is_larger)
+        foreground[second] &= ~(touching & ~first_is_larger)
+    components, count = ndimage.label(foreground)
+    cell = np.zeros(count + 1, dtype=labels.dtype)
+    cell[components[foreground]] = labels[foreground]
+    by_cell_and_size = np.lexsort((np.bincount(components.ravel()), cell))[1:]  # without the background
+    largest = by_cell_and_size[np.diff(cell[by_cell_and_size], append=-1) != 0]
+    return (foreground & np.isin(components, largest)).astype(np.uint8)

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from cvf20.datasets import StanfordBackground
+from cvf20.paths import data_dir
+
+SPLITS = {"train": 570, "val": 72, "test": 71}
+
+
+@pytest.fixture
+def splits(real):
+    return {split: real(StanfordBackground, split=split) for split in SPLITS}
+
+
+def class_shares(dataset):
+    counts = sum(np.bincount(mask.numpy().ravel(), minlength=9) for mask in dataset.masks)
+    return counts / counts.sum()
+
+
+def thumbnails(dataset):
+    """(N, 252) grey thumbnails of zero mean and unit norm: their products are correlations."""
+    small = np.stack([image.numpy().reshape(3, 14, 16, 18, 16).mean((0, 2, 4)).ravel() for image in dataset.images])
+    centred = small - small.mean(1, keepdims=True)
+    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+
+
+def test_sizes_and_types(splits, real):
+    assert {split: len(dataset) for split, dataset in splits.items()} == SPLITS
+    assert len(real(StanfordBackground, keep_leaks=True)) == 572
+    image, mask = splits["val"][0]
+    assert isinstance(image, tv_tensors.Image) and image.shape == (3, 224, 288) and image.dtype == torch.uint8
+    assert isinstance(mask, tv_tensors.Mask) and mask.shape == (224, 288) and mask.dtype == torch.uint8
+    assert not splits["val"].synthetic and "SYNTHETIC" not in splits["val"].title
+
+
+def test_splits_are_disjoint_by_content(splits, real):
+    leaky = thumbnails(real(StanfordBackground, keep_leaks=True))
+    names = real(StanfordBackground, keep_leaks=True).names
+    alike = {split: (leaky @ thumbnails(splits[split]).T).max(1) for split in ("val", "test")}
+    assert names[alike["val"].argmax()] == "img_0076" and names[alike["test"].argmax()] == "img_0342"
+    trained_on = [i for i, name in enumerate(names) if name in set(splits["train"].names)]
+    for held_out in alike.values():
+        assert held_out.max() > 0.99, "the measure sees a copy that was encoded once more"
+        assert held_out[trained_on].max() < 0.98
+    assert (thumbnails(splits["val"]) @ thumbnails(splits["test"]).T).max() < 0.98
+
+
+def test_no_image_is_in_two_splits_byte_for_byte(splits):
+    train, val, test = ({image.numpy().tobytes() for image in dataset.images} for dataset in splits.values())
+    assert not train & val and not train & test and not val & test
+
+
+def test_class_shares_are_those_of_the_data_readme(real):
+    known = [0.142, 0.144, 0.221, 0.072, 0.039, 0.222, 0.014, 0.142, 0.0046]
+    assert class_shares(real(StanfordBackground, keep_leaks=True)) == pytest.approx(known, abs=2e-3)
+
+
+def test_stand_in_has_about_the_class_shares_of_the_real_scenes(real, monkeypatch):
+    wanted = class_shares(real(StanfordBackground))
+    monkeypatch.setenv("CVF20_SYNTHETIC", "1")
+    found = class_shares(StanfordBackground())
+    assert found == pytest.approx(wanted, abs=0.06)
+    assert found == pytest.approx(wanted, rel=1.2) and wanted == pytest.approx(found, rel=1.2)  # rare classes, too
+
+
+def test_class_names_are_those_of_the_files(real):
+    real(StanfordBackground)
+    assert StanfordBackground.classes == tuple((data_dir() / "stanford_background/classes.txt").read_text().split())
+    assert StanfordBackground.palette.shape == (9, 3) and len({*map(tuple, StanfordBackground.palette)}) == 9
+
+
+def test_decoded_once_and_shared(real):
+    plain, augmented = (
+        real(StanfordBackground, split="val"),
+        real(StanfordBackground, split="val", transforms=v2.Identity()),
+    )
+    leaky = real(StanfordBackground, keep_leaks=True)
+    assert all(a is b for a, b in zip(plain.images, augmented.images, strict=True))
+    assert all(
+        image is leaky.images[leaky.names.index(name)]
+        for name, image in zip(real(StanfordBackground).names, real(StanfordBackground).images, strict=True)
+    )
+
+
+def test_a_sample_is_the_callers_own(real):
+    dataset = real(StanfordBackground, split="val")
+    digest = dataset.sha256
+    image, mask = dataset[0]
+    image.zero_(), mask.zero_()
+    assert real(StanfordBackground, split="val").sha256 == digest
+
+
+def test_transforms_move_image_and_mask_together(synthetic):
+    plain = synthetic(StanfordBackground, split="val")
+    flipped = synthetic(StanfordBackground, split="val", transforms=v2.RandomHorizontalFlip(p=1))
+    assert torch.equal(flipped[3][0], plain[3][0].flip(-1)) and torch.equal(flipped[3][1], plain[3][1].flip(-1))
+
+
+def test_digest_follows_the_content(synthetic):
+    dataset, other = synthetic(StanfordBackground, split="val"), synthetic(StanfordBackground, split="test")
+    assert dataset.sha256 == synthetic(StanfordBackground, split="val").sha256 != other.sha256
+    changed = synthetic(StanfordBackground, split="val")
+    changed.masks[0] = changed.masks[0] ^ 1
+    assert changed.sha256 != dataset.sha256
+
+
+def test_unknown_split_is_named(synthetic):
+    with pytest.raises(ValueError, match="split='valid'.*train, val, test"):
+        StanfordBackground(split="valid")
+
+
+def test_unreadable_file_is_named(tmp_path, monkeypatch):
+    from cvf20.datasets import download, stanford_background
+
+    names = {"val/img_0000.jpg": "", "val/img_0000.png": ""}
+    for module in download, stanford_background:
+        monkeypatch.setattr(module, "registry", lambda name: names)
+    for file in names:
+        path = tmp_path / "stanford_background" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(ValueError, match="img_0000.jpg is no readable image"):
+        StanfordBackground(tmp_path, "val")

@@ -1,0 +1,107 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from cvf20.datasets import YeastColonies, YeastMovie
+from cvf20.datasets.yeast_colonies import invert_viridis
+from cvf20.datasets.yeast_movie import separate_touching, stretch
+
+
+def test_colonies_of_each_split(real):
+    train, val = real(YeastColonies), real(YeastColonies, split="val")
+    assert (len(train), len(val)) == (363, 121)
+    assert {name.split("_")[1] for name in train.names} == {"0", "1", "2"}
+    assert {name.split("_")[1] for name in val.names} == {"4"}
+    assert val.names == [f"set_4_time_{time}" for time in range(121)], "frames in order of time"
+    image, mask = train[0]
+    assert image.shape == (1, 256, 256) and image.dtype == torch.uint8 and (image.min(), image.max()) == (0, 255)
+    assert mask.shape == (256, 256) and mask.dtype == torch.uint8 and set(mask.unique().tolist()) == {0, 1}
+    frames = [image.numpy().tobytes() for dataset in (train, val) for image in dataset.images]
+    assert len(set(frames)) == len(frames)
+
+
+def test_tuning_selection_never_reaches_colony_4(real):
+    tune, check = real(YeastColonies, colonies=(0, 1)), real(YeastColonies, colonies=(2,))
+    assert (len(tune), len(check)) == (242, 121)
+    assert not set(tune.names) & set(check.names)
+    assert "colonies 0, 1" in tune.title
+    for wrong in (4,), (0, 3), ():
+        with pytest.raises(ValueError, match="colonies="):
+            YeastColonies(colonies=wrong)
+    with pytest.raises(ValueError, match="split='test'"):
+        YeastColonies(split="test")
+
+
+def test_viridis_is_inverted(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).repeat(2).reshape(16, 32)
+    plt.imsave(tmp_path / "grey.png", grey, cmap="viridis", vmin=0, vmax=255)
+    error = np.abs(invert_viridis(tmp_path / "grey.png").astype(int) - grey)
+    assert set(grey[error > 0]) <= {104, 105, 137, 138} and error.max() <= 1
+    plt.imsave(tmp_path / "other.png", grey, cmap="magma")
+    with pytest.raises(ValueError, match="other.png.*viridis"):
+        invert_viridis(tmp_path / "other.png")
+
+
+def test_regions_of_the_movie_tile_the_field(real):
+    whole = real(YeastMovie, split=None)
+    train, val, test = (real(YeastMovie, split=split) for split in ("train", "val", "test"))
+    assert len(whole) == len(train) == len(val) == len(test) == 10
+    assert whole.images[0].shape == (1, 520, 692) and whole.images[0].dtype == torch.uint8
+    for i in range(10):
+        for kind in "images", "masks":
+            left = torch.cat([getattr(val, kind)[i], getattr(test, kind)[i]], dim=-2)
+            assert torch.equal(torch.cat([left, getattr(train, kind)[i]], dim=-1), getattr(whole, kind)[i])
+    assert val.images[0].shape[-2:] == (260, 346) and train.images[0].shape[-2:] == (520, 346)
+
+
+def test_every_cell_of_the_movie_is_one_component(real):
+    binary, instances = real(YeastMovie, split="all"), real(YeastMovie, split="all", target="instances")
+    assert instances.masks[0].dtype == torch.int32 and binary.masks[0].dtype == torch.uint8
+    cells = [len(mask.unique()) - 1 for mask in instances.masks]
+    assert sum(cells) == 1226
+    assert [ndimage.label(mask.numpy())[1] for mask in binary.masks] == cells
+    assert [ndimage.label(mask.numpy() > 0)[1] for mask in instances.masks] != cells, "they do touch in the source"
+
+
+def test_movie_names_wrong_choices():
+    with pytest.raises(ValueError, match="target='mask'.*binary, instances"):
+        YeastMovie(target="mask")
+    with pytest.raises(ValueError, match="split='left'"):
+        YeastMovie(split="left")
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.int32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.sampled_from([0, 0, 3, 7, 20])))
+def test_separated_cells_share_no_edge_and_lose_only_contacts(instances):
+    foreground = separate_touching(instances)
+    kept = np.where(foreground == 1, instances, 0)
+    for a, b in (kept[:, :-1], kept[:, 1:]), (kept[:-1], kept[1:]):
+        assert not ((a != b) & (a > 0) & (b > 0)).any()
+    assert (foreground <= (instances != 0)).all()
+    for cell in np.unique(kept[kept > 0]):
+        assert ndimage.label(kept == cell)[1] == 1
+    if len(np.unique(instances[instances != 0])) == 1:  # nothing touches: only crumbs of the one cell may go
+        components, count = ndimage.label(instances)
+        assert foreground.sum() == max(np.bincount(components.ravel())[1:])
+
+
+def test_the_gap_is_one_pixel_of_the_larger_cell():
+    instances = np.zeros((9, 12), dtype=np.int32)
+    instances[1:8, 1:7], instances[3:6, 7:11] = 5, 2
+    expected = (instances > 0).astype(np.uint8)
+    expected[3:6, 6] = 0
+    assert np.array_equal(separate_touching(instances), expected)
+
+
+def test_stretch_is_monotonic_and_robust():
+    field = np.random.default_rng(0).normal(300, 20, (100, 100))
+    field[0, 0] = 60000  # one hot pixel must not darken the rest
+    grey = stretch(field).ravel()
+    assert (np.diff(grey[np.argsort(field.ravel())].astype(int)) >= 0).all()
+    assert grey.min() == 0 and grey.max() == 255 and np.ptp(np.percentile(grey, (5, 95))) > 120
+    assert np.unique(stretch(np.full((4, 4), 7, dtype=np.uint16))).size == 1
