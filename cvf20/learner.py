@@ -161,11 +161,11 @@ class Learner:
         return self.result["metrics"][split]
 
     @torch.inference_mode()
-    def predict(self, images: Tensor) -> Tensor:
-        """Probabilities (N, K, H, W) of normalised images (N, C, H, W), in eval mode."""
+    def predict(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """Probabilities (N, K, H, W) of normalised images (N, C, H, W), in eval mode; interpolated to (H, W) = size."""
         self.model.eval()
         batches = images.to(self.accelerator.device).split(self.recipe["batch_size"])
-        return torch.cat([probabilities(forward(self.model, batch, self.accelerator)).cpu() for batch in batches])
+        return torch.cat([probabilities(forward(self.model, batch, self.accelerator, size)).cpu() for batch in batches])
 
     def snapshot(self, epoch: int, index: int) -> Tensor:
         """(H, W) labels that the network predicted for validation image `index` after `epoch`."""
@@ -312,10 +312,12 @@ class Learner:
     def _load_weights(self, weights: dict[str, Tensor]) -> None:
         self.model.to(self.accelerator.device, memory_format=torch.channels_last).load_state_dict(weights)
 
+    @torch.inference_mode()
     def _keep_predictions(self, model: nn.Module, epoch: int, writer: SummaryWriter) -> None:
         for index in self.snapshots:
-            image, _ = self.valid_data[index]
-            scores = forward(model.eval(), image[None].to(self.accelerator.device), self.accelerator)[0].detach().cpu()
+            image, mask = self.valid_data[index]
+            images = image[None].to(self.accelerator.device)
+            scores = forward(model.eval(), images, self.accelerator, mask.shape[-2:])[0].cpu()
             labels = (scores[0] > 0 if len(scores) == 1 else scores.argmax(0)).to(torch.uint8)
             (self.folder / "predictions").mkdir(exist_ok=True)
             write_png(labels[None], str(self.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png"))

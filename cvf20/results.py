@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from torch import nn
+
 from .paths import out_dir, project_dir
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
@@ -99,7 +101,9 @@ def commit() -> str:
     ask = ["git", "-C", str(project_dir())]
     try:
         head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        state = subprocess.run([*ask, "status", "--porcelain", "cvf20"], capture_output=True, text=True, check=True)
+        state = subprocess.run(
+            [*ask, "status", "--porcelain", "--untracked-files=no", "cvf20"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip() + ("-dirty" if state.stdout else "")
@@ -122,3 +126,8 @@ def markdown_table(rows: list[dict]) -> str:
 
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(cell(row[c]) for c in columns) + " |" for row in rows])
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trainable weights."""
+    return sum(p.numel() for p in model.parameters())

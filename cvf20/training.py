@@ -5,13 +5,14 @@ float32. Device, mixed precision and several processes are HF Accelerate's busin
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
@@ -120,19 +121,17 @@ def validate(
 
     loss:   its mean is added as "loss"
     ranked: also compute mAP from the softmax scores, which needs all of them at once
-    flips:  average the probabilities of image and mirrored image
+    flips:  average the logits of image and mirrored image
+
+    Scores are taken at the labels' size: where the network sees smaller images, its logits are interpolated.
     """
     model.eval()
     confusion, binary, ranking, losses = 0, [], [], []
     for images, target, *extra in loader:
-        logits = forward(model, images, accelerator)
+        logits = forward(model, images, accelerator, target.shape[-2:], flips)
         if loss is not None:
             losses.append((float(loss(logits, target, *extra)), len(images)))
-        if flips:
-            scores = (probabilities(logits) + probabilities(forward(model, images.flip(-1), accelerator)).flip(-1)) / 2
-        else:
-            scores = probabilities(logits)
-        scores, target = accelerator.gather_for_metrics((scores, target))
+        scores, target = accelerator.gather_for_metrics((probabilities(logits), target))
         if scores.shape[1] == 1:
             binary.append((scores[:, 0] > 0.5, target))
             continue
@@ -156,10 +155,21 @@ def validate(
     return result
 
 
-def forward(model: nn.Module, images: Tensor, accelerator: Accelerator) -> Tensor:
-    """Logits in float32, computed in the accelerator's precision."""
+def forward(
+    model: nn.Module, images: Tensor, accelerator: Accelerator, size: Sequence[int] | None = None, flips: bool = False
+) -> Tensor:
+    """Logits (N, K, H, W) in float32, computed in the accelerator's precision.
+
+    size:  interpolate them to this (H, W), e.g. that of labels which are finer than the network's input
+    flips: the mean of the logits of the images and of their mirror images
+    """
     with accelerator.autocast():
-        return model(images.contiguous(memory_format=torch.channels_last)).float()
+        logits = model(images.contiguous(memory_format=torch.channels_last)).float()
+    if flips:
+        logits = (logits + forward(model, images.flip(-1), accelerator).flip(-1)) / 2
+    if size is None or logits.shape[2:] == torch.Size(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -174,7 +184,7 @@ def evaluate_model(model: nn.Module, data: Dataset, batch_size: int = 16, precis
     model = model.to(accelerator.device, memory_format=torch.channels_last).eval()
     per_image = []
     for images, target in DataLoader(data, batch_size):
-        prediction = forward(model, images.to(accelerator.device), accelerator).argmax(1)
+        prediction = forward(model, images.to(accelerator.device), accelerator, target.shape[-2:]).argmax(1)
         target = target.to(prediction.device)
         per_image += [pixel_accuracy(p, t) for p, t in zip(prediction[:, None], target[:, None], strict=True)]
     return float(np.nanmean(per_image))

@@ -95,9 +95,16 @@ def to_input(mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
     return v2.Compose([v2.ToDtype(kinds, scale=True), v2.Normalize(list(mean), list(std))])
 
 
+class ResizeImage(v2.Resize):
+    """Resize the image and leave the mask as it is: scores are taken at the labels' own size."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return inpt if isinstance(inpt, tv_tensors.Mask) else super().transform(inpt, params)
+
+
 def eval_transforms(size: tuple[int, int] | None = None, mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
-    """What validation and test see: resized to `size` (height, width) where one is given, normalised."""
-    resize = [v2.Resize(size, antialias=True)] if size else []
+    """What validation and test see: normalised, the image resized to `size` (height, width) where one is given."""
+    resize = [ResizeImage(size, antialias=True)] if size else []
     return v2.Compose([*resize, to_input(mean, std)])
 
 
