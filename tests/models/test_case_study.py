@@ -1,0 +1,63 @@
+"""The case study's models have the printed sizes, and differ in what they know of positions."""
+
+import pytest
+import torch
+from torch import nn
+
+from cvf20.models.case_study import (
+    CASE_STUDY,
+    BottleneckFlattenNet,
+    ConvolutionalNet,
+    FlattenNet,
+    GlobalPoolingNet,
+    convolutional_body,
+)
+
+
+def parameters(model) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("build, printed", [(FlattenNet, 2_750_819), (BottleneckFlattenNet, 430_451)])
+def test_parameters_are_those_of_the_exercise(build, printed):
+    assert parameters(build()) == printed
+
+
+def test_the_others_are_smaller_than_the_flatten_model():
+    assert all(parameters(build()) < parameters(FlattenNet()) / 5 for build in CASE_STUDY[1:])
+
+
+@pytest.mark.parametrize("build", CASE_STUDY)
+def test_96_pixels_give_30_outputs_and_every_layer_learns(build):
+    model = build()
+    out = model(torch.randn(2, 1, 96, 96))
+    assert out.shape == (2, 30)
+    out.square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_the_map_has_the_sizes_of_the_exercise():
+    x, sizes = torch.zeros(1, 1, 96, 96), []
+    for layer in convolutional_body():
+        x = layer(x)
+        sizes.append(x.shape[-1])
+    assert sizes == [98, 98, 32, 34, 34, 16, 16, 16, 8, 9, 9] and x.shape[1] == 128
+
+
+def test_only_global_pooling_takes_other_sizes():
+    x = torch.zeros(1, 1, 200, 200)
+    assert GlobalPoolingNet()(x).shape == (1, 30)
+    for build in (FlattenNet, BottleneckFlattenNet):
+        with pytest.raises(RuntimeError):
+            build()(x)
+    assert ConvolutionalNet()(x).shape != (1, 30)  # several 1×1 answers side by side
+
+
+def test_global_pooling_forgets_where_features_are():
+    """Rolling the last map leaves the pooled output unchanged and changes the flattened one."""
+    feature_map = torch.randn(1, 128, 9, 9)
+    body = len(convolutional_body())
+    pooled, flat = (nn.Sequential(*list(build())[body:]) for build in (GlobalPoolingNet, FlattenNet))
+    rolled = feature_map.roll((2, 3), dims=(2, 3))
+    assert torch.allclose(pooled(feature_map), pooled(rolled), atol=1e-5)
+    assert not torch.allclose(flat(feature_map), flat(rolled), atol=1e-2)
