@@ -1,0 +1,195 @@
+"""Cross-entropy against torch, value and gradient, and the laws of void and weights."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from cvf20.constants import VOID
+from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
+
+quick = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+def sample(seed: int, k=5, void=0.2, scale=3.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """float64 logits (2, k, 4, 6), target (2, 4, 6) with void, and class weights (k,)."""
+    draw = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(2, k, 4, 6, dtype=torch.float64, generator=draw)
+    target = torch.randint(0, max(k, 2), (2, 4, 6), generator=draw)
+    target[torch.rand(2, 4, 6, generator=draw) < void] = VOID
+    return logits.requires_grad_(), target, torch.rand(k, dtype=torch.float64, generator=draw) + 0.1
+
+
+def value_and_gradient(loss: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+def assert_same(ours: torch.Tensor, theirs: torch.Tensor, logits: torch.Tensor) -> None:
+    for mine, oracle in zip(value_and_gradient(ours, logits), value_and_gradient(theirs, logits), strict=True):
+        torch.testing.assert_close(mine, oracle, rtol=1e-10, atol=1e-12)
+
+
+@quick
+@given(seeds, st.booleans(), st.sampled_from([0.1, 3.0, 300.0]))
+def test_cross_entropy_equals_torch(seed, weighted, scale):
+    logits, target, weight = sample(seed, scale=scale)
+    weight = weight if weighted else None
+    assert_same(
+        cross_entropy_criterion(logits, target, weight),
+        F.cross_entropy(logits, target, weight, ignore_index=VOID),
+        logits,
+    )
+
+
+@quick
+@given(seeds, st.sampled_from([0.1, 3.0, 300.0]))
+def test_binary_cross_entropy_equals_torch(seed, scale):
+    logits, target, _ = sample(seed, k=1, scale=scale)
+    kept = target != VOID
+    oracle = F.binary_cross_entropy_with_logits(logits[:, 0][kept], target[kept].double())
+    assert_same(binary_cross_entropy(logits, target), oracle, logits)
+    assert binary_cross_entropy(logits, target.unsqueeze(1)) == binary_cross_entropy(logits, target)
+
+
+@quick
+@given(seeds)
+def test_binary_is_cross_entropy_of_two_classes(seed):
+    logits, target, _ = sample(seed, k=1)
+    two = torch.cat([torch.zeros_like(logits), logits], 1)
+    assert_same(binary_cross_entropy(logits, target), cross_entropy_criterion(two, target), logits)
+
+
+def binary(logits, target):
+    return binary_cross_entropy(logits[:, :1], target.where((target == VOID) | (target < 2), 1))
+
+
+both = pytest.mark.parametrize("loss", [cross_entropy_criterion, binary], ids=["classes", "binary"])
+
+
+@both
+def test_void_is_left_out_of_loss_and_gradient(loss):
+    logits, target, _ = sample(0, void=0.4)
+    void = (target == VOID).unsqueeze(1)
+    value, gradient = value_and_gradient(loss(logits, target), logits)
+    assert (gradient.masked_select(void) == 0).all()
+    assert (gradient[:, :1].masked_select(~void) != 0).all()
+    changed = torch.where(void, 100 * torch.randn_like(logits), logits)
+    assert loss(changed, target) == value
+
+
+@both
+def test_infinite_logits_under_void_do_no_harm(loss):
+    logits, target, _ = sample(0)
+    target[0, 0, 0] = VOID
+    value = loss(logits, target)
+    with torch.no_grad():
+        logits[0, 0, 0, 0] = -torch.inf
+    assert loss(logits, target) == value
+
+
+@both
+def test_all_void_is_zero_with_zero_gradient(loss):
+    logits, target, _ = sample(0)
+    value, gradient = value_and_gradient(loss(logits, torch.full_like(target, VOID)), logits)
+    assert value == 0 and (gradient == 0).all()
+
+
+@both
+def test_flip_of_both_changes_nothing(loss):
+    logits, target, _ = sample(2)
+    torch.testing.assert_close(loss(logits.flip(-1), target.flip(-1)), loss(logits, target), rtol=1e-13, atol=0)
+
+
+def test_uniform_logits_cost_log_k():
+    _, target, weight = sample(0)
+    assert cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target).item() == pytest.approx(math.log(5), rel=1e-6)
+    assert cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target, weight).item() == pytest.approx(
+        math.log(5), rel=1e-6
+    )
+    binary_target = target.where((target == VOID) | (target < 2), 1)
+    assert binary_cross_entropy(torch.zeros(2, 1, 4, 6), binary_target).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_weights_count_pixels_relative_to_each_other():
+    logits, target, weight = sample(4)
+    value = cross_entropy_criterion(logits, target, weight)
+    torch.testing.assert_close(cross_entropy_criterion(logits, target, 7 * weight), value, rtol=1e-12, atol=0)
+    without_class_2 = cross_entropy_criterion(logits, target, weight * (torch.arange(5) != 2))
+    as_void = cross_entropy_criterion(logits, target.where(target != 2, VOID), weight)
+    torch.testing.assert_close(without_class_2, as_void, rtol=1e-12, atol=0)
+    assert cross_entropy_criterion(logits, target, torch.zeros(5)) == 0
+
+
+def test_gradient_of_the_mean_by_finite_differences():
+    logits, target, weight = sample(5)
+    logits, target = logits.detach()[:, :, :2, :3].clone().requires_grad_(), target[:, :2, :3]
+    assert torch.autograd.gradcheck(lambda x: cross_entropy_criterion(x, target, weight), logits)
+    assert torch.autograd.gradcheck(lambda x: binary(x, target), logits)
+
+
+def test_extreme_logits_stay_finite_and_exact():
+    target = torch.tensor([[[0, 1]]])
+    for size in (50.0, 1e4):
+        right = torch.tensor([-size, size]).reshape(1, 1, 1, 2).requires_grad_()
+        value, gradient = value_and_gradient(binary_cross_entropy(-right, target), right)
+        assert value == size and gradient.isfinite().all() and gradient.abs().sum() == 1
+    small = binary_cross_entropy(torch.full((1, 1, 1, 1), 50.0), torch.ones(1, 1, 1, dtype=torch.int64))
+    assert small.item() == pytest.approx(math.exp(-50), rel=1e-5)  # not rounded to 0
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(loss, dtype):
+    logits, target, _ = sample(6)
+    half = logits.detach().to(dtype).requires_grad_()
+    value, gradient = value_and_gradient(loss(half, target), half)
+    assert value.dtype == torch.float32 and value == loss(half.float(), target)
+    assert gradient.dtype == dtype and gradient.isfinite().all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert loss(half, target) == value
+
+
+@both
+def test_nan_logits_give_a_nan_loss(loss):
+    logits, target, _ = sample(7, void=0)
+    with torch.no_grad():
+        logits[0, 0, 0, 0] = torch.nan
+    assert loss(logits, target).isnan()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7), (2, 3, 4, 5, 6), (4, 3)])
+def test_any_number_of_spatial_axes(shape):
+    logits, target = torch.randn(shape), torch.randint(0, 3, shape[:1] + shape[2:])
+    torch.testing.assert_close(cross_entropy_criterion(logits, target), F.cross_entropy(logits, target))
+
+
+def test_memory_layout_and_label_type_do_not_matter():
+    logits, target, weight = sample(8)
+    value = cross_entropy_criterion(logits, target, weight)
+    channels_last = logits.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(cross_entropy_criterion(channels_last, target.byte(), weight), value)
+
+
+def test_wrong_input_is_named():
+    logits, target, weight = sample(9)
+    with pytest.raises(ValueError, match=r"target \(2, 4, 5\).*logits \(2, 5, 4, 6\)"):
+        cross_entropy_criterion(logits, target[..., 1:])
+    with pytest.raises(ValueError, match=r"weight must have shape \(5,\), found \(4,\)"):
+        cross_entropy_criterion(logits, target, weight[1:])
+    for label in (5, -1):
+        wrong = target.clone()
+        wrong[1, 2, 3] = label
+        with pytest.raises(ValueError, match=f"label {label}, wanted 0 to 4"):
+            cross_entropy_criterion(logits, wrong)
+    with pytest.raises(ValueError, match="float32"):
+        cross_entropy_criterion(logits, target.float())
+    with pytest.raises(ValueError, match=r"\(N, 1, H, W\), found \(2, 5, 4, 6\)"):
+        binary_cross_entropy(logits, target)
+    with pytest.raises(ValueError, match=r"target has shape \(1, 4, 6\), wanted \(2, 1, 4, 6\)"):
+        binary_cross_entropy(logits[:, :1], target[:1])
+    with pytest.raises(ValueError, match="label 4, wanted 0 to 1"):
+        binary_cross_entropy(logits[:, :1], torch.full_like(target, 4))

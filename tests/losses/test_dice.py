@@ -1,0 +1,147 @@
+"""SorensenDiceLoss against its formula pixel by pixel, torch's gradients, and the laws of void and empty images."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cvf20.constants import VOID
+from cvf20.losses import SorensenDiceLoss
+
+quick = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+def sample(seed: int, void=0.2) -> tuple[torch.Tensor, torch.Tensor]:
+    """float64 logits (3, 1, 4, 5) and target (3, 4, 5) with void."""
+    draw = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(3, 1, 4, 5, dtype=torch.float64, generator=draw)
+    target = torch.randint(0, 2, (3, 4, 5), generator=draw)
+    target[torch.rand(3, 4, 5, generator=draw) < void] = VOID
+    return logits.requires_grad_(), target
+
+
+def by_the_formula(p: torch.Tensor, target: torch.Tensor) -> float:
+    total = 0.0
+    for image_p, image_t in zip(p.flatten(1).tolist(), target.flatten(1).tolist(), strict=True):
+        pairs = [(p, t) for p, t in zip(image_p, image_t, strict=True) if t != VOID]
+        total += 1 - 2 * sum(p * t for p, t in pairs) / sum(p * p + t * t for p, t in pairs)
+    return total / len(p)
+
+
+@quick
+@given(seeds)
+def test_equals_the_formula(seed):
+    logits, target = sample(seed)
+    p = logits.detach().sigmoid()
+    wanted = by_the_formula(p, target)
+    assert SorensenDiceLoss()(logits, target).item() == pytest.approx(wanted, rel=1e-12)
+    assert SorensenDiceLoss()(logits, target.unsqueeze(1)).item() == pytest.approx(wanted, rel=1e-12)
+    assert SorensenDiceLoss(from_logits=False)(p, target).item() == pytest.approx(wanted, rel=1e-12)
+
+
+@quick
+@given(seeds)
+def test_dice_of_x_with_x_is_1_and_the_order_of_images_and_pixels_does_not_matter(seed):
+    logits, target = sample(seed)
+    itself = target.where(target != VOID, 0).double().unsqueeze(1)
+    assert SorensenDiceLoss(from_logits=False)(itself, target) == 0
+    assert SorensenDiceLoss(from_logits=False)(1 - itself, target.where(target != VOID, 0)) == 1
+    value = SorensenDiceLoss()(logits, target)
+    for change in (lambda x: x.flip(-1), lambda x: x.roll(1, 0), lambda x: x.transpose(-1, -2)):
+        torch.testing.assert_close(SorensenDiceLoss()(change(logits), change(target)), value, rtol=1e-12, atol=0)
+
+
+def test_mean_of_images_is_not_the_dice_of_the_batch():
+    p = torch.tensor([[[[1.0, 1.0]]], [[[0.0, 1.0]]]])
+    target = torch.tensor([[[1, 1]], [[1, 0]]])
+    assert SorensenDiceLoss(from_logits=False)(p, target) == 0.5  # all pixels together: 1 − 4 / 6
+
+
+def test_void_is_left_out_of_loss_and_gradient():
+    logits, target = sample(0, void=0.4)
+    void = (target == VOID).unsqueeze(1)
+    loss = SorensenDiceLoss()(logits, target)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient[void] == 0).all() and (gradient[~void] != 0).all()
+    changed = torch.where(void, torch.full_like(logits, torch.nan), logits)
+    assert SorensenDiceLoss()(changed, target) == loss
+
+
+def test_gradient_by_finite_differences():
+    logits, target = sample(1)
+    assert torch.autograd.gradcheck(lambda x: SorensenDiceLoss()(x, target), logits)
+    p = logits.detach().sigmoid().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: SorensenDiceLoss(from_logits=False)(x, target), p)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("logit", [-1e4, -200.0, -100.0, -50.0, 0.0, 100.0])
+@pytest.mark.parametrize("foreground", [0, 1])
+def test_extreme_logits_have_finite_gradients(dtype, logit, foreground):
+    """In float32 p² underflows from about −50 on and p itself from −104 on."""
+    logits = torch.full((1, 1, 2, 2), logit, dtype=dtype, requires_grad=True)
+    target = torch.zeros(1, 2, 2, dtype=torch.int64)
+    target[0, 0, 0] = foreground
+    loss = SorensenDiceLoss()(logits, target)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert 0 <= loss <= 1 and gradient.isfinite().all()
+
+
+def test_empty_in_both_is_a_perfect_match_empty_in_one_is_not():
+    nothing, target = torch.zeros(1, 1, 2, 2, requires_grad=True), torch.zeros(1, 2, 2, dtype=torch.int64)
+    loss = SorensenDiceLoss(from_logits=False)(nothing, target)
+    loss.backward()
+    assert loss == 0 and (nothing.grad == 0).all()
+    assert SorensenDiceLoss(from_logits=False)(nothing, target + 1) == 1
+    assert SorensenDiceLoss(from_logits=False)(nothing + 0.5, target) == 1
+    half_of_the_batch = SorensenDiceLoss(from_logits=False)(
+        torch.cat([nothing, nothing]), torch.cat([target, target + 1])
+    )
+    assert half_of_the_batch == 0.5
+
+
+def test_all_void_is_zero_with_zero_gradient():
+    logits, target = sample(2)
+    loss = SorensenDiceLoss()(logits, torch.full_like(target, VOID))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss == 0 and (gradient == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype):
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 200, 200, generator=draw).to(dtype).requires_grad_()  # sums beyond float16's 65504
+    target = torch.randint(0, 2, (2, 200, 200), generator=draw)
+    loss = SorensenDiceLoss()(logits, target)
+    assert loss.dtype == torch.float32 and loss == SorensenDiceLoss()(logits.float(), target)
+    assert torch.autograd.grad(loss, logits)[0].isfinite().all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert SorensenDiceLoss()(logits, target) == loss
+
+
+def test_following_the_gradient_reaches_the_target():
+    logits, target = sample(3)
+    logits = torch.zeros_like(logits, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.5)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = SorensenDiceLoss()(logits, target)
+        loss.backward()
+        optimizer.step()
+    kept = target != VOID
+    assert loss < 0.01 and (logits[:, 0] > 0)[kept].equal((target == 1)[kept])
+
+
+def test_wrong_input_is_named():
+    logits, target = sample(4)
+    with pytest.raises(ValueError, match=r"wanted \(3, 1, 4, 5\)"):
+        SorensenDiceLoss()(logits, target[:, 1:])
+    with pytest.raises(ValueError, match=r"found \(3, 2, 4, 5\)"):
+        SorensenDiceLoss()(logits.expand(3, 2, 4, 5), target)
+    with pytest.raises(ValueError, match="label 3, wanted 0 to 1"):
+        SorensenDiceLoss()(logits, torch.full_like(target, 3))
+    with pytest.raises(ValueError, match="from_logits=True"):
+        SorensenDiceLoss(from_logits=False)(10 * logits, target)
+    with pytest.raises(ValueError, match="float32"):
+        SorensenDiceLoss()(logits, target.float())

@@ -1,0 +1,349 @@
+"""Semantic metrics against torchmetrics, scikit-learn, brute force over single pixels, and laws."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
+from torchmetrics.functional.segmentation import mean_iou
+
+from cvf20.constants import VOID
+from cvf20.metrics import (
+    average_precision,
+    binary_iou,
+    binary_iou_per_image,
+    compute_confusion_matrix,
+    iou,
+    overall_accuracy,
+    pixel_accuracy,
+)
+
+quick = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+def random_labels(seed: int, n=3, k=4, h=5, w=6, void=0.2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prediction and target (n, h, w) that agree on about half of the pixels; some of the target is void."""
+    draw = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, k, (n, h, w), generator=draw)
+    guess = torch.randint(0, k, (n, h, w), generator=draw)
+    prediction = torch.where(torch.rand(n, h, w, generator=draw) < 0.5, target, guess)
+    target[torch.rand(n, h, w, generator=draw) < void] = VOID
+    return prediction, target
+
+
+def random_scores(seed: int, n=3, k=4, h=5, w=6, levels=7, void=0.2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores (n, k, h, w) on few levels, so that there are many ties, and a target that they partly predict."""
+    draw = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, levels, (n, k, h, w), generator=draw) / levels
+    _, target = random_labels(seed, n, k, h, w, void)
+    scores += 0.3 * torch.nn.functional.one_hot(target.where(target != VOID, 0), k).movedim(-1, 1)
+    return scores, target
+
+
+# --- confusion matrix and what follows from it
+
+
+@quick
+@given(seeds)
+def test_confusion_equals_counting_pixels(seed):
+    prediction, target = random_labels(seed)
+    counted = torch.zeros(4, 4, dtype=torch.int64)
+    for p, t in zip(prediction.flatten().tolist(), target.flatten().tolist(), strict=True):
+        if t != VOID:
+            counted[t, p] += 1
+    assert compute_confusion_matrix(prediction, target, 4).equal(counted)
+
+
+@quick
+@given(seeds)
+def test_confusion_iou_and_accuracy_equal_torchmetrics(seed):
+    prediction, target = random_labels(seed)
+    confusion = compute_confusion_matrix(prediction, target, 4)
+    assert confusion.equal(multiclass_confusion_matrix(prediction, target, 4, ignore_index=VOID))
+    torch.testing.assert_close(
+        overall_accuracy(confusion),
+        multiclass_accuracy(prediction, target, 4, average="micro", ignore_index=VOID).item(),
+        rtol=1e-6,
+        atol=0,
+    )
+
+    full = target.where(target != VOID, 0)  # torchmetrics' segmentation metrics know no void
+    ours = iou(compute_confusion_matrix(prediction, full, 4))
+    joined = (prediction.reshape(1, -1, 1), full.reshape(1, -1, 1))  # as one image: IoU over all pixels
+    theirs = mean_iou(*joined, num_classes=4, per_class=True, input_format="index")[0]
+    torch.testing.assert_close(ours, theirs.double(), rtol=1e-6, atol=0)
+
+
+@quick
+@given(seeds)
+def test_iou_equals_sets_of_pixels(seed):
+    prediction, target = random_labels(seed, k=6, h=2, w=2)  # so few pixels that classes are missing
+    result = iou(compute_confusion_matrix(prediction, target, 6))
+    kept = target != VOID
+    for k in range(6):
+        ours, true = (prediction == k) & kept, (target == k) & kept
+        union = (ours | true).sum()
+        wanted = (ours & true).sum().double() / union
+        assert result[k].isnan() if union == 0 else result[k] == wanted
+
+
+def test_iou_is_not_recall_and_class_absent_from_both_is_nan():
+    confusion = torch.tensor([[8, 2, 0], [6, 4, 0], [0, 0, 0]])
+    result = iou(confusion)
+    assert result.dtype == torch.float64
+    np.testing.assert_allclose(result, [8 / 16, 4 / 12, np.nan], rtol=1e-15)
+    assert iou(torch.tensor([[0, 3], [0, 0]])).tolist() == [0, 0]  # absent from one of the two only
+
+
+@quick
+@given(seeds, st.integers(1, 2))
+def test_confusion_of_the_split_is_the_sum_over_batches(seed, cut):
+    prediction, target = random_labels(seed)
+    parts = [compute_confusion_matrix(prediction[s], target[s], 4) for s in (slice(None, cut), slice(cut, None))]
+    assert compute_confusion_matrix(prediction, target, 4).equal(sum(parts))
+
+
+@quick
+@given(seeds)
+def test_flips_change_nothing_renaming_permutes_and_swapping_transposes(seed):
+    prediction, target = random_labels(seed)
+    confusion = compute_confusion_matrix(prediction, target, 4)
+    assert confusion.equal(compute_confusion_matrix(prediction.flip(-1), target.flip(-1), 4))
+
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))
+    renamed = order[target.where(target != VOID, 0)].where(target != VOID, VOID)
+    permuted = compute_confusion_matrix(order[prediction], renamed, 4)
+    assert confusion.equal(permuted[order][:, order])
+    np.testing.assert_array_equal(iou(confusion), iou(permuted)[order])
+    full = target.where(target != VOID, 0)
+    assert compute_confusion_matrix(full, prediction, 4).equal(compute_confusion_matrix(prediction, full, 4).T)
+
+
+def test_perfect_prediction_has_iou_1():
+    _, target = random_labels(0)
+    prediction = target.where(target != VOID, 2)
+    assert (iou(compute_confusion_matrix(prediction, target, 4)) == 1).all()
+    assert pixel_accuracy(prediction, target) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_any_integer_type_and_memory_layout(dtype):
+    prediction, target = random_labels(1)
+    wanted = compute_confusion_matrix(prediction, target, 4)
+    strided = [x.to(dtype).transpose(1, 2).contiguous().transpose(1, 2) for x in (prediction, target)]
+    assert wanted.equal(compute_confusion_matrix(*strided, 4))
+
+
+def test_only_void_pixels_may_hold_any_prediction():
+    prediction, target = torch.tensor([[[1, 77]]]), torch.tensor([[[1, VOID]]])
+    assert compute_confusion_matrix(prediction, target, 2).tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(ValueError, match="prediction holds the label 77, wanted 0 to 1"):
+        compute_confusion_matrix(prediction, target.clamp(max=1), 2)
+
+
+def test_other_ignore_index_may_be_a_class_or_negative():
+    prediction, target = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+    assert compute_confusion_matrix(prediction, target, 2, ignore_index=0).tolist() == [[0, 0], [0, 1]]
+    assert compute_confusion_matrix(prediction, target - 1, 2, ignore_index=-1).tolist() == [[0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("bad", [4, -1, 254])
+def test_label_out_of_range_is_named(bad):
+    prediction, target = random_labels(0)
+    target[0, 0, 0] = bad
+    with pytest.raises(ValueError, match=f"target holds the label {bad}, wanted 0 to 3"):
+        compute_confusion_matrix(prediction, target, 4)
+    with pytest.raises(ValueError, match=f"target holds the label {bad}, wanted 0 to 3"):
+        average_precision(torch.rand(3, 4, 5, 6), target)
+
+
+def test_wrong_shapes_and_types_are_named():
+    prediction, target = random_labels(0)
+    with pytest.raises(ValueError, match=r"\(3, 5, 6\) and \(3, 5, 5\)"):
+        compute_confusion_matrix(prediction, target[..., 1:], 4)
+    with pytest.raises(ValueError, match=r"one shape"):
+        pixel_accuracy(prediction, target[:1])
+    with pytest.raises(ValueError, match="float32"):
+        compute_confusion_matrix(prediction, target.float(), 4)
+    with pytest.raises(ValueError, match="float32"):
+        compute_confusion_matrix(prediction.float(), target, 4)
+    with pytest.raises(ValueError, match=r"square matrix"):
+        iou(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"class axis"):
+        average_precision(torch.rand(3, 4, 5, 5), target)
+
+
+@quick
+@given(seeds)
+def test_pixel_accuracy_is_the_mean_over_images_with_labels(seed):
+    prediction, target = random_labels(seed, void=0.5)
+    target[1] = VOID
+    per_image = [overall_accuracy(compute_confusion_matrix(prediction[i], target[i], 4)) for i in range(3)]
+    assert np.isnan(per_image[1])
+    assert pixel_accuracy(prediction, target) == pytest.approx(np.nanmean(per_image), rel=1e-12)
+
+
+def test_accuracies_weigh_images_and_pixels_differently():
+    prediction, target = (
+        torch.tensor([[[0, 0, 0, 1]], [[0, 0, 0, 0]]]),
+        torch.tensor([[[0, 0, 0, 0]], [[1] + [VOID] * 3]]),
+    )
+    assert pixel_accuracy(prediction, target) == pytest.approx((3 / 4 + 0) / 2)
+    assert overall_accuracy(compute_confusion_matrix(prediction, target, 2)) == pytest.approx(3 / 5)
+    nothing = torch.full_like(target, VOID)
+    assert np.isnan(pixel_accuracy(prediction, nothing))
+    assert pixel_accuracy(prediction.where(target != VOID, VOID), target) == pixel_accuracy(prediction, target)
+    assert np.isnan(overall_accuracy(compute_confusion_matrix(prediction, nothing, 2)))
+
+
+# --- average precision
+
+
+def flat(scores: torch.Tensor, target: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    kept = target != VOID
+    return (target == k)[kept].numpy(), scores[:, k][kept].double().numpy()
+
+
+def envelope_by_definition(is_class: np.ndarray, scores: np.ndarray) -> float:
+    """Average precision with the precision envelope, by trying every score as threshold."""
+    points = []
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        accepted = scores >= threshold
+        points.append(((accepted & is_class).sum() / is_class.sum(), is_class[accepted].mean()))
+    area, reached = 0.0, 0.0
+    for i, (recall, _) in enumerate(points):
+        area += (recall - reached) * max(precision for _, precision in points[i:])
+        reached = recall
+    return area
+
+
+@quick
+@given(seeds, st.sampled_from([2, 7, 10**6]))
+def test_average_precision_equals_scikit_learn_and_the_definition(seed, levels):
+    scores, target = random_scores(seed, levels=levels)
+    plain, interpolated = average_precision(scores, target, interpolated=False), average_precision(scores, target)
+    assert interpolated.dtype == torch.float64
+    assert (plain <= interpolated + 1e-12).all()
+    for k in range(4):
+        is_class, class_scores = flat(scores, target, k)
+        assert plain[k] == pytest.approx(average_precision_score(is_class, class_scores), rel=1e-12)
+        assert interpolated[k] == pytest.approx(envelope_by_definition(is_class, class_scores), rel=1e-12)
+
+
+@quick
+@given(seeds)
+def test_average_precision_sees_only_the_order_of_the_scores(seed):
+    scores, target = random_scores(seed)
+    wanted = average_precision(scores, target)
+    assert wanted.equal(average_precision(4 * scores - 10, target))
+    assert wanted.equal(average_precision(scores.flip(-1, -2), target.flip(-1, -2)))
+    order = torch.randperm(3, generator=torch.Generator().manual_seed(seed))
+    assert wanted.equal(average_precision(scores[order], target[order]))
+    assert wanted[[2, 0, 3, 1]].equal(average_precision(scores[:, [2, 0, 3, 1]], rename(target, [1, 3, 0, 2])))
+
+
+def rename(target: torch.Tensor, new: list[int]) -> torch.Tensor:
+    return torch.tensor(new)[target.where(target != VOID, 0)].where(target != VOID, VOID)
+
+
+def test_average_precision_of_perfect_useless_and_wrong_scores():
+    target = torch.tensor([[[0, 0, 1, 1, 1, 1, 1, 1, 1, VOID]]])
+    perfect = torch.nn.functional.one_hot(target.where(target != VOID, 0), 2).movedim(-1, 1).float()
+    assert average_precision(perfect, target).tolist() == [1, 1]
+    shares = average_precision(torch.zeros(1, 2, 1, 10), target)  # one tie: the class's share of the pixels
+    np.testing.assert_allclose(shares, [2 / 9, 7 / 9], rtol=1e-15)
+    reversed_scores = average_precision(-perfect, target, interpolated=False)
+    np.testing.assert_allclose(reversed_scores, [2 / 9, 7 / 9], rtol=1e-15)
+
+
+def test_average_precision_is_over_all_images_not_a_mean_of_images():
+    scores = torch.tensor([0.9, 0.1, 0.8, 0.2]).reshape(2, 1, 1, 2)
+    scores = torch.cat([1 - scores, scores], 1)
+    target = torch.tensor([[[0, 1]], [[0, 0]]])
+    assert average_precision(scores, target, interpolated=False)[1] == pytest.approx(1 / 4)
+
+
+def test_class_without_a_pixel_is_nan_and_all_void_is_nan_throughout():
+    scores, target = random_scores(0)
+    target[target == 3] = 0
+    result = average_precision(scores, target)
+    assert result[3].isnan() and not result[:3].isnan().any()
+    assert average_precision(scores, torch.full_like(target, VOID)).isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_average_precision_of_any_precision_and_layout(dtype):
+    scores, target = random_scores(3)
+    scores = scores.to(dtype)
+    wanted = average_precision(scores.double(), target)
+    assert wanted.equal(average_precision(scores, target))
+    assert wanted.equal(average_precision(scores.to(memory_format=torch.channels_last).requires_grad_(), target))
+
+
+def test_float64_scores_are_not_rounded_into_ties():
+    scores = torch.tensor([[[0.5, 0.5 + 1e-12]]], dtype=torch.float64).reshape(1, 1, 1, 2).expand(1, 2, 1, 2)
+    assert average_precision(scores, torch.tensor([[[0, 1]]]))[1] == 1
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_nan_scores_are_an_error_but_infinite_ones_are_numbers(place):
+    target = torch.tensor([[[0, 1, VOID]]])
+    scores = torch.tensor([0.1, 0.9, torch.nan]).expand(1, 2, 1, 3).clone()
+    assert average_precision(scores, target)[1] == 1  # under void nobody looks
+    scores[0, 1, 0, place] = torch.inf if place else -torch.inf
+    assert average_precision(scores, target)[1] == 1
+    scores[0, 1, 0, place] = torch.nan
+    with pytest.raises(ValueError, match="nan"):
+        average_precision(scores, target)
+
+
+# --- foreground against background
+
+
+@quick
+@given(seeds)
+def test_binary_iou_equals_class_1_of_the_confusion_matrix(seed):
+    prediction, target = random_labels(seed, k=2)
+    wanted = [float(iou(compute_confusion_matrix(prediction[i], target[i], 2))[1]) for i in range(3)]
+    assert binary_iou(prediction, target) == float(iou(compute_confusion_matrix(prediction, target, 2))[1])
+    assert binary_iou_per_image(prediction, target) == pytest.approx(np.mean(wanted), rel=1e-12)
+    assert binary_iou(prediction.bool().unsqueeze(1), target) == binary_iou(prediction, target.unsqueeze(1))
+
+
+def test_binary_iou_of_empty_and_void_images():
+    empty, full = torch.zeros(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2, dtype=torch.int64)
+    void = torch.full((1, 2, 2), VOID)
+    assert binary_iou(empty, empty) == binary_iou_per_image(empty, empty) == 1
+    assert binary_iou(full, empty) == binary_iou_per_image(full, empty) == 0
+    assert np.isnan(binary_iou(full, void)) and np.isnan(binary_iou_per_image(full, void))
+    assert binary_iou_per_image(torch.cat([full, empty, full]), torch.cat([full, full, void])) == 0.5
+    half = torch.tensor([[[1, 1], [0, 0]]])
+    assert binary_iou(torch.cat([half, empty]), torch.cat([full, empty])) == 0.5
+    assert binary_iou_per_image(torch.cat([half, empty]), torch.cat([full, empty])) == 0.75
+
+
+def test_binary_iou_rejects_what_is_not_binary():
+    target = torch.zeros(1, 2, 2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="prediction holds the label 2"):
+        binary_iou(target + 2, target)
+    with pytest.raises(ValueError, match="float32"):
+        binary_iou(target.float(), target)
+    with pytest.raises(ValueError, match="one shape"):
+        binary_iou(target, target.repeat(2, 1, 1))
+    with pytest.raises(ValueError, match=r"\(1, 3, 2, 2\)"):
+        binary_iou(*[target.expand(3, 2, 2).unsqueeze(0)] * 2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_same_on_the_gpu():
+    scores, target = random_scores(5, n=4, k=9, h=64, w=64)
+    prediction = scores.argmax(1)
+    torch.testing.assert_close(
+        average_precision(scores.cuda(), target.cuda()).cpu(), average_precision(scores, target), rtol=1e-12, atol=0
+    )
+    on_gpu = compute_confusion_matrix(prediction.cuda(), target.cuda(), 9)
+    assert on_gpu.cpu().equal(compute_confusion_matrix(prediction, target, 9))
+    assert pixel_accuracy(prediction.cuda(), target.cuda()) == pytest.approx(pixel_accuracy(prediction, target))
