@@ -52,7 +52,7 @@ _make_venv() (
         echo "bringing .venv up to date" >&2
     fi
     rm -f "$venv"/installed-*
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
     _stamp "$root" >"$venv/installed-base"
     if [ -n "$extra" ]; then _stamp "$root" >"$venv/installed-$extra"; fi
 )

@@ -1,7 +1,8 @@
 """Run the notebooks, check what they made, publish it: the program behind ./run_all.sh.
 
-Everything is made in build/ first (quick runs: build/quick). Only a full run on real data, in which every notebook
-ran to its end and passed the check, replaces what is in notebooks/, figures/ and results/, in one step.
+Everything is made in build/ first (quick runs: build/quick, synthetic ones: build/synthetic). Only a full run on real
+data, in which every notebook ran to its end and passed the check, replaces what is in notebooks/, figures/ and
+results/, in one step.
 """
 
 import argparse
@@ -80,10 +81,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def make_plan(options: argparse.Namespace, project: Path) -> Plan:
-    """Raises ValueError for a number without notebook, a missing data folder, or fewer than one job."""
+    """Raises ValueError for a number without notebook or with two, a missing data folder, or fewer than one job."""
     if options.jobs < 1:
         raise ValueError(f"--jobs {options.jobs}: wanted at least 1")
-    found = {number(path.name): path for path in sorted((project / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    books = sorted((project / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    found = {number(path.name): path for path in books}
+    if len(found) < len(books):
+        raise ValueError(f"two notebooks share a number: {', '.join(path.stem for path in books)}")
     asked = [name[:2] if number(name) else name.zfill(2) for name in options.numbers] or list(found)
     if unknown := [name for name in asked if name not in found]:
         raise ValueError(f"no notebook {', '.join(unknown)}: wanted some of {', '.join(found)}")
@@ -97,8 +101,8 @@ def make_plan(options: argparse.Namespace, project: Path) -> Plan:
     runs = Path(os.environ.get("CVF20_RUNS") or project / "runs").expanduser().resolve()
     if build == project:
         raise ValueError(f"CVF20_OUT is the project itself, {project}: wanted a folder to build in, such as build/")
-    if options.quick:
-        build = build / "quick"
+    if options.quick or options.synthetic:  # a folder of its own, so that no real run is replaced by a toy
+        build = build / ("quick" if options.quick else "synthetic")
         runs = build / "runs"
     environment = {"CVF20_OUT": str(build), "CVF20_RUNS": str(runs), "CVF20_DATA": str(data)}
     if options.synthetic:
@@ -134,9 +138,8 @@ def run(plan: Plan, jobs: int, keep_going: bool, fresh: bool) -> int:
         say(f"run_all: the check found {errors} errors in {plan.build}; what is published is as it was")
         return 1
     if plan.quick or plan.synthetic:
-        say(
-            f"run_all: done and checked, in {plan.build}; a {'quick' if plan.quick else 'synthetic'} run publishes nothing"
-        )
+        kind = "quick" if plan.quick else "synthetic"
+        say(f"run_all: done and checked, in {plan.build}; a {kind} run publishes nothing")
         return 0
     for path in plan.notebooks:
         if sources(read(path)) != written[number(path.name)]:

@@ -208,6 +208,9 @@ def test_choice_of_notebooks(project):
     assert plan(project, "3", "01_a").numbers == ["01", "03", "09"]
     with pytest.raises(ValueError, match="no notebook 07: wanted some of 01, 02, 03, 09"):
         plan(project, "07")
+    project.write("03_d")
+    with pytest.raises(ValueError, match="two notebooks share a number: 01_a, 02_b, 03_c, 03_d"):
+        plan(project)
 
 
 def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
@@ -219,6 +222,7 @@ def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
         **{"CVF20_OUT": str(built), "CVF20_RUNS": str(built / "runs"), "CVF20_DATA": str(tmp_path)},
         **{"CVF20_SYNTHETIC": "1", "OMP_NUM_THREADS": "1"},
     }
+    assert plan(project, "--synthetic").runs == project.root / "build/synthetic/runs"
     monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
     assert plan(project, "--quick").build == tmp_path / "out/quick"
     with pytest.raises(ValueError, match="--data nowhere"):

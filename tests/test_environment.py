@@ -1,0 +1,143 @@
+"""The two ways of installing agree, and the shell's part makes one whole environment, whatever interrupts it."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from cvf20.paths import project_dir
+from cvf20.submission.requirements import requirements, split
+
+ROOT = project_dir()
+CONDA_NAMES = {"pytorch": "torch"}
+FAKE_PYTHON = """#!/bin/sh
+# stands for python: makes an "environment" that is a copy of itself, and writes down what is installed
+case "$*" in
+    "-m venv "*) echo "venv" >>"$LOG"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+    "-m pip install "*)
+        for last; do :; done
+        echo "pip ${last##*/}" >>"$LOG"
+        if [ -e "$LOG.kill" ]; then kill -9 "$PPID"; fi ;;
+    "-P - "*) test -e "$LOG.imports" ;;
+    "-P -m cvf20.submission.requirements "*) shift 3; echo "requirements $*" >>"$LOG" ;;
+    "-P -m cvf20.submission.run"*) shift 3; echo "ran $*" ;;
+    "-m ruff "*) echo "ruff $3" ;;
+    "-m pytest "*) shift 2; echo "pytest $* with data ${CVF20_DATA-nowhere}" ;;
+esac
+"""
+
+
+def test_conda_file_names_the_main_packages_with_the_same_bounds():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    names = [re.sub(r"^\s*- ", "", line) for line in lines if re.match(r"\s*- ", line)]
+    packages = dict(split(name) for name in names if ">=" in name)
+    bounds = dict(split(requirement) for requirement in requirements(ROOT))
+    assert packages.pop("python") == (3, 11)
+    assert {CONDA_NAMES.get(name, name): bound for name, bound in packages.items()}.items() <= bounds.items()
+    main = "pytorch torchvision numpy scipy scikit-image matplotlib tensorboard nbconvert papermill"
+    assert packages.keys() == set(main.split())
+    assert names[-3:] == ["papermill>=2.5", "pip:", "-e ."]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Runs a script of a copy of the project with a fake python; returns its output and what was installed meanwhile."""
+    bin_folder, log = tmp_path / "bin", tmp_path / "log"
+    bin_folder.mkdir()
+    for name in ("python", "python3"):
+        (bin_folder / name).write_text(FAKE_PYTHON)
+        (bin_folder / name).chmod(0o755)
+
+    class Shell:
+        project = tmp_path / "a project"
+
+        def __call__(self, script, *arguments, fails=False):
+            log.write_text("")
+            environment = {"PATH": f"{bin_folder}:/usr/bin:/bin", "LOG": str(log)}
+            command = ["bash", str(self.project / script), *arguments]
+            done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)
+            assert (done.returncode != 0) == fails, done.stderr
+            return done.stdout, log.read_text().splitlines()
+
+        def switch(self, name, on):
+            file = log.with_name(f"log.{name}")
+            file.touch() if on else file.unlink()
+
+    shell = Shell()
+    (shell.project / "scripts").mkdir(parents=True)
+    for name in ("run_all.sh", "run_tests.sh", "scripts/env.sh", "pyproject.toml"):
+        shutil.copy(ROOT / name, shell.project / name)
+    return shell
+
+
+def test_first_use_installs_and_the_second_does_not(shell):
+    assert shell("run_all.sh", "--quick", "0 3") == ("ran --quick 0 3\n", ["venv", "pip a project"])
+    assert shell("run_all.sh") == ("ran \n", [])
+
+
+def test_interrupted_installation_is_made_anew(shell):
+    shell.switch("kill", True)
+    shell("run_all.sh", fails=True)
+    shell.switch("kill", False)
+    assert shell("run_all.sh")[1] == ["venv", "pip a project"]
+
+
+def test_tests_add_to_the_environment(shell):
+    shell("run_all.sh")
+    output, installed = shell("run_tests.sh", "-k", "x")
+    assert output == "ruff check\nruff format\npytest -q -k x with data nowhere\n"
+    assert installed == ["pip a project[test]"]
+    assert shell("run_all.sh")[1] == shell("run_tests.sh")[1] == []
+
+
+def test_changed_dependencies_are_installed(shell):
+    shell("run_tests.sh")
+    with open(shell.project / "pyproject.toml", "a") as file:
+        file.write("\n# changed\n")
+    assert shell("run_tests.sh")[1] == ["pip a project[test]"]
+
+
+def test_moved_project_gets_a_new_environment(shell):
+    shell("run_all.sh")
+    shell.project = shell.project.rename(shell.project.with_name("moved"))
+    assert shell("run_all.sh")[1] == ["venv", "pip moved"]
+
+
+def test_current_environment_is_used_where_the_package_imports(shell):
+    shell.switch("imports", True)
+    assert shell("run_all.sh")[1] == ["requirements --install"]
+    assert shell("run_tests.sh")[1] == ["requirements --install test"]
+    assert not (shell.project / ".venv").exists()
+
+
+def test_tests_find_the_data_beside_the_project(shell):
+    data = shell.project.parent / "shared/data"
+    data.mkdir(parents=True)
+    assert f"with data {data}\n" in shell("run_tests.sh")[0]
+
+
+def test_no_python_is_said(shell, tmp_path):
+    for name in ("python", "python3"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
+    environment = {"PATH": f"{tmp_path / 'bin'}:{_tools(tmp_path)}", "LOG": os.devnull}
+    command = [shutil.which("bash"), str(shell.project / "run_all.sh")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "no Python 3.11 or newer" in done.stderr
+
+
+def _tools(folder):
+    """A folder with the few programs that the script calls, and no python."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for name in ("dirname", "cksum", "cat", "grep", "rm", "flock"):
+        if program := shutil.which(name):
+            (tools / name).symlink_to(program)
+    return tools
+
+
+def test_continuous_integration_runs_the_tests():
+    assert "bash ./run_tests.sh" in (ROOT / ".ci/run").read_text().splitlines()
+    for name in (".ci/run", "run_all.sh", "run_tests.sh"):
+        assert os.access(ROOT / name, os.X_OK)
