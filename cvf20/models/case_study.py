@@ -1,0 +1,91 @@
+"""The case study: four ways from a 128×9×9 feature map to 15 key points.
+
+All four share one convolutional body and differ only in how they end, because that is where the parameters are:
+2,654,464 of the flatten model's 2,750,819 sit in the one layer that follows the flattened map.
+Input (N, 1, 96, 96), output (N, 30): x and y of 15 key points in [-1, 1].
+"""
+
+from torch import nn
+
+
+def convolutional_body() -> list[nn.Module]:
+    """The four convolutions that every model of the case study starts with; the comments give the map's size."""
+    return [
+        nn.Conv2d(1, 32, 3, padding=2),  # 98
+        nn.PReLU(),
+        nn.MaxPool2d(3),  # 32
+        nn.Conv2d(32, 64, 3, padding=2),  # 34
+        nn.PReLU(),
+        nn.MaxPool2d(3, stride=2),  # 16
+        nn.Conv2d(64, 64, 3, padding=1),  # 16
+        nn.PReLU(),
+        nn.MaxPool2d(2),  # 8
+        nn.Conv2d(64, 128, 2, padding=1),  # 9
+        nn.PReLU(),
+    ]
+
+
+class FlattenNet(nn.Sequential):
+    """Every cell of the 9×9 map has its own weights into the hidden layer (2,750,819 parameters)."""
+
+    title = "flatten"
+
+    def __init__(self, outputs: int = 30):
+        super().__init__(
+            *convolutional_body(), nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, outputs)
+        )
+
+
+class BottleneckFlattenNet(nn.Sequential):
+    """A 1×1 convolution squeezes 128 channels to 16 before flattening (430,451 parameters).
+
+    The matrix shrinks eightfold and the 9×9 positions stay, which is what a regression of positions needs.
+    """
+
+    title = "1×1 convolution, then flatten"
+
+    def __init__(self, outputs: int = 30):
+        super().__init__(
+            *convolutional_body(),
+            nn.Conv2d(128, 16, 1),
+            nn.Flatten(),
+            nn.Linear(16 * 9 * 9, 256),
+            nn.PReLU(),
+            nn.Linear(256, outputs),
+        )
+
+
+class ConvolutionalNet(nn.Sequential):
+    """Strided convolutions carry the map down to 1×1; no layer depends on the input's size until the last one."""
+
+    title = "convolution to 1×1"
+
+    def __init__(self, outputs: int = 30):
+        super().__init__(
+            *convolutional_body(),
+            nn.Conv2d(128, 128, 3, stride=3),  # 3
+            nn.PReLU(),
+            nn.Conv2d(128, 256, 3),  # 1
+            nn.PReLU(),
+            nn.Conv2d(256, outputs, 1),
+            nn.Flatten(),
+        )
+
+
+class GlobalPoolingNet(nn.Sequential):
+    """Averages each channel over the whole map: takes any input size, but the average forgets the positions."""
+
+    title = "global average pooling"
+
+    def __init__(self, outputs: int = 30):
+        super().__init__(
+            *convolutional_body(),
+            nn.Conv2d(128, 256, 1),
+            nn.PReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(256, outputs),
+        )
+
+
+CASE_STUDY = (FlattenNet, BottleneckFlattenNet, ConvolutionalNet, GlobalPoolingNet)

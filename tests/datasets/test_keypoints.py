@@ -1,0 +1,97 @@
+"""Drawn faces: reproducible, all points visible, and the points lie on what is drawn."""
+
+import pytest
+import torch
+
+from cvf20.datasets.keypoints import POINTS, SIZE, Canvas, Faces, draw_faces, normalise, to_pixels, to_unit
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return Faces("train", 300, seed=3)
+
+
+def test_items_fit_the_models(faces):
+    image, keypoints = faces[7]
+    assert image.shape == (1, SIZE, SIZE) and image.dtype == torch.float32 and image.abs().max() <= 1
+    assert keypoints.shape == (2 * len(POINTS),) == (30,) and keypoints.abs().max() < 1
+    assert torch.equal(keypoints.view(15, 2), to_unit(faces.keypoints[7]))
+    assert faces.synthetic and faces.name == "keypoints" and len(faces) == 300
+
+
+def test_units_are_inverse():
+    pixels = torch.tensor([[0.0, 48.0, 96.0]])
+    assert to_unit(pixels).tolist() == [[-1, 0, 1]]
+    assert torch.equal(to_pixels(to_unit(pixels)), pixels)
+    assert normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]
+
+
+def test_the_same_seed_draws_the_same_faces_and_another_draws_others(faces):
+    again = Faces("train", 300, seed=3)
+    assert again.sha256 == faces.sha256 and torch.equal(again.images, faces.images)
+    others = [Faces("train", 10, seed=4), Faces("val", 10, seed=3), Faces("val", 10, seed=2), Faces("test", 10, seed=3)]
+    digests = {data.sha256 for data in [*others, Faces("train", 10, seed=3)]}
+    assert len(digests) == 5
+
+
+def test_every_point_is_inside_its_image(faces):
+    assert 0 < faces.keypoints.min() and faces.keypoints.max() < SIZE - 1
+
+
+def test_points_keep_the_order_of_a_face(faces):
+    """Seen along the eye line, the person's left is on the right; the mouth is below the nose, the nose below the eyes."""
+    point = dict(zip(POINTS, faces.keypoints.unbind(1), strict=True))
+    across = point["left_eye_center"] - point["right_eye_center"]
+    down = torch.stack([-across[:, 1], across[:, 0]], dim=1)
+    assert (across[:, 0] > 0).all()
+
+    def height(name):
+        return (point[name] * down).sum(1)
+
+    assert (height("nose_tip") > height("left_eye_center")).all()
+    assert (height("mouth_center_top_lip") > height("nose_tip")).all()
+    assert (height("mouth_center_bottom_lip") > height("mouth_center_top_lip")).all()
+    for side in ("left", "right"):
+        middle = (point[f"{side}_eye_inner_corner"] + point[f"{side}_eye_outer_corner"]) / 2
+        assert torch.allclose(point[f"{side}_eye_center"], middle, atol=1e-4)
+
+
+def test_brows_are_darker_than_the_skin_between_them(faces):
+    """A key point that were off by a few pixels would not sit on its brow."""
+    pixels = faces.images[:, 0].float()
+
+    def grey(points):
+        x, y = points.round().long().unbind(-1)
+        return pixels[torch.arange(len(points)), y, x]
+
+    point = dict(zip(POINTS, faces.keypoints.unbind(1), strict=True))
+    inner, outer = point["left_eyebrow_inner_end"], point["left_eyebrow_outer_end"]
+    between = (inner + point["right_eyebrow_inner_end"]) / 2
+    assert (grey((inner + outer) / 2) < grey(between) - 5).float().mean() > 0.9
+
+
+def test_no_constant_answer_comes_near_the_pass_mark(faces):
+    unit = to_unit(faces.keypoints)
+    assert 1 / (2 * (unit - unit.mean(0)).square().mean()) < 25
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="train, val, test.*'dev'"):
+        Faces("dev")
+    with pytest.raises(ValueError, match="count"):
+        Faces(count=0)
+
+
+def test_a_shape_covers_its_inside_only():
+    one = torch.ones(1, 1, 1)
+    canvas = Canvas(torch.zeros(1, 1, 2, 2), 30 * one, 0 * one, torch.tensor([[[48.0, 40.0]]]))
+    canvas.paint(canvas.ellipse(torch.zeros(1, 1, 2), 0.5 * one, one), one)
+    inside = canvas.image[0] > 0.5
+    assert inside.sum() == pytest.approx(torch.pi * 15 * 30, rel=0.02)
+    assert inside[40, 48] and inside[68, 48] and not inside[72, 48] and not inside[40, 65]
+
+
+def test_drawing_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    draw_faces(2, torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,243 @@
+"""`explainit`: numbers against torchinfo, FlopCounterMode and brute force; receptive fields against gradients."""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torchinfo
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from cvf20.explain import explainit, gradient_extent, memory_of, multiply_adds_of, receptive_field
+from cvf20.models import BaseConv, UNet
+from cvf20.models.case_study import CASE_STUDY, ConvolutionalNet, FlattenNet
+
+CHANNELS = (4, 6, 8)
+
+
+class PlainUNet(nn.Module):
+    """A U-Net with its own forward: joins and interpolates with functions, not modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.ModuleList([nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 4, 3, padding=1)])
+        self.pool = nn.MaxPool2d(2)
+        self.base = nn.Conv2d(4, 4, 3, padding=1)
+        self.up = nn.ModuleList([nn.Conv2d(4, 1, 3, padding=1), nn.Conv2d(8, 2, 3, padding=1)])
+
+    def forward(self, x):
+        a = self.down[0](x).relu()
+        b = self.down[1](F.max_pool2d(a, 2)).relu()
+        c = F.interpolate(self.base(self.pool(b)), scale_factor=2.0)
+        d = self.up[1](torch.cat([c, b], dim=1)).relu()
+        return self.up[0](torch.cat([F.interpolate(d, scale_factor=2.0, mode="bilinear"), a], dim=1))
+
+
+class Cropping(nn.Module):
+    """Cuts the border off, counted from both ends, and takes every second column."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3)
+
+    def forward(self, x):
+        return self.conv(x[..., 2:-3, -15:])[..., ::2]
+
+
+class Unpooling(nn.Module):
+    """Scales up with torch's own unpooling."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+        self.first, self.second = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 1, 3, padding=1)
+
+    def forward(self, x):
+        pooled, indices = self.pool(self.first(x))
+        return self.second(self.unpool(pooled, indices))
+
+
+def unet(depth=2, **options):
+    return UNet(depth, 1, 2, 2, **options)
+
+
+def test_two_5x5_convolutions_see_9x9():
+    assert receptive_field([nn.Conv2d(3, 4, 5), nn.Conv2d(4, 4, 5)]) == (9, 9)
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_receptive_field_follows_the_textbook(n):
+    """n 3×3 convolutions see 2n + 1; behind a stride s every tap adds s; dilation d widens the kernel."""
+    assert receptive_field([nn.Conv2d(1, 1, 3)] * n) == (2 * n + 1,) * 2
+    assert receptive_field([nn.MaxPool2d(3), *[nn.Conv2d(1, 1, 3)] * n]) == (3 + 3 * 2 * n,) * 2
+    assert receptive_field([nn.Conv2d(1, 1, (1, 3), dilation=n)]) == (1, 2 * n + 1)
+    assert receptive_field([nn.Conv1d(1, 1, 3, stride=2)] * n) == (2 ** (n + 1) - 1,)
+
+
+NETWORKS = {
+    "base": (lambda: BaseConv(1, 2, (2, 2, 2)), (1, 20, 17)),
+    "strided and dilated": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.Conv2d(2, 2, 3, 1, 2, 2)), (1, 30, 25)),
+    "transposed 3 stride 2": (
+        lambda: nn.Sequential(nn.Conv2d(1, 1, 3, 2), nn.ConvTranspose2d(1, 1, 3, 2)),
+        (1, 19, 22),
+    ),
+    "transposed with gaps": (
+        lambda: nn.Sequential(nn.Conv2d(1, 1, 3, 3), nn.ConvTranspose2d(1, 1, 4, 3, 1)),
+        (1, 20, 20),
+    ),
+    "pooled with padding": (lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(1, 1, 3)), (1, 21, 24)),
+    "linear ×3": (lambda: nn.Sequential(nn.MaxPool2d(3), nn.Upsample(scale_factor=3, mode="bilinear")), (1, 21, 24)),
+    "plain": (PlainUNet, (1, 40, 36)),
+    **{
+        up: (lambda up=up: unet(upsampling=up, norm_type="batch"), (1, 46, 37))
+        for up in ("nearest", "bilinear", "transposed")
+    },
+    "cropping": (Cropping, (1, 20, 24)),
+    "MaxUnpool2d": (Unpooling, (1, 20, 24)),
+    "index": (lambda: unet(downsampling="index", upsampling="index"), (1, 41, 46)),
+    **{down: (lambda down=down: unet(downsampling=down), (1, 41, 46)) for down in ("average", "stride", "blur")},
+    "residual sum": (lambda: unet(residual=True, merge="sum", norm_type="instance", dropout=0.2), (1, 48, 40)),
+    "reflecting": (lambda: unet(padding_mode="reflect", activation="prelu"), (1, 40, 40)),
+    "circular": (lambda: unet(padding_mode="circular", norm_type="group"), (1, 40, 40)),
+    "1D": (lambda: unet(3, dim=1, upsampling="bilinear"), (1, 150)),
+    "3D": (lambda: unet(1, dim=3, upsampling="transposed"), (1, 18, 16, 20)),
+    "mixed factors": (lambda: unet(scale_factor=[(2, 1), 3]), (1, 60, 40)),
+    "flatten": (FlattenNet, (1, 96, 96)),
+    "1×1": (ConvolutionalNet, (1, 96, 96)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_receptive_field_equals_the_gradients_extent(name):
+    build, shape = NETWORKS[name]
+    explanation = explainit(build(), shape)
+    assert explanation.window == explanation.measured
+    for (first, last), size, pixels in zip(explanation.window, explanation.receptive_field, shape[1:], strict=True):
+        if 0 < first and last < pixels - 1:  # not cut by a border
+            assert last - first + 1 == size
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear", "transposed"])
+def test_no_output_position_sees_more_than_the_receptive_field(upsampling):
+    model = UNet(2, 1, 1, 2, dim=1, upsampling=upsampling)
+    extents = [gradient_extent(model, (1, 96), [i])[0] for i in range(40, 56)]
+    assert receptive_field(model) == (max(last - first + 1 for first, last in extents),)
+
+
+def test_padding_is_seen_like_pixels_but_a_global_layer_sees_the_input():
+    assert receptive_field([nn.Conv2d(1, 1, 7, padding=3)], (1, 4, 4)) == (7, 7)
+    head = [nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 6 * 8, 3)]
+    assert receptive_field(head, (1, 6, 8)) == (6, 8)
+    assert receptive_field([nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(1)], (1, 6, 8)) == (6, 8)
+
+
+def test_what_cannot_be_followed_is_named():
+    with pytest.raises(ValueError, match="input_shape"):
+        receptive_field([nn.MaxPool2d(2)])
+    with pytest.raises(ValueError, match="aten::"):
+        receptive_field([nn.Conv2d(1, 4, 3), nn.PixelShuffle(2)])
+    with pytest.raises(ValueError, match="dilation"):
+        gradient_extent(nn.MaxPool2d(2, dilation=2), (1, 8, 8))
+    with pytest.raises(ValueError, match="strides"):
+        explainit(WrongJoin(), (1, 16, 16))
+
+
+class WrongJoin(nn.Module):
+    """Joins a map of stride 2 with the left half of one of stride 1."""
+
+    def forward(self, x):
+        return F.max_pool2d(x, 2) + x[..., :8, :8]
+
+
+@pytest.mark.parametrize("name", ["base", "plain", "transposed", "stride", "1D", "3D", "flatten"])
+def test_costs_equal_the_libraries(name):
+    build, shape = NETWORKS[name]
+    model = build().eval()
+    explanation = explainit(model, shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, *shape))
+    assert multiply_adds_of(model, shape) == explanation.multiply_adds == counter.get_total_flops() / 2
+    assert explanation.parameters == torchinfo.summary(model, (1, *shape), verbose=0).total_params
+    for table in (explanation.table, explanation.layers):
+        assert sum(row.multiply_adds for row in table) == explanation.multiply_adds
+        assert sum(row.parameters for row in table) == explanation.parameters
+
+
+def test_table_has_a_row_per_block_with_its_shapes():
+    explanation = explainit(UNet(2, 3, 9, CHANNELS, norm_type="batch"), (3, 32, 40))
+    rows = {row.name: row for row in explanation.table}
+    assert list(rows) == [
+        *("encoder_modules.0", "downsampling_modules.0", "encoder_modules.1", "downsampling_modules.1", "base_module"),
+        *("upsampling_modules.1", "merge_modules.1", "decoder_modules.1"),
+        *("upsampling_modules.0", "merge_modules.0", "decoder_modules.0", "output_module"),
+    ]
+    assert rows["encoder_modules.1"].inputs == [(4, 16, 20)] and rows["encoder_modules.1"].output == (6, 16, 20)
+    assert rows["merge_modules.0"].inputs == [(4, 32, 40), (4, 32, 40)]
+    assert [rows[n].receptive_field[0] for n in ("encoder_modules.0", "encoder_modules.1", "base_module")] == [
+        5,
+        14,
+        32,
+    ]
+    assert rows["base_module"].jump == (4, 4) and rows["decoder_modules.0"].jump == (1, 1)
+    lines = explanation.table.markdown().splitlines()
+    assert len(lines) == 2 + len(rows) and len({line.count("|") for line in lines}) == 1
+    assert explanation.summary.endswith("they agree.")
+
+
+def test_norm_and_activation_share_the_row_of_their_convolution():
+    kinds = [row.kind for row in explainit(BaseConv(), (3, 8, 8)).layers]
+    assert kinds == ["Conv2d 3×3, BatchNorm2d, ReLU"] * 3 + ["Conv2d 1×1"]
+
+
+def test_the_model_is_left_as_it_was():
+    model = UNet(1, 1, 1, 2, norm_type="batch").train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    explainit(model, (1, 8, 8))
+    assert model.training and not model._forward_hooks
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_memory_counts_what_a_convolution_and_a_relu_keep():
+    """The first convolution keeps its input, ReLU its output, which is also what the second convolution keeps."""
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    assert memory_of(layers, (3, 10, 20)) == 4 * 10 * 20 * (3 + 8)
+
+
+def test_memory_grows_with_the_pixels_and_not_with_the_weights():
+    small, large = (memory_of(unet(), (1, side, side)) for side in (32, 64))
+    assert large == 4 * small
+
+
+@pytest.mark.parametrize(
+    "model, shape",
+    [
+        (UNet(4, 3, 9, (8, 32, 64, 64, 128), upsampling="transposed"), (3, 100, 110)),
+        (BaseConv(), (3, 64, 64)),
+        (PlainUNet(), (1, 32, 32)),
+    ]
+    + [(build(), (1, 96, 96)) for build in CASE_STUDY],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+def test_nothing_overlaps_in_the_drawing(model, shape):
+    figure = explainit(model, shape).figure
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    boxes = [t.get_window_extent() for t in ax.texts if t.get_text()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    page = figure.bbox
+    assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes)
+    assert all(p.get_width() > t.width / figure.dpi for p, t in zip(ax.patches, boxes[2::2], strict=False))
+
+
+@pytest.mark.parametrize("model, depth", [(UNet(3, 1, 2, 2), 3), (PlainUNet(), 2)], ids=["UNet", "plain"])
+def test_the_drawing_has_one_skip_per_level(model, depth):
+    texts = [t.get_text() for t in explainit(model, (1, 32, 32)).figure.axes[0].texts]
+    assert sum(text.startswith("skip") for text in texts) == depth
+
+
+@pytest.mark.parametrize("kernel, stride", [*itertools.product((1, 2, 3, 4), (1, 2, 3))])
+def test_transposed_convolution_sees_what_its_formula_says(kernel, stride):
+    """⌈kernel / stride⌉ inputs at most."""
+    assert receptive_field([nn.ConvTranspose1d(1, 1, kernel, stride)]) == (math.ceil(kernel / stride),)
