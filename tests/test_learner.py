@@ -1,0 +1,511 @@
+"""Learner: state laws of a run. Same seed, same numbers; stopped and resumed is uninterrupted; finished is loaded."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny import Patches, tiny_unet
+
+from cvf20 import fingerprint, learner, results
+from cvf20.learner import Learner
+from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
+from cvf20.transforms import IMAGENET_STD, train_transforms
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+AUGMENT = train_transforms((16, 16), degrees=20.0, displacement=1.0, color=0.2)
+CALLS = []  # one entry per call of counted_loss
+
+
+class Killed(BaseException):
+    """As a signal: nothing that catches exceptions catches it."""
+
+
+def counted_loss(logits, target):
+    """Cross-entropy whose `lifetime`-th call is the process's last."""
+    CALLS.append(len(logits))
+    if len(CALLS) == counted_loss.lifetime:
+        raise Killed
+    return cross_entropy_criterion(logits, target)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(counted_loss, "lifetime", None, raising=False)
+    CALLS.clear()
+    return tmp_path
+
+
+def tiny_learner(model=None, loss=counted_loss, **choices):
+    """Four epochs of two batches, with everything random that there is: dropout, augmentation, order."""
+    settings = {"lr": 1e-2, "batch_size": 4, "epochs": 4, "name": "02_tiny", "precision": "fp32", "verbose": False}
+    train, valid = (
+        choices.pop("train", None) or Patches(8, transforms=AUGMENT),
+        choices.pop("valid", None) or Patches(5),
+    )
+    return Learner(model or partial(tiny_unet, dropout=0.3), loss, train, valid, **(settings | choices))
+
+
+def found(run):
+    """All that a run gives: curves and weights, and its result less what may differ from day to day."""
+    result = {key: value for key, value in run.result.items() if key not in ("seconds", "commit")}
+    return result, run.curves, {key: value.clone() for key, value in run.model.state_dict().items()}
+
+
+def assert_same(one, other):
+    assert one[:2] == other[:2]
+    assert one[2].keys() == other[2].keys()
+    assert all(one[2][key].equal(other[2][key]) for key in one[2])
+
+
+def forget(folders):
+    """Take the finished runs away, so that the next one trains."""
+    (folders / "runs").rename(folders / f"forgotten{len(list(folders.iterdir()))}")
+
+
+# --- same seed, same numbers; killed, resumed -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_same_seed_gives_the_same_numbers_bit_for_bit(folders, precision):
+    runs = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)  # what happened before the run does not matter
+        run = tiny_learner(average=0.9, precision=precision)
+        run.fit()
+        runs.append(found(run))
+        forget(folders)
+    assert_same(*runs)
+    assert runs[0][0]["precision"] == precision
+
+
+def test_another_seed_gives_other_numbers():
+    runs = [tiny_learner(seed=seed) for seed in (0, 1)]
+    for run in runs:
+        run.fit()
+    assert runs[0].folder != runs[1].folder
+    assert runs[0].curves["train_loss"] != runs[1].curves["train_loss"]
+
+
+def kill_in_the_middle_of_an_epoch(monkeypatch):
+    counted_loss.lifetime = 10  # an epoch has 2 training and 2 validation batches
+
+
+def kill_between_best_and_last(monkeypatch):
+    save, saved = learner._save, []
+
+    def save_until(value, path):
+        saved.append(path.name)
+        if saved.count("last.pt") == 3 and path.name == "last.pt":
+            raise Killed
+        save(value, path)
+
+    monkeypatch.setattr(learner, "_save", save_until)
+
+
+def kill_while_writing_a_checkpoint(monkeypatch):
+    save, saved = torch.save, []
+
+    def save_half(value, path):
+        saved.append(path)
+        save(value, path)
+        if len([p for p in saved if p.name == "last.tmp"]) == 2:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise Killed
+
+    monkeypatch.setattr(torch, "save", save_half)
+
+
+def kill_before_the_result_is_written(monkeypatch):
+    def never(self, state, scores):
+        raise Killed
+
+    monkeypatch.setattr(Learner, "_finish", never)
+
+
+def kill_after_the_result_is_written(monkeypatch):
+    def never(self):
+        raise Killed
+
+    monkeypatch.setattr(Learner, "_publish", never)
+
+
+KILLS = [
+    kill_in_the_middle_of_an_epoch,
+    kill_between_best_and_last,
+    kill_while_writing_a_checkpoint,
+    kill_before_the_result_is_written,
+    kill_after_the_result_is_written,
+]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What the run that the next test kills gives when nothing happens to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CVF20_OUT", str(tmp_path_factory.mktemp("out")))
+        patch.setenv("CVF20_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setattr(counted_loss, "lifetime", None, raising=False)
+        run = tiny_learner(average=0.9, snapshots=(0, 3))
+        run.fit()
+        pictures = [run.snapshot(epoch, i) for epoch in run.snapshot_epochs for i in (0, 3)]
+        return found(run), pictures
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.__name__)
+def test_a_killed_run_resumes_to_the_same_result_bit_for_bit(uninterrupted, monkeypatch, kill):
+    with monkeypatch.context() as patch:
+        kill(patch)
+        with pytest.raises(Killed):
+            tiny_learner(average=0.9, snapshots=(0, 3)).fit()
+    counted_loss.lifetime = None
+    CALLS.clear()
+    torch.manual_seed(99)
+    run = tiny_learner(average=0.9, snapshots=(0, 3))
+    run.fit()
+    assert len(CALLS) < 16  # it went on, and did not begin again
+    assert_same(found(run), uninterrupted[0])
+    pictures = [run.snapshot(epoch, i) for epoch in run.snapshot_epochs for i in (0, 3)]
+    assert all(a.equal(b) for a, b in zip(pictures, uninterrupted[1], strict=True))
+    assert sorted(path.name for path in run.folder.iterdir() if path.suffix in (".pt", ".tmp")) in (
+        ["best.pt"],
+        ["best.pt", "last.tmp"],
+    )
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), [("sgd", "cosine"), ("adam", "constant")])
+def test_other_optimizers_and_schedules_resume_too(folders, optimizer, schedule):
+    choices = {"optimizer": optimizer, "schedule": schedule}
+    whole = tiny_learner(**choices)
+    whole.fit()
+    forget(folders)
+    CALLS.clear()
+    counted_loss.lifetime = 10
+    with pytest.raises(Killed):
+        tiny_learner(**choices).fit()
+    counted_loss.lifetime = None
+    resumed = tiny_learner(**choices)
+    resumed.fit()
+    assert_same(found(whole), found(resumed))
+
+
+# --- a finished run is loaded -----------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_loaded_and_not_repeated(monkeypatch, capsys):
+    first = tiny_learner(verbose=True)
+    first.fit()
+    printed = capsys.readouterr().out
+    monkeypatch.setattr(learner, "train", lambda *a, **k: pytest.fail("trained again"))
+    second = tiny_learner(verbose=True)
+    second.fit()
+    assert_same(found(first), found(second))
+    assert second.result["seconds"] == first.result["seconds"]  # of training, not of loading
+    again = capsys.readouterr().out  # the notebook shows the same lines
+    number = re.compile(r"\d+\.\d+(?:e-\d+)?")
+    assert number.sub("", again) == number.sub("", printed) and len(printed.splitlines()) == 4
+    assert [float(x) for x in number.findall(again)] == pytest.approx(
+        [float(x) for x in number.findall(printed)], abs=2e-3
+    )
+
+
+def test_a_loaded_run_publishes_its_files_again(folders):
+    tiny_learner(snapshots=(1,)).fit()
+    (folders / "out").rename(folders / "lost")
+    tiny_learner(snapshots=(1,)).fit()
+    for name in ("02_tiny-seed0.json", "02_tiny-seed0.csv", "02_tiny-seed0/epoch004_0001.png"):
+        assert (folders / "out" / "results" / name).read_bytes() == (folders / "lost/results" / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def fingerprint_of_the_unchanged():
+    return tiny_learner().folder.name[-12:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": 2e-2},
+        {"batch_size": 5},
+        {"epochs": 3},
+        {"optimizer": "sgd"},
+        {"weight_decay": 0.0},
+        {"schedule": "cosine"},
+        {"grad_clip": None},
+        {"average": 0.5},
+        {"patience": 3},
+        {"precision": "bf16"},
+        {"snapshots": (0,)},
+        {"seed": 1},
+        {"quick": True},
+        {"loss": partial(cross_entropy_criterion, weight=torch.ones(3))},
+        {"model": partial(tiny_unet, dropout=0.2)},
+        {"model": partial(tiny_unet, activation="elu", dropout=0.3)},
+        {"train": Patches(8, seed=1, transforms=AUGMENT)},
+        {"train": Patches(7, transforms=AUGMENT)},
+        {"train": Patches(8)},
+        {"valid": Patches(5, seed=1)},
+        {"valid": Patches(5, transforms=train_transforms((16, 16), std=IMAGENET_STD[::-1]))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_is_changed_makes_another_run(fingerprint_of_the_unchanged, change):
+    assert tiny_learner(**change).folder.name[-12:] != fingerprint_of_the_unchanged
+
+
+def test_changed_code_makes_another_run_and_trains(monkeypatch):
+    tiny_learner().fit()
+    CALLS.clear()
+    tiny_learner().fit()
+    assert not CALLS
+    code = fingerprint._code
+    monkeypatch.setattr(fingerprint, "_code", lambda source: code(source.replace("zero_grad()", "zero_grad(False)")))
+    tiny_learner().fit()
+    assert CALLS
+
+
+def test_name_and_verbosity_do_not_change_what_is_trained(fingerprint_of_the_unchanged):
+    assert tiny_learner(verbose=True, name="02_other").folder.name[-12:] == fingerprint_of_the_unchanged
+
+
+# --- what a run writes ------------------------------------------------------------------------------------------------
+
+
+def test_the_result_says_everything(folders):
+    train, valid = Patches(8, transforms=AUGMENT), Patches(5)
+    run = tiny_learner(train=train, valid=valid, average=0.9)
+    run.fit()
+    (result,) = results.load_results("02_*")
+    assert result == run.result
+    assert set(results.REQUIRED) < set(result)
+    assert result["metrics"].keys() == {"val"} and result["metrics"]["val"].keys() == {"mAP", "mIoU", "accuracy"}
+    assert result["notebook"] == "02_baselines" and result["data"] == train.name and result["synthetic"] is True
+    assert result["data_sha256"] == train.sha256
+    assert result["parameters"] == sum(p.numel() for p in tiny_unet().parameters())
+    assert result["recipe"] == run.recipe and result["recipe"]["average"] == 0.9
+    assert result["versions"]["torch"] == torch.__version__ and result["device"] and result["seconds"] > 0
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(monkeypatch):
+    """A validation that likes epoch 2 best: its weights are those that the run ends with."""
+    quality, weights = iter([0.1, 0.9, 0.5, 0.9]), []
+
+    def judge(model, *args, ranked=True, **kwargs):
+        weights.append({key: value.clone() for key, value in model.state_dict().items()})
+        return {"mIoU": next(quality), "accuracy": 0.0, "loss": 0.0} if not ranked else {"mIoU": 0.9}
+
+    monkeypatch.setattr("cvf20.training.validate", judge)
+    monkeypatch.setattr(learner, "validate", judge)
+    run = tiny_learner()
+    run.fit()
+    assert run.result["best_epoch"] == 2
+    assert all(value.equal(weights[1][key]) for key, value in run.model.state_dict().items())
+    assert not all(value.equal(weights[3][key]) for key, value in weights[1].items())
+
+
+def test_the_reported_metrics_are_those_of_the_kept_weights():
+    run = tiny_learner()
+    run.fit()
+    best = run.curves["epoch"].index(run.result["best_epoch"])
+    for metric in ("mIoU", "accuracy"):
+        assert run.result["metrics"]["val"][metric] == pytest.approx(run.curves[metric][best], rel=1e-4)
+    assert run.curves["mIoU"][best] == max(run.curves["mIoU"])
+    images = torch.stack([image for image, _ in run.valid_data])
+    target = torch.stack([mask for _, mask in run.valid_data])
+    correct = run.predict(images).argmax(1) == target
+    assert run.result["metrics"]["val"]["accuracy"] == pytest.approx(correct.double().mean().item(), abs=1e-6)
+
+
+def test_a_snapshot_is_what_the_network_predicted():
+    run = tiny_learner(snapshots=(2,), epochs=1)
+    run.fit()
+    labels = run.predict(run.valid_data[2][0][None])[0].argmax(0)
+    assert run.snapshot_epochs == [1]
+    assert run.snapshot(1, 2).equal(labels.to(torch.uint8))
+
+
+@pytest.mark.parametrize(("epochs", "wanted"), [(20, [1, 5, 10, 20]), (4, [1, 2, 4]), (3, [1, 3]), (1, [1])])
+def test_snapshots_are_at_the_first_quarter_half_and_last_epoch(epochs, wanted):
+    assert tiny_learner(epochs=epochs).snapshot_epochs == wanted
+
+
+def test_tensorboard_has_losses_and_pictures():
+    run = tiny_learner(snapshots=(0,))
+    run.fit()
+    events = EventAccumulator(str(run.folder / "events")).Reload()
+    assert {"lr", "train_loss", "loss", "mIoU", "accuracy"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(run.curves["loss"], rel=1e-4)
+    assert [event.step for event in events.Images("prediction/0")] == run.snapshot_epochs
+
+
+def test_test_split_is_scored_once_and_kept(monkeypatch):
+    run = tiny_learner()
+    run.fit()
+    scores = run.test(Patches(3, seed=4))
+    monkeypatch.setattr(learner, "validate", lambda *a, **k: pytest.fail("test split looked at again"))
+    again = tiny_learner()
+    again.fit()
+    assert again.test(Patches(3, seed=4)) == scores
+    assert results.load_results()[0]["metrics"]["test"] == scores
+
+
+def test_binary_task():
+    data = Patches(8, num_classes=1)
+    run = tiny_learner(partial(tiny_unet, 1), binary_cross_entropy, train=data, valid=data, snapshots=(0,), lr=3e-2)
+    run.fit()
+    assert run.result["metrics"]["val"].keys() == {"IoU", "IoU_per_image"}
+    assert set(run.snapshot(4, 0).unique().tolist()) <= {0, 1}
+
+
+# --- behaviour of training --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_optimizers_and_schedules(optimizer, schedule):
+    lr = 1e-2
+    run = tiny_learner(loss=cross_entropy_criterion, optimizer=optimizer, schedule=schedule, lr=lr, epochs=5)
+    run.fit()
+    rates, losses = run.curves["lr"], run.curves["train_loss"]
+    assert losses[-1] < losses[0]
+    if schedule == "constant":
+        assert rates == pytest.approx([lr] * 5)
+    else:
+        assert max(rates) <= lr and rates[-1] < 0.1 * lr and rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_it_learns():
+    run = tiny_learner(loss=cross_entropy_criterion, epochs=12, lr=3e-2)
+    run.fit()
+    assert run.result["metrics"]["val"]["mIoU"] > 0.8
+
+
+def test_a_quick_run_looks_at_a_few_images_only():
+    run = tiny_learner(train=Patches(30), valid=Patches(30), epochs=50, batch_size=16, quick=True)
+    run.fit()
+    assert run.result["quick"] is True
+    assert CALLS == [4, 4, 4, 4] * 2  # 2 epochs of 8 images for training and 8 for validation, 4 at a time
+    assert run.snapshot_epochs == [1, 2]
+
+
+def idle_loss(logits, target):
+    """Its gradient is 0, so that nothing improves."""
+    CALLS.append(len(logits))
+    return 0 * logits.sum()
+
+
+def test_training_stops_when_nothing_improves(monkeypatch):
+    choices = {"loss": idle_loss, "patience": 2, "epochs": 9, "weight_decay": 0.0}
+    still = partial(tiny_unet, norm_type=None)  # batch norm's statistics would move
+    with monkeypatch.context() as patch:
+        kill_before_the_result_is_written(patch)
+        with pytest.raises(Killed):
+            tiny_learner(still, **choices).fit()
+    trained = len(CALLS)
+    run = tiny_learner(still, **choices)
+    run.fit()
+    assert run.curves["epoch"] == [1, 2, 3] and run.result["best_epoch"] == 1
+    assert len(CALLS) == trained  # resumed after its end: no epoch more
+
+
+def test_networks_of_both_precisions_live_side_by_side():
+    half, full = tiny_learner(precision="bf16"), tiny_learner(precision="fp32")
+    half.fit()
+    images = torch.stack([image for image, _ in half.valid_data])
+    before = half.predict(images)
+    full.fit()
+    assert half.predict(images).equal(before)
+    assert [run.accelerator.mixed_precision for run in (half, full, half)] == ["bf16", "no", "bf16"]
+    assert half.predict(images).dtype == torch.float32  # scores are float32 whatever the network computes in
+    full.model.load_state_dict(half.model.state_dict())
+    assert not full.predict(images).equal(before)  # rounding shows that it was bf16
+    torch.testing.assert_close(full.predict(images), before, atol=0.05, rtol=0)
+
+
+def test_a_bad_loss_names_the_place_and_leaves_no_result(folders):
+    def bad(logits, target):
+        return logits.mean() * float("nan")
+
+    with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1, batch 1, at learning rate 0\.00"):
+        tiny_learner(loss=bad).fit()
+    assert not list(folders.rglob("result.json")) + list(folders.rglob("02_tiny*.json"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"optimizer": "lion"}, r"optimizer='lion'.*'adamw', 'adam', 'sgd'"),
+        ({"schedule": "step"}, r"schedule='step'.*'onecycle', 'cosine', 'constant'"),
+        ({"precision": "fp16"}, r"precision='fp16'.*'auto', 'bf16', 'fp32'"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"lr": 0.0}, "lr=0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_argument_is_named(choice, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_learner(**choice)
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import torch
+from functools import partial
+from tiny import Patches, tiny_unet
+from cvf20.learner import Learner
+from cvf20.losses import cross_entropy_criterion
+
+run = Learner(tiny_unet, cross_entropy_criterion, Patches(8), Patches(5), batch_size=2, epochs=2, name="02_two",
+              precision="fp32", average=0.9, snapshots=(0,), verbose=False)
+run.fit()
+assert run.accelerator.num_processes == 2
+target = torch.stack([mask for _, mask in run.valid_data])
+scores = run.predict(torch.stack([image for image, _ in run.valid_data]))
+print("accuracy", (scores.argmax(1) == target.to(scores.device)).double().mean().item())
+print("weights", sum(p.double().abs().sum().item() for p in run.model.parameters()))
+"""
+
+
+def test_two_processes_train_one_network(folders):
+    """Both end with the same weights, one result is written, and its metrics are those of all images, each once."""
+    script = folders / "script.py"
+    script.write_text(SCRIPT)
+    here = Path(__file__).parent
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    environment = {  # what `accelerate launch` and torchrun set
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]),
+        **{"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+        **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen([sys.executable, str(script)], env={**environment, "RANK": rank, "LOCAL_RANK": rank}, **pipes)
+        for rank in "01"
+    ]
+    try:
+        outputs = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], outputs[0][1][-2000:] + outputs[1][1][-2000:]
+    printed = "".join(out for out, _ in outputs)
+    lines = [line.split() for line in printed.splitlines() if line.startswith(("accuracy", "weights"))]
+    (accuracy,) = {float(value) for key, value in lines if key == "accuracy"}
+    assert len({value for key, value in lines if key == "weights"}) == 1 and len(lines) == 4
+    (path,) = (folders / "out" / "results").glob("*.json")
+    assert json.loads(path.read_text())["metrics"]["val"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)

@@ -1,0 +1,153 @@
+"""Result files: complete or absent, plain JSON, found again."""
+
+import csv
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cvf20 import results
+
+RESULT = {
+    "name": "03_unet_bn",
+    "seed": 0,
+    "notebook": "03_unet",
+    "data": "stanford_background",
+    "synthetic": False,
+    "quick": False,
+    "metrics": {"val": {"mAP": 0.7}},
+    "recipe": {"lr": 0.001},
+    "seconds": 1.5,
+}
+
+
+@pytest.fixture(autouse=True)
+def out(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path))
+    return tmp_path / "results"
+
+
+def test_a_result_is_read_as_it_was_written(out):
+    path = results.write_result(RESULT)
+    assert path == out / "03_unet_bn-seed0.json"
+    assert results.load_results() == [RESULT]
+
+
+def test_results_are_found_by_pattern_and_sorted_by_name_and_seed():
+    for name, seed in [("03_unet_bn", 10), ("03_unet_bn", 2), ("02_baseconv", 1), ("03_a", 0)]:
+        results.write_result({**RESULT, "name": name, "seed": seed})
+    found = [(r["name"], r["seed"]) for r in results.load_results("03_*")]
+    assert found == [("03_a", 0), ("03_unet_bn", 2), ("03_unet_bn", 10)]
+    assert results.load_results("09_*") == []
+
+
+@pytest.mark.parametrize("key", results.REQUIRED)
+def test_an_incomplete_result_is_refused(out, key):
+    with pytest.raises(ValueError, match=f"lacks {key}"):
+        results.write_result({k: v for k, v in RESULT.items() if k != key})
+    assert not out.exists()
+
+
+def test_numbers_become_plain_json(out):
+    metrics = {"a": np.float32(0.5), "b": torch.tensor([1, 2]), "c": float("nan"), "d": (1, float("inf"))}
+    results.write_result({**RESULT, "metrics": metrics})
+    text = (out / "03_unet_bn-seed0.json").read_text()
+    strict = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert strict["metrics"] == {"a": 0.5, "b": [1, 2], "c": None, "d": [1, None]}
+
+
+@pytest.mark.parametrize("moment", ["while writing", "before the move"])
+def test_a_write_that_breaks_off_leaves_the_previous_file(out, monkeypatch, moment):
+    """As if the disk were full or the process killed."""
+    results.write_result(RESULT)
+    before = (out / "03_unet_bn-seed0.json").read_text()
+
+    def half(path, text):
+        os.write(os.open(path, os.O_CREAT | os.O_WRONLY), text[: len(text) // 2].encode())
+        raise OSError("No space left on device")
+
+    def never(path, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, *(("write_text", half) if moment == "while writing" else ("replace", never)))
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        results.write_result({**RESULT, "seconds": 99.0})
+    monkeypatch.undo()
+    assert (out / "03_unet_bn-seed0.json").read_text() == before
+    assert results.load_results(folder=out) == [RESULT]  # what is left of the attempt is not taken for a result
+
+
+def test_curves_are_columns_again(tmp_path):
+    rows = [{"epoch": 1, "loss": 1 / 3, "mIoU": 0.25}, {"epoch": 2, "loss": 1e-9, "mIoU": float("nan")}]
+    results.write_curves(rows, tmp_path / "curves.csv")
+    curves = results.read_curves(tmp_path / "curves.csv")
+    assert curves["epoch"] == [1, 2] and curves["loss"] == pytest.approx([1 / 3, 1e-9], rel=1e-5)
+    assert np.isnan(curves["mIoU"][1])
+    with open(tmp_path / "curves.csv", newline="") as file:
+        assert len(list(csv.reader(file))) == 3
+
+
+def test_publishing_again_replaces_the_pictures(tmp_path, out):
+    run = tmp_path / "run"
+    (run / "predictions").mkdir(parents=True)
+    (run / "curves.csv").write_text("epoch\n1\n")
+    (run / "predictions" / "epoch001_0000.png").touch()
+    results.publish_run(run, "03_unet_bn-seed0")
+    (run / "predictions" / "epoch001_0000.png").rename(run / "predictions" / "epoch002_0000.png")
+    results.publish_run(run, "03_unet_bn-seed0")
+    assert (out / "03_unet_bn-seed0.csv").read_text() == "epoch\n1\n"
+    assert [path.name for path in (out / "03_unet_bn-seed0").iterdir()] == ["epoch002_0000.png"]
+
+
+def test_names_belong_to_notebooks():
+    assert results.notebook_of("03_unet_bn") == "03_unet"
+    for name in ("unet", "99_x", "03unet"):
+        with pytest.raises(ValueError, match="must begin with a notebook's number"):
+            results.notebook_of(name)
+
+
+def test_mean_and_sample_standard_deviation():
+    values = [0.70, 0.72, 0.77]
+    assert results.mean_std(values) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} (3)"
+    assert results.mean_std(values, percent=True, digits=1) == "73.0 ± 3.6 (3)"
+    assert results.mean_std(v for v in [0.5]) == "0.500"
+
+
+def test_a_table_has_one_line_per_row():
+    table = results.markdown_table(
+        [{"model": "a", "mAP": 0.5, "parameters": 24393}, {"model": "b", "mAP": 1.0, "parameters": 1}]
+    )
+    assert table.split("\n") == [
+        "| model | mAP | parameters |",
+        "|---|---|---|",
+        "| a | 0.500 | 24,393 |",
+        "| b | 1.000 | 1 |",
+    ]
+
+
+def test_commit_says_when_the_code_differs_from_it(tmp_path, monkeypatch):
+    def git(*arguments):
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *author, *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    monkeypatch.setattr(results, "project_dir", lambda: tmp_path)
+    assert results.commit() == ""  # no repository
+    git("init", "-q")
+    assert results.commit() == ""  # no commit
+    code = tmp_path / "cvf20" / "code.py"
+    code.parent.mkdir()
+    code.touch()
+    git("add", ".")
+    git("commit", "-q", "--no-verify", "-m", "first")
+    assert results.commit() == git("rev-parse", "--short=12", "HEAD")
+    (tmp_path / "README.md").touch()  # outside the code: no difference to it
+    assert not results.commit().endswith("-dirty")
+    code.write_text("x = 1\n")
+    assert results.commit() == git("rev-parse", "--short=12", "HEAD") + "-dirty"

@@ -1,0 +1,223 @@
+"""train, validate and evaluate_model by themselves: against loops written out by hand."""
+
+import math
+
+import pytest
+import torch
+from tiny import Patches, tiny_unet
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from cvf20.constants import VOID
+from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
+from cvf20.metrics import average_precision, compute_confusion_matrix, iou
+from cvf20.training import evaluate_model, make_accelerator, seed_everything, train, validate
+from cvf20.transforms import eval_transforms
+
+
+@pytest.fixture
+def accelerator():
+    return make_accelerator("fp32")
+
+
+def images_and_targets(data):
+    return tuple(torch.stack(parts) for parts in zip(*data, strict=True))
+
+
+def on_cpu(model):
+    return model.to("cpu").eval()
+
+
+# --- validate ---------------------------------------------------------------------------------------------------------
+
+
+def test_validate_is_the_metrics_of_all_pixels_together(accelerator):
+    """Batches of 3, 3 and 1 of images with different shares of void: a mean over batches would differ."""
+    data, model = Patches(7, void=True), on_cpu(tiny_unet())
+    found = validate(
+        model.to(accelerator.device), DataLoader(data, 3), cross_entropy_criterion, accelerator=accelerator
+    )
+    images, target = images_and_targets(data)
+    with torch.no_grad():
+        scores = on_cpu(model)(images).softmax(1)
+    confusion = compute_confusion_matrix(scores.argmax(1), target, 3)
+    correct = (scores.argmax(1) == target) & (target != VOID)
+    assert found["mIoU"] == pytest.approx(float(iou(confusion).nanmean()), abs=1e-6)
+    assert found["accuracy"] == pytest.approx(float(correct.sum() / (target != VOID).sum()), abs=1e-6)
+    assert found["mAP"] == pytest.approx(float(average_precision(scores, target).mean()), abs=1e-4)  # near ties
+
+
+def test_validation_loss_is_the_mean_over_images(accelerator):
+    data, model = Patches(7), tiny_unet()
+    found = validate(model, DataLoader(data, 3), cross_entropy_criterion, accelerator=accelerator)
+    one_by_one = validate(model, DataLoader(data, 1), cross_entropy_criterion, accelerator=accelerator)
+    assert found["loss"] == pytest.approx(one_by_one["loss"], rel=1e-5)
+
+
+def test_validate_of_a_binary_task(accelerator):
+    data, model = Patches(5, num_classes=1), on_cpu(tiny_unet(1))
+    found = validate(model, DataLoader(data, 2), binary_cross_entropy, accelerator=accelerator)
+    images, target = images_and_targets(data)
+    with torch.no_grad():
+        prediction = model(images)[:, 0] > 0
+    sets = [((p & (t == 1)).sum().item(), (p | (t == 1)).sum().item()) for p, t in zip(prediction, target, strict=True)]
+    assert set(found) == {"IoU", "IoU_per_image", "loss"}
+    assert found["IoU"] == pytest.approx(sum(i for i, _ in sets) / sum(u for _, u in sets))
+    assert found["IoU_per_image"] == pytest.approx(sum(i / u for i, u in sets) / len(sets))
+
+
+def test_flips_make_the_scores_symmetric(accelerator):
+    """With flips, a network scores a mirrored data set as it scores the data set."""
+    data, mirrored, model = Patches(4), Patches(4), tiny_unet()
+    mirrored.images = [image.flip(-1) for image in mirrored.images]
+    mirrored.masks = [mask.flip(-1) for mask in mirrored.masks]
+    plain, first, second = (
+        validate(model, DataLoader(d, 4), accelerator=accelerator, flips=flips)
+        for d, flips in [(data, False), (data, True), (mirrored, True)]
+    )
+    assert first["mAP"] == pytest.approx(second["mAP"], abs=1e-6)
+    assert first["mAP"] != plain["mAP"]
+
+
+def test_validate_neither_trains_nor_moves_statistics(accelerator):
+    model = tiny_unet(dropout=0.5).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    scores = [validate(model, DataLoader(Patches(4), 4), accelerator=accelerator) for _ in range(2)]
+    assert scores[0] == scores[1]  # dropout is off
+    assert all(value.equal(before[key]) for key, value in model.state_dict().items())
+
+
+def test_scores_are_taken_at_the_size_of_the_labels(accelerator):
+    """A network that sees 8×8 images is judged on the 16×16 labels, its logits interpolated."""
+    data, model = Patches(4, transforms=eval_transforms((8, 8))), on_cpu(tiny_unet())
+    images, target = images_and_targets(data)
+    assert images.shape[2:] == (8, 8) and target.shape[1:] == (16, 16)
+    found = validate(model, DataLoader(data, 3), accelerator=accelerator)
+    with torch.no_grad():
+        logits = F.interpolate(model(images), size=(16, 16), mode="bilinear", align_corners=False)
+    assert found["accuracy"] == pytest.approx((logits.argmax(1) == target).double().mean().item(), abs=0.01)
+    assert evaluate_model(model, data, precision="fp32") == pytest.approx(found["accuracy"], abs=1e-6)
+
+
+# --- evaluate_model ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("void", [False, True])
+def test_evaluate_model_equals_counting_pixel_by_pixel(void):
+    data, model = Patches(5, void=void), on_cpu(tiny_unet())
+    per_image = []
+    for image, mask in data:
+        with torch.no_grad():
+            labels = model(image[None])[0].argmax(0)
+        judged = [(p == t) for p, t in zip(labels.flatten().tolist(), mask.flatten().tolist(), strict=True) if t != 255]
+        if judged:
+            per_image.append(sum(judged) / len(judged))
+    assert len(per_image) == (4 if void else 5)
+    assert evaluate_model(model, data, batch_size=2, precision="fp32") == pytest.approx(sum(per_image) / len(per_image))
+
+
+def test_evaluate_model_weighs_every_image_alike():
+    """One labelled pixel of image 0 counts as much as all 256 of image 1."""
+    data, model = Patches(2), on_cpu(tiny_unet())
+    labels = torch.stack([model(image[None])[0].argmax(0) for image, _ in data]).to(torch.uint8)
+    data.masks = [torch.full_like(labels[0], VOID), labels[1]]
+    data.masks[0][0, 0] = (labels[0, 0, 0] + 1) % 3
+    assert evaluate_model(model, data, precision="fp32") == 0.5
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_is_the_loop_that_one_would_write_by_hand(accelerator):
+    """Two epochs of clipped SGD with a schedule and a moving average, against plain torch; the rows report it."""
+    data, rows = Patches(6), []
+    ours, theirs = (tiny_unet() for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    options = {"lr": 0.5, "momentum": 0.9}
+
+    average = AveragedModel(ours, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
+    optimizer = torch.optim.SGD(ours.parameters(), **options)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+    loader = DataLoader(data, 2, shuffle=True)
+    train(
+        *(ours, cross_entropy_criterion, loader, DataLoader(data, 2), optimizer, 2),
+        **{"accelerator": accelerator, "scheduler": scheduler, "average": average, "grad_clip": 0.1, "seed": 5},
+        after_epoch=lambda row: rows.append(row),
+    )
+
+    optimizer = torch.optim.SGD(theirs.parameters(), **options)
+    mean, steps = None, 0
+    for epoch in (1, 2):
+        seed_everything(1_000_003 * 5 + epoch)
+        theirs.train()
+        losses = []
+        for images, target in DataLoader(data, 2, shuffle=True):
+            optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * steps / 6)) / 2
+            loss = cross_entropy_criterion(theirs(images), target)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
+            optimizer.step()
+            losses.append(loss.item())
+            steps += 1
+            weights = {k: v.clone() for k, v in theirs.state_dict().items() if v.is_floating_point()}
+            mean = weights if mean is None else {k: 0.5 * mean[k] + 0.5 * weights[k] for k in weights}
+        assert rows[epoch - 1]["train_loss"] == pytest.approx(sum(losses) / 3, rel=1e-4)
+        assert rows[epoch - 1]["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
+    for key, value in theirs.named_parameters():
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-3, atol=1e-5)
+    for key, value in mean.items():
+        torch.testing.assert_close(average.module.state_dict()[key], value, rtol=1e-3, atol=1e-5)
+    expected = validate(average, DataLoader(data, 2), cross_entropy_criterion, accelerator=accelerator, ranked=False)
+    assert {key: rows[-1][key] for key in expected} == expected  # the average is what is validated
+
+
+def test_the_loss_gets_whatever_else_the_loader_gives(accelerator):
+    weights = []
+
+    class Weighted(Patches):
+        def __getitem__(self, index):
+            return *super().__getitem__(index), torch.tensor(float(index))
+
+    def loss(logits, target, weight):
+        weights.append(weight)
+        return cross_entropy_criterion(logits, target)
+
+    model, loader = tiny_unet(), DataLoader(Weighted(4), 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    train(model, loss, loader, loader, optimizer, 1, accelerator=accelerator)
+    assert torch.cat(weights).tolist() == [0, 1, 2, 3, 0, 1, 2, 3]  # training, then validation
+
+
+def test_training_ends_when_after_epoch_says_so(accelerator):
+    epochs, model, loader = [], tiny_unet(), DataLoader(Patches(4), 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def after_epoch(row):
+        epochs.append(row["epoch"])
+        return row["epoch"] == 2
+
+    train(
+        model, cross_entropy_criterion, loader, loader, optimizer, 5, accelerator=accelerator, after_epoch=after_epoch
+    )
+    assert epochs == [1, 2]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_learning_rate(accelerator, bad):
+    calls = []
+
+    def loss(logits, target):
+        calls.append(model.training)
+        return logits.mean() + (bad if calls.count(True) == 5 else 0)
+
+    model, loader = tiny_unet(), DataLoader(Patches(6), 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.25)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, batch 2, at learning rate 0\.25"):
+        train(model, loss, loader, loader, optimizer, 3, accelerator=accelerator)
+
+
+def test_unknown_precision_is_named():
+    with pytest.raises(ValueError, match=r"precision='fp8'.*'auto', 'bf16', 'fp32'"):
+        make_accelerator("fp8")

@@ -1,0 +1,259 @@
+"""Laws of the joint augmentation: one geometry for image and mask, no invented labels, nothing at zero strength."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from cvf20.constants import VOID
+from cvf20.datasets.base import SegmentationDataset
+from cvf20.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RandomQuarterTurn,
+    RandomWarp,
+    channel_statistics,
+    eval_transforms,
+    to_input,
+    train_transforms,
+)
+
+GREY_LEVELS = {"mean": (0.0,), "std": (1 / 255,)}  # "normalises" a uint8 image to its own grey levels
+LABELS = (0, 3, 8)
+
+
+def ramps(height, width):
+    """Image and mask that both hold the column's number, and the same with the row's: what a warp did can be read off."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    for ramp in (columns.to(torch.uint8), rows.to(torch.uint8)):
+        yield tv_tensors.Image(ramp[None].clone()), tv_tensors.Mask(ramp.clone())
+
+
+def blobs(*shape, seed=0):
+    """A random image and a mask of a few labels in blocks."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8, generator=generator)
+    blocks = torch.randint(0, len(LABELS), [-(-size // 5) for size in shape], generator=generator)
+    labels = torch.tensor(LABELS, dtype=torch.uint8)[blocks]
+    mask = labels.repeat_interleave(5, 0).repeat_interleave(5, 1)[: shape[0], : shape[1]]
+    return tv_tensors.Image(image), tv_tensors.Mask(mask.contiguous())
+
+
+def pixels(*tensors):
+    """Everything in the tensors, hashable."""
+    return tuple((tuple(tensor.shape), *tensor.flatten().tolist()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (60, 110)])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"crop": (0.25, 0.6), "flip": 0.0},
+        {"crop": (1.0, 1.0), "flip": 1.0},
+        {"crop": (1.0, 1.0), "quarter_turns": True},
+        {"crop": (1.0, 1.0), "degrees": 180.0},
+        {"crop": (1.0, 1.0), "displacement": 4.0},
+        {"crop": (0.4, 1.0), "quarter_turns": True, "degrees": 180.0, "displacement": 4.0},
+    ],
+    ids=lambda choices: "+".join(choices),
+)
+def test_image_and_mask_get_the_same_geometry(shape, choices):
+    """Both hold the same ramp: the nearest value differs from the interpolated one by little more than half a step."""
+    transforms = train_transforms(shape, **GREY_LEVELS, **choices)
+    for seed in range(5):
+        for ramp in ramps(*shape):
+            torch.manual_seed(seed)
+            image, mask = transforms(*ramp)
+            assert image.shape == (1, *shape) and mask.shape == shape
+            # one interpolation is off by 0.5, and rounding of the warped image and the second resampling add to it
+            assert (image[0] - mask).abs().max() <= 2.1
+
+
+@pytest.mark.parametrize("fill, allowed", [("reflect", {*LABELS}), ("void", {*LABELS, VOID})])
+def test_masks_keep_their_labels_or_become_void(fill, allowed):
+    image, mask = blobs(40, 56)
+    transforms = train_transforms(
+        (32, 48), crop=(0.3, 1.0), quarter_turns=True, degrees=180.0, displacement=5.0, color=0.3, fill=fill
+    )
+    seen = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        seen |= set(transforms(image, mask)[1].unique().tolist())
+    assert seen == allowed
+
+
+def test_instance_numbers_survive_warping():
+    instances = tv_tensors.Mask(torch.randint(0, 70_000, (30, 40), dtype=torch.int32))
+    warped = RandomWarp(degrees=40.0, displacement=3.0)(instances)
+    assert warped.dtype == torch.int32
+    assert set(warped.unique().tolist()) <= set(instances.unique().tolist())
+
+
+@pytest.mark.parametrize("fill", ["reflect", "void"])
+@pytest.mark.parametrize("shape", [(31, 47), (64, 64)])
+def test_zero_strength_changes_nothing(shape, fill):
+    image, mask = blobs(*shape)
+    same_image, same_mask = RandomWarp(fill=fill)(image, mask)
+    assert same_image.equal(image) and same_mask.equal(mask)
+    image_out, mask_out = train_transforms(shape, (0.0,) * 3, (1 / 255,) * 3, crop=(1.0, 1.0), flip=0.0)(image, mask)
+    torch.testing.assert_close(image_out.as_subclass(torch.Tensor), image.float().as_subclass(torch.Tensor))
+    assert mask_out.equal(mask.long())
+
+
+def test_flip_happens_with_its_probability():
+    image, mask = blobs(20, 30)
+    for flip, (wanted_image, wanted_mask) in {0.0: (image, mask), 1.0: (image.flip(-1), mask.flip(-1))}.items():
+        out_image, out_mask = train_transforms((20, 30), (0.0,) * 3, (1 / 255,) * 3, crop=(1.0, 1.0), flip=flip)(
+            image, mask
+        )
+        torch.testing.assert_close(out_image.as_subclass(torch.Tensor), wanted_image.float().as_subclass(torch.Tensor))
+        assert out_mask.equal(wanted_mask.long())
+
+
+def test_a_quarter_turn_four_times_is_the_identity():
+    turn = RandomQuarterTurn()
+    image, mask = blobs(24, 24)
+    turned = image
+    for _ in range(4):
+        turned = turn.transform(turned, {"turns": 1})
+        assert isinstance(turned, tv_tensors.Image)
+    assert turned.equal(image)
+    torch.manual_seed(0)
+    drawn = {pixels(*turn(image, mask)) for _ in range(60)}
+    assert drawn == {pixels(image.rot90(turns, (-2, -1)), mask.rot90(turns, (-2, -1))) for turns in range(4)}
+
+
+def test_a_quarter_turn_keeps_the_size_of_any_image():
+    image, mask = blobs(20, 30)
+    torch.manual_seed(0)
+    drawn = {pixels(*RandomQuarterTurn()(image, mask)) for _ in range(40)}
+    assert drawn == {pixels(image, mask), pixels(image.rot90(2, (-2, -1)), mask.rot90(2, (-2, -1)))}
+
+
+@pytest.mark.parametrize("shape", [(101, 101), (80, 151)])
+def test_rotation_keeps_the_distance_from_the_centre(shape):
+    """Also where the image is not square: angles are angles in pixels."""
+    rows, columns = torch.meshgrid(*(torch.arange(size) - (size - 1) / 2 for size in shape), indexing="ij")
+    distance = torch.hypot(rows, columns)
+    inside = distance < min(shape) / 2 - 2
+    moved = 0
+    for seed in range(4):
+        torch.manual_seed(seed)
+        out = RandomWarp(degrees=180.0)(tv_tensors.Image(distance[None].clone()))[0]
+        assert (out - distance)[inside].abs().max() < 0.5
+        torch.manual_seed(seed)
+        column = RandomWarp(degrees=180.0)(tv_tensors.Image(columns[None].clone()))[0]
+        moved = max(moved, float((column - columns)[inside].abs().max()))
+    assert moved > 10
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (120, 400)])
+def test_displacement_is_in_pixels_on_both_axes(shape):
+    """Bicubic interpolation between the grid's points keeps most of their spread; a step of the image stays smooth."""
+    identity = RandomWarp().make_params([tv_tensors.Mask(torch.zeros(shape))])["grid"]
+    pixels = torch.tensor([shape[1], shape[0]]) / 2
+    spread, steepest = [], []
+    for seed in range(10):
+        torch.manual_seed(seed)
+        grid = RandomWarp(displacement=4.0).make_params([tv_tensors.Mask(torch.zeros(shape))])["grid"]
+        shift = (grid - identity)[0] * pixels
+        spread.append(shift.square().mean((0, 1)).sqrt())
+        steepest.append(shift.diff(dim=0).abs().max())
+    mean_spread = torch.stack(spread).mean(0)
+    assert ((mean_spread > 0.6 * 4) & (mean_spread < 1.1 * 4)).all()
+    assert max(steepest) < 1, "neighbours would change places"
+
+
+def test_opened_corners_are_reflected_or_void():
+    image = tv_tensors.Image(torch.full((3, 60, 90), 200, dtype=torch.uint8))
+    mask = tv_tensors.Mask(torch.full((60, 90), 7, dtype=torch.uint8))
+    torch.manual_seed(1)  # draws 46°
+    reflected_image, reflected_mask = RandomWarp(degrees=90.0)(image, mask)
+    assert reflected_image.equal(image) and reflected_mask.equal(mask)
+    torch.manual_seed(1)
+    void_image, void_mask = RandomWarp(degrees=90.0, fill="void")(image, mask)
+    outside = void_mask == VOID
+    assert outside[0, 0] and outside[-1, -1] and not outside[30, 45]
+    assert (void_image[:, outside] <= 100).all(), "where the mask is void, at least half of the pixel lies outside"
+    assert (void_image[:, ~outside] >= 100).float().mean() > 0.99
+    assert (void_mask[~outside] == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 2), (33, 65), (130, 31)])
+@pytest.mark.parametrize("fill", ["reflect", "void"])
+def test_any_shape_works(shape, fill):
+    warp = RandomWarp(degrees=180.0, displacement=4.0, fill=fill)
+    for lead in ((), (1,), (3,), (2, 3)):
+        image = tv_tensors.Image(torch.zeros(*(lead or (1,)), *shape, dtype=torch.uint8))
+        mask = tv_tensors.Mask(torch.zeros(*lead, *shape, dtype=torch.uint8))
+        out_image, out_mask = warp(image, mask)
+        assert (out_image.shape, out_mask.shape) == (image.shape, mask.shape)
+        assert isinstance(out_image, tv_tensors.Image) and isinstance(out_mask, tv_tensors.Mask)
+        assert out_image.dtype == out_mask.dtype == torch.uint8
+
+
+def test_the_seed_decides():
+    image, mask = blobs(40, 50)
+    transforms = train_transforms((32, 40), quarter_turns=True, degrees=180.0, displacement=4.0, color=0.4, fill="void")
+
+    def draw(seed):
+        torch.manual_seed(seed)
+        return transforms(image, mask)
+
+    for first, second in zip(draw(3), draw(3), strict=True):
+        assert first.equal(second)
+    assert not draw(3)[0].equal(draw(4)[0])
+
+
+def test_the_original_is_not_changed():
+    image, mask = blobs(40, 50)
+    before = image.clone(), mask.clone()
+    train_transforms((40, 50), quarter_turns=True, degrees=90.0, displacement=4.0, color=0.4, fill="void")(image, mask)
+    assert image.equal(before[0]) and mask.equal(before[1])
+
+
+def test_input_is_normalised_float_with_integer_labels():
+    image, mask = blobs(12, 15)
+    for transforms in (to_input(), eval_transforms(), eval_transforms((12, 15))):
+        out_image, out_mask = transforms(image, mask)
+        wanted = (image.numpy() / 255 - np.reshape(IMAGENET_MEAN, (3, 1, 1))) / np.reshape(IMAGENET_STD, (3, 1, 1))
+        assert out_image.dtype == torch.float32 and out_mask.dtype == torch.int64
+        np.testing.assert_allclose(out_image.numpy(), wanted, atol=1e-5)
+        assert out_mask.equal(mask.long())
+
+
+def test_evaluation_keeps_the_labels_at_their_own_size():
+    """Scores are taken at full resolution, whatever size the network sees."""
+    image, mask = blobs(12, 15)
+    small_image, same_mask = eval_transforms((6, 9))(image, mask)
+    assert small_image.shape == (3, 6, 9)
+    assert same_mask.equal(mask.long())
+
+
+class Few(SegmentationDataset):
+    def __init__(self, images):
+        self.images = images
+
+
+def test_channel_statistics_are_those_of_all_pixels():
+    images = [torch.randint(0, 256, (2, 5 + i, 7), dtype=torch.uint8) for i in range(4)]  # of unequal sizes
+    mean, std = channel_statistics(Few(images))
+    pixels = np.concatenate([image.numpy().reshape(2, -1) for image in images], axis=1) / 255
+    np.testing.assert_allclose(mean, pixels.mean(1), rtol=1e-9)
+    np.testing.assert_allclose(std, pixels.std(1), rtol=1e-9)
+    normalised = torch.cat([to_input(mean, std)(tv_tensors.Image(image)).flatten(1) for image in images], 1)
+    torch.testing.assert_close(normalised.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalised.std(1, correction=0), torch.ones(2), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", [{"fill": "black"}, {"degrees": -1}, {"displacement": -0.5}, {"spacing": 0}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RandomWarp(**wrong)
+
+
+def test_settings_are_shown_by_the_pipeline():
+    """torchvision's own transforms do the cropping and flipping."""
+    kinds = [type(step) for step in train_transforms((8, 8), flip=0.3, color=0.1).transforms]
+    assert kinds == [v2.RandomResizedCrop, v2.RandomHorizontalFlip, v2.ColorJitter, v2.Compose]
