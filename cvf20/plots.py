@@ -1,10 +1,12 @@
 """Every figure of the notebooks that is drawn more than once, and the one function that saves and shows a figure."""
 
 import inspect
+import io
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -34,12 +36,15 @@ plt.rcParams.update(
 def show(fig: Figure, name: str, alt: str = "") -> None:
     """Save the figure as figures/<name>.png below $CVF20_OUT, display it and print its file's name.
 
+    Pictures keep 256 colours of their own choice, which halves their size and is hard to see.
     name begins with the notebook's number, e.g. "03_unet_curves"; alt says in words what the picture shows
     """
     results.notebook_of(name)  # ValueError where no notebook would own the file
     path = out_dir() / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=DPI)
+    drawn = io.BytesIO()
+    fig.savefig(drawn, dpi=DPI)
+    PIL.Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True, dpi=(DPI, DPI))
     plt.close(fig)
     display(Image(path.read_bytes(), format="png", alt=alt or name), metadata={"image/png": {"alt": alt or name}})
     print(f"figures/{name}.png")

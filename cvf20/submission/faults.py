@@ -26,6 +26,7 @@ MACHINE_PATH = re.compile(
     r"[^\s\"'<>)\]]*"
 )
 WARNING = re.compile(r".*(?:Warning\b|\bWARNING\b).*")
+SOURCE = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)  # library code that a notebook shows
 SHOWN = re.compile(r"\bshow\([^)]*?[\"'](\d\d_[\w{}.:-]*)[\"']")
 
 
@@ -86,7 +87,7 @@ def _faults_of(output: NotebookNode, place: int, tentative: str) -> Iterator[Fau
                 yield "error", place, f"warning: {warning.strip()[:160]}", "remove its cause"
         for path in MACHINE_PATH.findall(text):
             yield "error", place, f"path of one machine in the output: {path}", "print it relative to the project"
-        if mark := re.search(r"SYNTHETIC(?! by design).{0,60}", text):
+        if mark := re.search(r"SYNTHETIC(?! by design).{0,60}", SOURCE.sub("", text)):
             yield tentative, place, f"made from a stand-in: {mark[0]}", "run with the real data (data/README.md)"
 
 

@@ -132,6 +132,7 @@ def test_warning_of_a_missing_data_set_counts_as_synthetic_only(executed):
 def test_what_is_synthetic_by_design_is_a_note(executed):
     spoil_result(synthetic=True, data="keypoints")(*executed)
     append(5, stream("SYNTHETIC by design\n"))(*executed)
+    append(5, stream('```python\nreturn "SYNTHETIC stand-in"\n```\n'))(*executed)
     assert {finding.level for finding in check([executed[0]], *executed[1:])} == {"note"}
 
 
