@@ -90,7 +90,7 @@ def run_case_study(
         result = {
             "name": name,
             "seed": seed,
-            "notebook": "03",
+            "notebook": results.notebook_of(name),
             "data": Faces.name,
             "synthetic": Faces.synthetic,
             "quick": quick,
