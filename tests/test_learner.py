@@ -36,6 +36,15 @@ def counted_loss(logits, target):
     return cross_entropy_criterion(logits, target)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Pictures of 16×16 are too small to share: with more threads the tests wait for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
@@ -260,6 +269,14 @@ def fingerprint_of_the_unchanged():
 )
 def test_whatever_is_changed_makes_another_run(fingerprint_of_the_unchanged, change):
     assert tiny_learner(**change).folder.name[-12:] != fingerprint_of_the_unchanged
+
+
+def test_other_initial_weights_make_another_run():
+    """A network that comes ready-made, e.g. pretrained, is told from another by its weights."""
+    one, other = tiny_unet(), tiny_unet()
+    assert tiny_learner(one).folder != tiny_learner(other).folder
+    other.load_state_dict(one.state_dict())
+    assert tiny_learner(one).folder == tiny_learner(other).folder
 
 
 def test_changed_code_makes_another_run_and_trains(monkeypatch):

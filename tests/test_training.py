@@ -16,6 +16,15 @@ from cvf20.training import evaluate_model, make_accelerator, seed_everything, tr
 from cvf20.transforms import eval_transforms
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Pictures of 16×16 are too small to share: with more threads the tests wait for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def accelerator():
     return make_accelerator("fp32")
@@ -188,6 +197,19 @@ def test_the_loss_gets_whatever_else_the_loader_gives(accelerator):
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     train(model, loss, loader, loader, optimizer, 1, accelerator=accelerator)
     assert torch.cat(weights).tolist() == [0, 1, 2, 3, 0, 1, 2, 3]  # training, then validation
+
+
+def test_every_epoch_trains_in_training_mode_and_validates_in_eval_mode(accelerator):
+    """Validation leaves the network in eval mode; the next epoch must not stay there."""
+    modes, model, loader = [], tiny_unet(), DataLoader(Patches(4), 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def loss(logits, target):
+        modes.append(model.training)
+        return cross_entropy_criterion(logits, target)
+
+    train(model.eval(), loss, loader, loader, optimizer, 2, accelerator=accelerator)
+    assert modes == [True, True, False, False] * 2
 
 
 def test_training_ends_when_after_epoch_says_so(accelerator):
