@@ -9,13 +9,14 @@ from pathlib import Path
 import accelerate
 import torch
 import torchvision
+from PIL import Image
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.io import read_image, write_png
 
 from . import results
+from .datasets.base import read_image
 from .fingerprint import describe, fingerprint, tensors_digest
 from .paths import runs_dir
 from .training import evaluate_model, forward, make_accelerator, probabilities, seed_everything, train, validate
@@ -30,9 +31,10 @@ class Learner:
     """Train `model` on `train_data`, choose its best epoch on `valid_data`, and keep what was found.
 
     model:        a network, or a function without arguments that builds one (it is then built under the seed)
-    loss:         (logits, target) → scalar
+    loss:         (logits, target) → scalar, or a dict of named parts; None: see `compute_losses`
     data:         SegmentationDatasets whose transforms end with float images and int64 labels
     lr:           the highest learning rate of the schedule
+    lr_scales:    factors on it for parameters whose name starts with the key, e.g. {"encoder": 0.1}
     name:         of the run: results/<name>-seed<seed>.json; starts with the notebook's number, e.g. "03_unet_bn"
     quick:        a rehearsal of a few batches; its result says so
     optimizer:    "adamw", "adam" or "sgd" (momentum 0.9)
@@ -41,16 +43,18 @@ class Learner:
     average:      decay per step of an exponential moving average of the weights, which is then what is validated
                   and kept; None for none
     patience:     epochs without improvement after which training stops; None for never
+    metrics:      (logits, labels) of the whole split → dict, in place of the metrics of `validate`
+    monitor:      the metric whose highest value chooses the best epoch; None: mIoU, or IoU of a binary task
     snapshots:    indices of validation images whose predictions are kept at the first, quarter, half and last epoch
 
     `fit()` resumes where it was stopped and loads a finished run while its fingerprint (recipe, data, initial weights,
-    code) is unchanged. The best epoch is that of the highest validation mIoU or IoU.
+    code) is unchanged.
     """
 
     def __init__(
         self,
         model: nn.Module | Callable[[], nn.Module],
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[..., Tensor | dict[str, Tensor]] | None,
         train_data: Dataset,
         valid_data: Dataset,
         lr: float = 1e-3,
@@ -61,11 +65,14 @@ class Learner:
         *,
         quick: bool = False,
         optimizer: str = "adamw",
+        lr_scales: dict[str, float] | None = None,
         weight_decay: float = 0.01,
         schedule: str = "onecycle",
         grad_clip: float | None = 1.0,
         average: float | None = None,
         patience: int | None = None,
+        metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
+        monitor: str | None = None,
         precision: str = "auto",
         snapshots: Sequence[int] = (),
         verbose: bool = True,
@@ -83,7 +90,10 @@ class Learner:
             model = model()
         self.model, self.loss, self.train_data, self.valid_data = model, loss, train_data, valid_data
         self.name, self.seed, self.quick, self.verbose = name, seed, quick, verbose
-        self.snapshots = tuple(snapshots)
+        self.metrics, self.snapshots = metrics, tuple(snapshots)
+        for prefix in lr_scales or {}:
+            if not any(parameter.startswith(prefix) for parameter, _ in model.named_parameters()):
+                raise ValueError(f"lr_scales: no parameter of {type(model).__name__} starts with {prefix!r}")
         self.recipe = {
             "model": type(model).__name__,
             "loss": describe(loss),
@@ -91,6 +101,7 @@ class Learner:
             "valid_transforms": describe(valid_data.transforms),
             "images": len(train_data),
             "lr": lr,
+            "lr_scales": lr_scales,
             "batch_size": batch_size,
             "epochs": epochs,
             "optimizer": optimizer,
@@ -99,6 +110,8 @@ class Learner:
             "grad_clip": grad_clip,
             "average": average,
             "patience": patience,
+            "metrics": describe(metrics),
+            "monitor": monitor,
             "precision": precision,
         }
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
@@ -119,8 +132,16 @@ class Learner:
             "weights": tensors_digest(self.model.state_dict()),
             "structure": repr(self.model),
         }
-        parts = [self.model, self.loss, self.train_data, self.train_data.transforms, self.valid_data.transforms]
-        return runs_dir() / f"{self.label}-{fingerprint(recipe, [*parts, Learner, train])[:12]}"
+        parts = [self.model, self.loss, self.metrics, self.train_data, self.valid_data]
+        parts += [data.transforms for data in (self.train_data, self.valid_data)]
+        loop = [
+            Learner._train,
+            Learner._loader,
+            Learner._parameter_groups,
+            Learner._scheduler,
+            Learner._keep_predictions,
+        ]
+        return runs_dir() / f"{self.label}-{fingerprint(recipe, [*parts, *loop])[:12]}"
 
     @property
     def label(self) -> str:
@@ -128,14 +149,22 @@ class Learner:
 
     @property
     def curves(self) -> dict[str, list[float]]:
-        """epoch, lr, train_loss, loss and the validation metrics of every epoch, as columns."""
+        """epoch, lr, seconds of training, train_loss, loss and the validation metrics of every epoch, as columns."""
         return results.read_curves(self.folder / "curves.csv")
 
-    def fit(self) -> dict:
-        """Train, or load the finished run; the model then holds the best epoch's weights. Returns the result."""
+    def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
+        """Train, or load the finished run; the model then holds the best epoch's weights. Returns the result.
+
+        after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run,
+                     which can be taken up again
+        """
         folder = self.folder  # before training changes the weights
-        if not (folder / "result.json").exists():
-            self._train()
+        if (folder / "result.json").exists():
+            curves = self.curves
+            for row in zip(*curves.values(), strict=True):
+                after_epoch(dict(zip(curves, row, strict=True)))
+        else:
+            self._train(after_epoch)
         self.accelerator.wait_for_everyone()
         self.result = json.loads((folder / "result.json").read_text())
         self._load_weights(torch.load(folder / "best.pt", weights_only=True))
@@ -154,7 +183,7 @@ class Learner:
         """Metrics of the best epoch's weights on `data`, kept in the result under metrics[split]."""
         if split not in self.result["metrics"]:
             self.result["metrics"][split] = validate(
-                self.model, self._loader(data), accelerator=self.accelerator, flips=flips
+                self.model, self._loader(data), accelerator=self.accelerator, metrics=self.metrics, flips=flips
             )
             results.write_text(self.folder / "result.json", json.dumps(self.result, indent=1))
             self._publish()
@@ -169,7 +198,8 @@ class Learner:
 
     def snapshot(self, epoch: int, index: int) -> Tensor:
         """(H, W) labels that the network predicted for validation image `index` after `epoch`."""
-        return read_image(str(self.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png"))[0]
+        file = self.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png"
+        return torch.from_numpy(read_image(file).copy())
 
     @property
     def snapshot_epochs(self) -> list[int]:
@@ -185,7 +215,7 @@ class Learner:
 
     _printed = False
 
-    def _train(self) -> None:
+    def _train(self, on_row: Callable[[dict], None]) -> None:
         recipe, folder, accelerator = self.recipe, self.folder, self.accelerator
         folder.mkdir(parents=True, exist_ok=True)
         seed_everything(self.seed)
@@ -197,7 +227,7 @@ class Learner:
         train_loader, valid_loader = self._loader(self.train_data, shuffle=True), self._loader(self.valid_data)
         extra = {"momentum": 0.9} if recipe["optimizer"] == "sgd" else {}
         optimizer = OPTIMIZERS[recipe["optimizer"]](
-            plain.parameters(), recipe["lr"], weight_decay=recipe["weight_decay"], **extra
+            self._parameter_groups(), recipe["lr"], weight_decay=recipe["weight_decay"], **extra
         )
         model, optimizer, train_loader = accelerator.prepare(plain, optimizer, train_loader)
         scheduler = self._scheduler(optimizer.optimizer, recipe["epochs"] * len(train_loader))
@@ -215,12 +245,13 @@ class Learner:
         kept = average.module if average is not None else plain
         for row in state["rows"]:
             self._print(row)
+            on_row(row)
         started = time.perf_counter() - state["seconds"]
 
         def after_epoch(row: dict) -> bool:
             epoch = row["epoch"]
             state["rows"].append(row)
-            quality = row.get("mIoU", row.get("IoU", 0.0))
+            quality = _monitored(row, recipe["monitor"])
             if not quality <= state["best"]:  # also true for nan: a split without any label still keeps its last epoch
                 state.update(best=quality, best_epoch=epoch)
             state["seconds"] = time.perf_counter() - started
@@ -233,6 +264,7 @@ class Learner:
                     self._keep_predictions(kept, epoch, writer)
                 _save({key: part.state_dict() for key, part in parts.items()} | {"state": state}, folder / "last.pt")
                 self._print(row)
+            on_row(row)
             return recipe["patience"] is not None and epoch - state["best_epoch"] >= recipe["patience"]
 
         finished = recipe["patience"] is not None and len(state["rows"]) - state["best_epoch"] >= recipe["patience"]
@@ -248,6 +280,7 @@ class Learner:
                 scheduler=scheduler,
                 average=average,
                 grad_clip=recipe["grad_clip"],
+                metrics=self.metrics,
                 seed=self.seed,
                 first_epoch=len(state["rows"]) + 1,
                 after_epoch=after_epoch,
@@ -256,7 +289,7 @@ class Learner:
         self._printed = True
         accelerator.wait_for_everyone()
         self._load_weights(torch.load(folder / "best.pt", weights_only=True))
-        scores = validate(self.model, self._loader(self.valid_data), accelerator=accelerator)
+        scores = validate(self.model, self._loader(self.valid_data), accelerator=accelerator, metrics=self.metrics)
         if writer is not None:
             writer.close()
             self._finish(state, scores)
@@ -275,6 +308,7 @@ class Learner:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "recipe": self.recipe,
             "seconds": round(state["seconds"], 1),
+            "threads": torch.get_num_threads(),
             "device": self.accelerator.device.type,
             "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
             "versions": {p.__name__: p.__version__ for p in (torch, torchvision, accelerate)},
@@ -301,11 +335,21 @@ class Learner:
         )
         return loader if shuffle else self.accelerator.prepare(loader)
 
+    def _parameter_groups(self) -> list[dict]:
+        """What is to be trained, with its learning rate; the parameters at the full rate come first."""
+        groups = {1.0: []}
+        for name, parameter in self.model.named_parameters():
+            scales = [s for prefix, s in (self.recipe["lr_scales"] or {}).items() if name.startswith(prefix)]
+            if parameter.requires_grad:
+                groups.setdefault(scales[0] if scales else 1.0, []).append(parameter)
+        return [{"params": group, "lr": self.recipe["lr"] * scale} for scale, group in groups.items() if group]
+
     def _scheduler(self, optimizer: torch.optim.Optimizer, steps: int):
-        lr, kind = self.recipe["lr"], self.recipe["schedule"]
+        kind = self.recipe["schedule"]
         if kind == "onecycle":
+            rates = [group["lr"] for group in optimizer.param_groups]
             return torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, lr, total_steps=steps, pct_start=0.15, cycle_momentum=False
+                optimizer, rates, total_steps=steps, pct_start=0.15, cycle_momentum=False
             )
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if kind == "cosine" else None
 
@@ -320,7 +364,7 @@ class Learner:
             scores = forward(model.eval(), images, self.accelerator, mask.shape[-2:])[0].cpu()
             labels = (scores[0] > 0 if len(scores) == 1 else scores.argmax(0)).to(torch.uint8)
             (self.folder / "predictions").mkdir(exist_ok=True)
-            write_png(labels[None], str(self.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png"))
+            Image.fromarray(labels.numpy()).save(self.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
             palette = torch.as_tensor(self.valid_data.palette)
             writer.add_image(f"prediction/{index}", palette[labels.long()], epoch, dataformats="HWC")
 
@@ -332,6 +376,14 @@ class Learner:
         """One line per epoch that stays readable in a saved notebook."""
         values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
         return f"{self.label}  epoch {int(row['epoch']):3d}/{self.recipe['epochs']}  lr {row['lr']:.1e}  {values}"
+
+
+def _monitored(row: dict[str, float], monitor: str | None) -> float:
+    if monitor is None and ("mIoU" in row or "IoU" in row):
+        return row.get("mIoU", row.get("IoU"))
+    if monitor not in row:
+        raise ValueError(f"monitor={monitor!r}: expected one of {', '.join(row)}")
+    return row[monitor]
 
 
 def _save(value: dict, path: Path) -> None:

@@ -69,7 +69,7 @@ def _plain(value):
 def write_curves(rows: list[dict], path: Path) -> None:
     """One CSV line per epoch."""
     columns = list(rows[0])
-    lines = [",".join(columns)] + [",".join(f"{row[c]:.6g}" for c in columns) for row in rows]
+    lines = [",".join(columns)] + [",".join(repr(row[c]) for c in columns) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
 
 

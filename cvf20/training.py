@@ -5,6 +5,8 @@ float32. Device, mixed precision and several processes are HF Accelerate's busin
 """
 
 import random
+import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -55,7 +57,7 @@ def seed_everything(seed: int) -> None:
 
 def train(
     model: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[..., Tensor | dict[str, Tensor]] | None,
     train_loader: DataLoader,
     valid_loader: DataLoader,
     optimizer: torch.optim.Optimizer,
@@ -65,29 +67,35 @@ def train(
     scheduler=None,
     average: AveragedModel | None = None,
     grad_clip: float | None = None,
+    metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
     seed: int = 0,
     first_epoch: int = 1,
     after_epoch: Callable[[dict], bool | None] = lambda row: None,
 ) -> None:
     """Train for `epochs` epochs; after each one validate and hand a row of numbers to `after_epoch`.
 
-    loss:        called as loss(logits, target, …whatever else the loader gives, e.g. a weight map)
+    loss:        see `compute_losses`; one with a method set_progress is told the share of training done before each batch
     scheduler:   stepped once per batch
     average:     running mean of the weights, validated in place of the model
+    metrics:     see `validate`
     seed:        epoch e draws order, augmentation and dropout from (seed, e), so a run can be taken up at any epoch
-    after_epoch: gets {"epoch", "lr", "train_loss", "loss", …metrics of validate}; training ends when it returns True
+    after_epoch: gets {"epoch", "lr", "seconds" of training, "train_loss", "train_<part>" of a loss that has parts,
+                 …metrics of validate, "loss"}; training ends when it returns True
     Raises FloatingPointError where the loss is not finite, naming epoch, batch and learning rate.
     """
     for epoch in range(first_epoch, epochs + 1):
         seed_everything(1_000_003 * seed + epoch)
         model.train()
-        total = count = 0.0
-        for batch, (images, target, *extra) in enumerate(train_loader, start=1):
-            logits = forward(model, images, accelerator)
-            batch_loss = loss(logits, target, *extra)
+        started = time.perf_counter()
+        totals, count = defaultdict(float), 0
+        for batch, (images, *target) in enumerate(train_loader, start=1):
+            if hasattr(loss, "set_progress"):
+                loss.set_progress((epoch - 1 + (batch - 1) / len(train_loader)) / epochs)
+            parts = compute_losses(model, loss, images, *target, accelerator=accelerator)
+            batch_loss = sum(parts.values())
             if not torch.isfinite(batch_loss):
                 raise FloatingPointError(
-                    f"loss is {float(batch_loss)} in epoch {epoch}, batch {batch}, at learning rate "
+                    f"loss is {batch_loss.item()} in epoch {epoch}, batch {batch}, at learning rate "
                     f"{optimizer.param_groups[0]['lr']:.3g}: lower the learning rate or clip the gradient"
                 )
             accelerator.backward(batch_loss)
@@ -100,46 +108,80 @@ def train(
                 scheduler.step()
             if average is not None:
                 average.update_parameters(accelerator.unwrap_model(model))
-            total += float(batch_loss.detach()) * len(images)
+            for name, value in {"loss": batch_loss, **(parts if len(parts) > 1 else {})}.items():
+                totals[f"train_{name}"] += value.item() * len(images)
             count += len(images)
-        scores = validate(average or model, valid_loader, loss, accelerator=accelerator, ranked=False)
-        if after_epoch({"epoch": epoch, "lr": learning_rate, "train_loss": total / count, **scores}):
+        means = {name: total / count for name, total in totals.items()}
+        row = {"epoch": epoch, "lr": learning_rate, "seconds": time.perf_counter() - started, **means}
+        scores = validate(average or model, valid_loader, loss, accelerator=accelerator, metrics=metrics, ranked=False)
+        if after_epoch(row | scores):
             break
+
+
+def compute_losses(
+    model: nn.Module,
+    loss: Callable[..., Tensor | dict[str, Tensor]] | None,
+    images: Tensor,
+    *target: Tensor,
+    accelerator: Accelerator,
+) -> dict[str, Tensor]:
+    """The loss of a batch as named parts, whose sum is minimised; {"loss": …} where it has none.
+
+    loss:   called as loss(logits, *target); None for a network that computes its own in training mode, as
+            torchvision's detectors do: model(images, *target)
+    target: labels, and whatever else the loader gives, e.g. a weight map
+    """
+    if loss is None:
+        with accelerator.autocast():
+            value = model(images.contiguous(memory_format=torch.channels_last), *target)
+    else:
+        value = loss(forward(model, images, accelerator), *target)
+    return value if isinstance(value, dict) else {"loss": value}
 
 
 @torch.inference_mode()
 def validate(
     model: nn.Module,
     loader: DataLoader,
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    loss: Callable[..., Tensor | dict[str, Tensor]] | None = None,
     *,
     accelerator: Accelerator,
+    metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
     ranked: bool = True,
     flips: bool = False,
 ) -> dict[str, float]:
     """Metrics over all pixels of a split, in eval mode: mIoU, accuracy and mAP, or IoU and IoU_per_image if K = 1.
 
-    loss:   its mean is added as "loss"
-    ranked: also compute mAP from the softmax scores, which needs all of them at once
-    flips:  average the logits of image and mirrored image
+    loss:    its mean is added as "loss"
+    metrics: called once with the logits and labels of all images in place of the above
+    ranked:  also compute mAP from the softmax scores, which needs all of them at once
+    flips:   average the logits of image and mirrored image
 
     Scores are taken at the labels' size: where the network sees smaller images, its logits are interpolated.
     """
     model.eval()
-    confusion, binary, ranking, losses = 0, [], [], []
+    confusion, binary, ranking, everything = 0, [], [], []
+    loss_sum = torch.zeros(2, dtype=torch.float64)  # sum over images, number of images
     for images, target, *extra in loader:
         logits = forward(model, images, accelerator, target.shape[-2:], flips)
         if loss is not None:
-            losses.append((float(loss(logits, target, *extra)), len(images)))
-        scores, target = accelerator.gather_for_metrics((probabilities(logits), target))
-        if scores.shape[1] == 1:
+            value = loss(logits, target, *extra)
+            value = sum(value.values()) if isinstance(value, dict) else value
+            loss_sum += torch.tensor([float(value) * len(images), len(images)])
+        logits, target = accelerator.gather_for_metrics((logits, target))
+        scores = probabilities(logits)
+        if metrics is not None:
+            everything.append((logits, target))
+        elif scores.shape[1] == 1:
             binary.append((scores[:, 0] > 0.5, target))
-            continue
-        confusion = confusion + compute_confusion_matrix(scores.argmax(1), target, scores.shape[1])
-        if ranked:
-            ranking.append((scores, target))
+        else:
+            confusion = confusion + compute_confusion_matrix(scores.argmax(1), target, scores.shape[1])
+            if ranked:
+                ranking.append((scores, target))
 
-    if binary:
+    if metrics is not None:
+        result = metrics(*(torch.cat(parts) for parts in zip(*everything, strict=True)))
+    elif binary:
         prediction, target = (torch.cat(parts) for parts in zip(*binary, strict=True))
         result = {
             "IoU": binary_iou(prediction, target),
@@ -150,8 +192,9 @@ def validate(
         if ranked:
             scores, target = (torch.cat(parts) for parts in zip(*ranking, strict=True))
             result["mAP"] = float(average_precision(scores, target).nanmean())
-    if losses:
-        result["loss"] = sum(value * n for value, n in losses) / sum(n for _, n in losses)
+    if loss is not None:
+        total, count = accelerator.reduce(loss_sum.to(accelerator.device, torch.float32)).tolist()
+        result["loss"] = total / count
     return result
 
 

@@ -126,19 +126,19 @@ def train_transforms(
     crop:          range of the crop's area as a share of the image; it is resized to `size`
     flip:          probability of a horizontal flip
     quarter_turns: turn by a random multiple of 90°
-    degrees, displacement, fill: rotation and elastic deformation, see `RandomWarp`
+    degrees, displacement, fill: rotation and elastic deformation of the resized crop, see `RandomWarp`
     color:         strength of brightness, contrast and saturation jitter
     """
     aspect = size[1] / size[0]
     steps = []
     if quarter_turns:
         steps.append(RandomQuarterTurn())
-    if degrees or displacement:
-        steps.append(RandomWarp(degrees, displacement, fill=fill))
     if crop == (1.0, 1.0):
         steps.append(v2.Resize(size, antialias=True))
     else:
         steps.append(v2.RandomResizedCrop(size, crop, (0.8 * aspect, 1.25 * aspect), antialias=True))
+    if degrees or displacement:
+        steps.append(RandomWarp(degrees, displacement, fill=fill))  # after the crop: fewer pixels to move
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
     if color:

@@ -10,23 +10,30 @@ from torch import nn
 from torchvision.transforms import v2
 
 import cvf20
-from cvf20 import fingerprint as fp
-from cvf20.fingerprint import describe, fingerprint, source_digest, tensors_digest
+from cvf20 import source as source_module
+from cvf20.fingerprint import describe, fingerprint, tensors_digest
+from cvf20.learner import Learner
 from cvf20.losses import SorensenDiceLoss, cross_entropy_criterion
+from cvf20.source import source_digest
 from cvf20.transforms import RandomWarp, train_transforms
 
 LOSS = '''
 """A loss."""
+from . import lab_helper
 from .lab_helper import scale
+
+POWER = 2
+UNUSED = 1
 
 
 def loss(logits, target):
     """Mean square."""
-    return scale((logits - target) ** 2)  # a comment
+    return scale((logits - target) ** POWER)  # a comment
 
 
 class Loss:
-    pass
+    def __call__(self, logits, target):
+        return lab_helper.scale(logits - target)
 
 
 class SubLoss(Loss):
@@ -37,7 +44,15 @@ import os
 
 
 def scale(values):
+    return _mean(values)
+
+
+def _mean(values):
     return values.mean()
+
+
+def unused(values):
+    return values
 """
 
 
@@ -50,7 +65,7 @@ def lab(tmp_path, monkeypatch):
     def write(name, source):
         (tmp_path / f"{name}.py").write_text(source)
         importlib.invalidate_caches()
-        fp._closure.cache_clear()
+        source_module._parse.cache_clear()
         return importlib.import_module(f"cvf20.{name}")
 
     yield write
@@ -59,7 +74,7 @@ def lab(tmp_path, monkeypatch):
     for name in ("lab_loss", "lab_helper", "plots_lab"):
         if hasattr(cvf20, name):
             delattr(cvf20, name)
-    fp._closure.cache_clear()
+    source_module._parse.cache_clear()
 
 
 @pytest.fixture
@@ -77,12 +92,20 @@ def loss_module(lab):
         ("lab_loss", LOSS.replace("# a comment", "# another comment")),
         ("lab_loss", LOSS.replace("Mean square.", "The mean of squares.")),
         ("lab_loss", LOSS.replace('"""A loss."""', "")),
-        ("lab_loss", LOSS.replace("(logits - target) ** 2", "(\n        (logits - target)\n        ** 2\n    )")),
+        (
+            "lab_loss",
+            LOSS.replace("(logits - target) ** POWER", "(\n        (logits - target)\n        ** POWER\n    )"),
+        ),
         ("lab_helper", HELPER.replace("import os\n", "import os  # unused\n\n\n")),
+        ("lab_helper", HELPER + "\nfrom .constants import VOID\n"),
+        ("lab_helper", HELPER.replace("return values\n", "return values + 1\n")),
+        ("lab_loss", LOSS + "\nSETTING = 1\n"),
+        ("lab_loss", LOSS.replace("UNUSED = 1", "UNUSED = 2")),
     ],
-    ids=["comment", "docstring", "docstring of the module", "layout", "helper's comment"],
+    ids=["comment", "docstring", "docstring of the module", "layout", "helper's comment"]
+    + ["unused import", "unused function", "new constant", "unused constant"],
 )
-def test_comments_docstrings_and_layout_do_not_count(lab, loss_module, name, source):
+def test_what_is_not_run_does_not_count(lab, loss_module, name, source):
     assert source != {"lab_loss": LOSS, "lab_helper": HELPER}[name]
     before = source_digest([loss_module.loss])
     lab(name, source)
@@ -92,12 +115,12 @@ def test_comments_docstrings_and_layout_do_not_count(lab, loss_module, name, sou
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("lab_loss", LOSS.replace("** 2", "** 4")),
-        ("lab_loss", LOSS + "\nSETTING = 1\n"),
-        ("lab_helper", HELPER.replace("mean", "sum")),
-        ("lab_helper", HELPER + "\nfrom .constants import VOID\n"),
+        ("lab_loss", LOSS.replace("logits - target", "target - logits")),
+        ("lab_loss", LOSS.replace("POWER = 2", "POWER = 4")),
+        ("lab_helper", HELPER.replace("values.mean()", "values.sum()")),
+        ("lab_helper", HELPER.replace("return _mean(values)", "return 2 * _mean(values)")),
     ],
-    ids=["code", "constant", "code of a helper", "import of a helper"],
+    ids=["code", "constant", "code of a helper's helper", "code of a helper"],
 )
 def test_code_counts_also_where_it_is_only_imported(lab, loss_module, name, source):
     before = source_digest([loss_module.loss])
@@ -109,7 +132,7 @@ def test_code_counts_also_where_it_is_only_imported(lab, loss_module, name, sour
 def test_code_is_found_through_partials_instances_and_bases(lab, loss_module, wrap):
     part = wrap(loss_module)
     before = source_digest([part])
-    lab("lab_helper", HELPER.replace("mean", "sum"))
+    lab("lab_helper", HELPER.replace("values.mean()", "values.sum()"))
     assert source_digest([part]) != before
 
 
@@ -119,7 +142,7 @@ def test_code_is_found_inside_networks_and_composed_transforms(lab, loss_module,
         monkeypatch.setattr(type(inner), "__module__", "cvf20.lab_loss")
         lab("lab_helper", HELPER)
         before = source_digest([whole])
-        lab("lab_helper", HELPER.replace("mean", "sum"))
+        lab("lab_helper", HELPER.replace("values.mean()", "values.sum()"))
         assert source_digest([whole]) != before
         monkeypatch.undo()
 
@@ -128,34 +151,67 @@ def test_a_loss_may_take_a_network_or_a_partial(lab, loss_module):
     """Arguments of a partial run too."""
     part = functools.partial(print, functools.partial(loss_module.loss), end=loss_module.SubLoss())
     before = source_digest([part])
-    lab("lab_helper", HELPER.replace("mean", "sum"))
+    lab("lab_helper", HELPER.replace("values.mean()", "values.sum()"))
     assert source_digest([part]) != before
 
 
 def test_modules_that_only_report_do_not_count(lab, loss_module):
-    lab("lab_loss", LOSS + "\nfrom . import plots, results\nfrom .paths import out_dir\n")
-    closure = fp._closure("cvf20.lab_loss")
-    assert closure == {"cvf20.lab_loss", "cvf20.lab_helper"}
+    lab("plots_lab", "def scale(values):\n    return 1\n")
+    lab("lab_loss", LOSS.replace("from .lab_helper import", "from .plots_lab import"))
+    before = source_digest([loss_module.loss])
+    lab("plots_lab", "def scale(values):\n    return 2\n")
+    assert source_digest([loss_module.loss]) == before
 
 
-def test_what_a_training_run_depends_on():
-    """The closure of the Learner holds the loop and its metrics, not what draws, stores or explains."""
-    closure = fp._closure("cvf20.learner")
-    assert {"cvf20.learner", "cvf20.training", "cvf20.metrics.semantic", "cvf20.labels", "cvf20.constants"} <= closure
-    assert not {"cvf20.results", "cvf20.plots", "cvf20.paths", "cvf20.explain", "cvf20.fingerprint"} & closure
+def names_behind(part, monkeypatch):
+    """The definitions that count for `part`."""
+    seen, static = set(), source_module._static
+
+    def record(module, name):
+        seen.add(f"{module}.{name}")
+        return static(module, name)
+
+    monkeypatch.setattr(source_module, "_static", record)
+    source_digest([part])
+    return seen
 
 
-def notebook_function(path, source):
-    """A function as a notebook defines it: in __main__, its source in a file of its own."""
+def test_what_a_training_run_depends_on(monkeypatch):
+    """The loop, its metrics and constants; not what draws, stores or explains, nor what only reads a finished run."""
+    names = names_behind(Learner._train, monkeypatch)
+    assert {"cvf20.training.train", "cvf20.training.forward", "cvf20.metrics.semantic.iou"} <= names
+    assert {"cvf20.learner.OPTIMIZERS", "cvf20.constants.VOID", "cvf20.labels.split_void"} <= names
+    assert not [name for name in names if name.startswith(("cvf20.results", "cvf20.plots", "cvf20.paths"))]
+    assert "cvf20.learner.Learner" not in names
+
+
+def test_functions_called_through_a_front_door_count(monkeypatch):
+    """`from .metrics import iou` leads to the file where iou is written."""
+    assert "cvf20.losses.dice.SorensenDiceLoss" in names_behind(SorensenDiceLoss(), monkeypatch)
+
+
+def test_a_users_own_module_counts_and_a_library_does_not(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_losses.py").write_text("import math\n\ndef loss(a, b):\n    return math.hypot(a, b)\n")
+    mine = importlib.import_module("my_losses")
+    before = source_digest([mine.loss])
+    (tmp_path / "my_losses.py").write_text("import math\n\ndef loss(a, b):\n    return math.dist(a, b)\n")
+    source_module._parse.cache_clear()
+    assert source_digest([mine.loss]) != before
+    assert source_digest([torch.nn.functional.mse_loss]) == source_digest([])
+
+
+def notebook_cell(path, source, name="loss"):
+    """A function or class as a notebook defines it: in __main__, its source in a file of its own."""
     path.write_text(source)
     namespace = {"__name__": "__main__"}
     exec(compile(source, str(path), "exec"), namespace)
-    return namespace["loss"]
+    return namespace[name]
 
 
 def test_a_loss_from_the_notebook_counts_by_its_source(tmp_path):
     first, same, other = (
-        notebook_function(tmp_path / f"cell{i}.py", source)
+        notebook_cell(tmp_path / f"cell{i}.py", source)
         for i, source in enumerate(
             [
                 "def loss(a, b):\n    return a - b\n",
@@ -165,6 +221,34 @@ def test_a_loss_from_the_notebook_counts_by_its_source(tmp_path):
         )
     )
     assert source_digest([first]) == source_digest([same]) != source_digest([other])
+
+
+CELL = """
+FACTOR = 2
+
+def double(values):
+    return FACTOR * values
+
+class Loss:
+    exponent = 2
+
+    def __call__(self, a, b):
+        return double(a - b) ** self.exponent
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("FACTOR = 2", "FACTOR = 3"), ("exponent = 2", "exponent = 3"), ("* values", "- values"), ("a - b", "b - a")],
+)
+def test_a_class_from_the_notebook_counts_with_what_it_names(tmp_path, old, new):
+    """inspect has no source of a class in a notebook, only of its functions."""
+    first, same, other = (
+        notebook_cell(tmp_path / f"cell{i}.py", text, "Loss")
+        for i, text in enumerate([CELL, "# moved\n" + CELL, CELL.replace(old, new)])
+    )
+    assert source_digest([first]) == source_digest([same]) != source_digest([other])
+    assert source_digest([first()]) == source_digest([first])
 
 
 # --- recipe and arguments ---------------------------------------------------------------------------------------------
@@ -190,6 +274,10 @@ def test_equal_arguments_have_equal_descriptions():
         assert " at 0x" not in str(describe(build()))
 
 
+def power(exponent):
+    return lambda value: value**exponent
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -201,6 +289,7 @@ def test_equal_arguments_have_equal_descriptions():
         (SorensenDiceLoss(), SorensenDiceLoss(from_logits=False)),
         (functools.partial(max, key=len), functools.partial(min, key=len)),
         (functools.partial(max, 1), functools.partial(max, 2)),
+        (power(1), power(2)),
         (torch.zeros(3), torch.ones(3)),
         (torch.zeros(100), torch.zeros(100).index_fill(0, torch.tensor(99), 1)),
     ],

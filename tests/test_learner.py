@@ -14,12 +14,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import Patches, tiny_unet
 
-from cvf20 import fingerprint, learner, results
+from cvf20 import learner, results, source
 from cvf20.learner import Learner
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
 from cvf20.transforms import IMAGENET_STD, train_transforms
 
-pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 AUGMENT = train_transforms((16, 16), degrees=20.0, displacement=1.0, color=0.2)
 CALLS = []  # one entry per call of counted_loss
 
@@ -67,7 +66,8 @@ def tiny_learner(model=None, loss=counted_loss, **choices):
 def found(run):
     """All that a run gives: curves and weights, and its result less what may differ from day to day."""
     result = {key: value for key, value in run.result.items() if key not in ("seconds", "commit")}
-    return result, run.curves, {key: value.clone() for key, value in run.model.state_dict().items()}
+    curves = {key: value for key, value in run.curves.items() if key != "seconds"}
+    return result, curves, {key: value.clone() for key, value in run.model.state_dict().items()}
 
 
 def assert_same(one, other):
@@ -284,8 +284,8 @@ def test_changed_code_makes_another_run_and_trains(monkeypatch):
     CALLS.clear()
     tiny_learner().fit()
     assert not CALLS
-    code = fingerprint._code
-    monkeypatch.setattr(fingerprint, "_code", lambda source: code(source.replace("zero_grad()", "zero_grad(False)")))
+    dump = source._dump
+    monkeypatch.setattr(source, "_dump", lambda node: dump(node).replace("'zero_grad'", "'set_grad_to_none'"))
     tiny_learner().fit()
     assert CALLS
 
@@ -449,6 +449,113 @@ def test_networks_of_both_precisions_live_side_by_side():
     torch.testing.assert_close(full.predict(images), before, atol=0.05, rtol=0)
 
 
+# --- choices that other tasks need ------------------------------------------------------------------------------------
+
+
+def test_a_slower_encoder(monkeypatch):
+    """With a rate near 0 the encoder stands still while the rest moves."""
+    rates = []
+    loop = learner.train
+
+    def record(*args, **options):
+        rates.extend(group["lr"] for group in args[4].param_groups)
+        return loop(*args, **options)
+
+    monkeypatch.setattr(learner, "train", record)
+    run = tiny_learner(lr_scales={"encoder": 1e-9}, optimizer="sgd", weight_decay=0.0, schedule="constant")
+    before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
+    run.fit()
+    moved = {name for name, value in run.model.named_parameters() if not torch.allclose(value, before[name], atol=1e-6)}
+    assert rates == pytest.approx([1e-2, 1e-11])
+    assert moved and not any(name.startswith("encoder") for name in moved)
+
+
+def test_frozen_parameters_are_left_out():
+    model = tiny_unet()
+    frozen = next(model.parameters())
+    frozen.requires_grad_(False)
+    before = frozen.clone()
+    tiny_learner(model, weight_decay=0.5).fit()
+    assert frozen.equal(before)
+
+
+def brightness(logits, target):
+    """Any two numbers of a whole split."""
+    return {"mean": float(logits.mean()), "images": float(len(target))}
+
+
+def test_own_metrics_choose_the_best_epoch():
+    run = tiny_learner(metrics=brightness, monitor="mean")
+    run.fit()
+    means = run.curves["mean"]
+    assert run.result["best_epoch"] == 1 + means.index(max(means))
+    assert run.result["metrics"]["val"] == {"mean": pytest.approx(max(means)), "images": 5.0}
+    assert run.test(Patches(7))["images"] == 7
+    assert run.folder != tiny_learner(metrics=brightness, monitor="images").folder
+    with pytest.raises(ValueError, match="monitor='IoU': expected one of .*mean"):
+        tiny_learner(metrics=brightness, monitor="IoU").fit()
+
+
+class TwoParts:
+    """A loss of named parts that is told how far training is."""
+
+    def __init__(self):
+        self.progress = []
+
+    def set_progress(self, share):
+        self.progress.append(share)
+
+    def __call__(self, logits, target):
+        loss = cross_entropy_criterion(logits, target)
+        return {"near": 0.25 * loss, "far": 0.75 * loss}
+
+
+def test_parts_of_a_loss_are_summed_and_logged():
+    whole, parts = tiny_learner(loss=cross_entropy_criterion), tiny_learner(loss=TwoParts())
+    whole.fit(), parts.fit()
+    assert parts.loss.progress == [k / 8 for k in range(8)]  # 4 epochs of 2 batches
+    assert parts.curves["train_loss"] == pytest.approx(whole.curves["train_loss"], rel=1e-4)
+    assert parts.curves["loss"] == pytest.approx(whole.curves["loss"], rel=1e-4)
+    assert parts.curves["train_far"] == pytest.approx([3 * v for v in parts.curves["train_near"]])
+    assert "train_near" not in whole.curves
+
+
+class Detector(torch.nn.Module):
+    """As torchvision's: losses in training mode, predictions otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = tiny_unet()
+
+    def forward(self, images, target=None):
+        logits = self.net(images)
+        return {"mask": cross_entropy_criterion(logits, target), "box": 0 * logits.mean()} if self.training else logits
+
+
+def test_a_network_may_compute_its_own_losses():
+    run = tiny_learner(Detector, loss=None)
+    run.fit()
+    assert {"train_loss", "train_mask", "train_box", "mIoU"} <= set(run.curves)
+    assert "loss" not in run.curves
+
+
+def test_whoever_watches_sees_every_epoch_and_may_stop_the_run():
+    def stop(row):
+        seen.append(row["epoch"])
+        if row["epoch"] == 2:
+            raise StopIteration
+
+    seen = []
+    with pytest.raises(StopIteration):
+        tiny_learner().fit(stop)
+    stopped = tiny_learner()
+    stopped.fit(lambda row: seen.append(row["epoch"]))
+    again = tiny_learner()
+    again.fit(lambda row: seen.append(row["epoch"]))
+    assert seen == [1, 2, 1, 2, 3, 4, 1, 2, 3, 4]
+    assert_same(found(stopped), found(again))
+
+
 def test_a_bad_loss_names_the_place_and_leaves_no_result(folders):
     def bad(logits, target):
         return logits.mean() * float("nan")
@@ -467,6 +574,7 @@ def test_a_bad_loss_names_the_place_and_leaves_no_result(folders):
         ({"epochs": 0}, "epochs=0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"lr": 0.0}, "lr=0"),
+        ({"lr_scales": {"no_such": 0.1}}, "lr_scales: no parameter of UNet starts with 'no_such'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
