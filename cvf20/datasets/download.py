@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 # Raw files of the public repository and commit from which the checksums in registry/ were made (see data/README.md).
 SOURCES = {
+    "penn_fudan": "gmguarino/PennFudan/4d34ade817620786f55ef379ac51534d4d6ea218",
     "stanford_background": "jongwonjlee/cs498-ss22/b45f447ed4a8adb610b05fc841293587e97fdce7/mp4/sbd",
     "yeast_colonies": "Romrchp/utae-cell-segmentation/223c6918692457a55097715998bddde92fb46c76/dtsub",
     "yeast_movie": "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1",
