@@ -11,6 +11,8 @@ from cvf20.datasets.base import SegmentationDataset
 from cvf20.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    NormalizeImage,
+    RandomForegroundCrop,
     RandomQuarterTurn,
     RandomWarp,
     channel_statistics,
@@ -257,3 +259,84 @@ def test_settings_are_shown_by_the_pipeline():
     """torchvision's own transforms do the cropping and flipping."""
     kinds = [type(step) for step in train_transforms((8, 8), flip=0.3, color=0.1).transforms]
     assert kinds == [v2.RandomResizedCrop, v2.RandomHorizontalFlip, v2.ColorJitter, v2.Compose]
+
+
+# --- crops around the foreground --------------------------------------------------------------------------------------
+
+
+def pixel_and_frame(row, column, size=(20, 30)):
+    """A mask with one foreground pixel, and an image that holds the same."""
+    mask = torch.zeros(size, dtype=torch.uint8)
+    mask[row, column] = 1
+    return tv_tensors.Image(mask[None].clone()), tv_tensors.Mask(mask)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (19, 29), (10, 15), (0, 29)])
+def test_a_foreground_crop_always_shows_foreground(place):
+    """Wherever the only pixel lies, it is in the crop, at many places of it, and image and mask agree."""
+    crop, seen = RandomForegroundCrop((8, 6)), set()
+    for _ in range(40):
+        image, mask = crop(*pixel_and_frame(*place))
+        assert image.shape == (1, 8, 6) and mask.shape == (8, 6)
+        assert mask.sum() == 1 and torch.equal(image[0], mask)
+        seen.add(tuple(mask.nonzero()[0].tolist()))
+    assert len(seen) > 5 or place != (10, 15)  # a corner of the image stays one of the crop
+
+
+def test_a_foreground_crop_of_nothing_is_any_crop():
+    image, mask = pixel_and_frame(0, 0)
+    mask.fill_(VOID)
+    image[:] = torch.arange(30)
+    starts = {int(RandomForegroundCrop((8, 6))(image, mask)[0][0, 0, 0]) for _ in range(60)}
+    assert len(starts) > 10 and min(starts) >= 0 and max(starts) <= 24
+
+
+def test_a_crop_larger_than_the_image_is_an_error():
+    with pytest.raises(ValueError, match=r"image of size \(20, 30\).*\(24, 6\)"):
+        RandomForegroundCrop((24, 6))(*pixel_and_frame(0, 0))
+
+
+# --- normalisation by the image's own values --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["standard", "median", "background", "percentile"])
+def test_own_normalisation_undoes_an_offset_and_leaves_masks(kind):
+    """The brightness of the lamp does not matter; for standard and percentile its strength neither."""
+    torch.manual_seed(0)
+    image, mask = tv_tensors.Image(torch.rand(1, 40, 48)), tv_tensors.Mask(torch.randint(2, (40, 48)))
+    normalize = NormalizeImage(kind)
+    once, same_mask = normalize(image, mask)
+    assert torch.equal(same_mask, mask)
+    assert torch.allclose(normalize(image + 3.0), once, atol=1e-4)
+    scaled = normalize(5 * image)
+    factor = 1 if kind in ("standard", "percentile") else 5
+    assert torch.allclose(scaled, factor * once, atol=1e-3)
+
+
+def test_own_normalisation_has_the_values_it_promises():
+    torch.manual_seed(0)
+    image = tv_tensors.Image(torch.rand(2, 40, 48))
+    standard, median, percentile = (NormalizeImage(kind)(image) for kind in ("standard", "median", "percentile"))
+    assert torch.allclose(standard.mean((1, 2)), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(standard.std((1, 2)), torch.ones(2), atol=1e-5)
+    assert torch.allclose(median.flatten(1).median(1).values, torch.zeros(2), atol=1e-6)
+    assert percentile.min() == 0 and percentile.max() == 1
+
+
+def test_background_subtraction_removes_a_slope_and_keeps_small_things():
+    slope = torch.linspace(0, 1, 128).expand(1, 96, 128).clone()
+    cell = torch.zeros(1, 96, 128)
+    cell[:, 40:48, 60:68] = 1
+    flat = NormalizeImage("background")(tv_tensors.Image(slope + cell)).as_subclass(torch.Tensor)
+    inside = flat[:, 20:-20, 20:-20]
+    assert (inside - cell[:, 20:-20, 20:-20]).abs().max() < 0.1
+
+
+def test_an_image_of_one_value_stays_finite():
+    for kind in ("standard", "median", "background", "percentile"):
+        assert torch.isfinite(NormalizeImage(kind)(tv_tensors.Image(torch.ones(1, 16, 16)))).all()
+
+
+def test_an_unknown_normalisation_is_an_error():
+    with pytest.raises(ValueError, match="kind='mean'.*'standard', 'median', 'background', 'percentile'"):
+        NormalizeImage("mean")

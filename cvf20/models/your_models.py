@@ -1,0 +1,94 @@
+"""The group's own models: each re-implements some of UNet's construct_*_module hooks, nothing else (B6)."""
+
+import torch
+from torch import Tensor, nn
+
+from .layers import BATCH_NORM, CONV, Residual
+from .unet import UNet
+
+
+class ResidualUNet(UNet):
+    """Every block of encoder, base and decoder adds its input to its output (He et al. 2016)."""
+
+    def construct_encoder_module(self, depth: int) -> nn.Module:
+        f_in = self.fmaps[depth - 1] if depth > 0 else self.in_channels
+        return Residual(super().construct_encoder_module(depth), f_in, self.fmaps[depth], self.dim)
+
+    def construct_base_module(self) -> nn.Module:
+        block = super().construct_base_module()
+        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
+        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
+        return Residual(block, f_in, f_out, self.dim)
+
+    def construct_decoder_module(self, depth: int) -> nn.Module:
+        f_out = self.fmaps[depth] if self.upsampling == "transposed" or depth == 0 else self.fmaps[depth - 1]
+        return Residual(super().construct_decoder_module(depth), self.merged_fmaps[depth], f_out, self.dim)
+
+
+class HalfResolutionUNet(UNet):
+    """Works on 2×2 pixels at a time: four times fewer positions in every layer, the same field of view one level earlier.
+
+    The input's 2×2 blocks become channels, and the output predicts the 2×2 pixels of each position from its features
+    (sub-pixel convolution, Shi et al. 2016). Height and width must be even.
+    """
+
+    def construct_input_module(self) -> nn.Module:
+        return nn.PixelUnshuffle(2)
+
+    def construct_encoder_module(self, depth: int) -> nn.Module:
+        if depth > 0:
+            return super().construct_encoder_module(depth)
+        return self._construct_block(4 * self.in_channels, self.fmaps[0], self.fmaps[0])
+
+    def construct_base_module(self) -> nn.Module:
+        return super().construct_base_module() if self.depth > 0 else self.construct_encoder_module(0)
+
+    def construct_output_module(self) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(self.fmaps[0], 4 * self.out_channels, 1), nn.PixelShuffle(2))
+
+
+class DilatedBaseUNet(UNet):
+    """The base looks at 1, 2 and 4 steps' distance side by side, so that a shallow network sees far (Chen et al. 2017)."""
+
+    def construct_base_module(self) -> nn.Module:
+        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
+        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
+        return ParallelDilations(f_in, self.fmaps[self.depth], f_out, self.dim)
+
+
+class AttentionUNet(UNet):
+    """Each skip is gated by what the decoder already knows, before the two are merged (Oktay et al. 2018)."""
+
+    def construct_merge_module(self, depth: int) -> nn.Module:
+        coarse = self.merged_fmaps[depth] - self.fmaps[depth] if self.merge == "concat" else self.fmaps[depth]
+        return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.dim)
+
+
+class ParallelDilations(nn.Module):
+    """Sum of 3×3 convolutions of f_in with dilations 1, 2 and 4, normalised and rectified, then a 3×3 to f_out."""
+
+    def __init__(self, f_in: int, f_intermediate: int, f_out: int, dim: int):
+        super().__init__()
+        self.branches = nn.ModuleList(CONV[dim](f_in, f_intermediate, 3, padding=d, dilation=d) for d in (1, 2, 4))
+        self.combine = nn.Sequential(
+            BATCH_NORM[dim](f_intermediate), nn.ReLU(), CONV[dim](f_intermediate, f_out, 3, padding=1), nn.ReLU()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.combine(sum(branch(x) for branch in self.branches))
+
+
+class GatedMerge(nn.Module):
+    """merge(upsampled, skip · gate), the gate (N, 1, *S) in (0, 1) computed from both maps."""
+
+    def __init__(self, f_upsampled: int, f_skip: int, merge: nn.Module, dim: int):
+        super().__init__()
+        features = max(1, f_skip // 2)
+        self.see_upsampled = CONV[dim](f_upsampled, features, 1)
+        self.see_skip = CONV[dim](f_skip, features, 1)
+        self.decide = CONV[dim](features, 1, 1)
+        self.merge = merge
+
+    def forward(self, upsampled: Tensor, skip: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.decide(torch.relu(self.see_upsampled(upsampled) + self.see_skip(skip))))
+        return self.merge(upsampled, gate * skip)

@@ -1,0 +1,94 @@
+"""The group's own models: subclasses that re-implement hooks only, and keep U-Net's laws."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from cvf20.models import UNet, your_models
+from cvf20.models.layers import Residual
+from cvf20.models.your_models import AttentionUNet, DilatedBaseUNet, GatedMerge, HalfResolutionUNet, ResidualUNet
+
+OWN = [value for value in vars(your_models).values() if inspect.isclass(value) and issubclass(value, UNet)][1:]
+
+
+def test_all_models_are_looked_at():
+    assert {ResidualUNet, HalfResolutionUNet, DilatedBaseUNet, AttentionUNet} == set(OWN)
+
+
+@pytest.mark.parametrize("model", OWN)
+def test_only_hooks_are_re_implemented(model):
+    """B6: construct_NAME_module methods and nothing else."""
+    own = {name for name in vars(model) if not name.startswith("__")}
+    assert own and all(name.startswith("construct_") and name.endswith("_module") for name in own)
+
+
+@pytest.mark.parametrize("model", OWN)
+@pytest.mark.parametrize("choices", [{}, {"upsampling": "transposed"}, {"norm_type": "batch", "merge": "sum"}])
+def test_output_has_the_size_of_the_input_and_every_weight_learns(model, choices):
+    if choices.get("merge") == "sum":
+        choices = choices | {"upsampling": "nearest"}
+    torch.manual_seed(0)
+    net = model(2, 1, 3, (4, 8, 16), **choices)
+    out = net(torch.randn(2, 1, 20, 28))
+    assert out.shape == (2, 3, 20, 28)
+    out.square().mean().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("model", [ResidualUNet, DilatedBaseUNet, AttentionUNet])
+def test_sizes_that_cannot_be_halved(model):
+    net = model(2, 1, 1, (4, 8, 16), norm_type="batch").eval()
+    assert net(torch.randn(1, 1, 7, 1)).shape == (1, 1, 7, 1)
+
+
+def test_residual_blocks_are_everywhere():
+    """With all convolutions at zero but the shortcuts, something of the input still comes through."""
+    net = ResidualUNet(2, 1, 1, (4, 8, 16))
+    blocks = [*net.encoder_modules, net.base_module, *net.decoder_modules]
+    assert all(isinstance(block, Residual) for block in blocks)
+    for block in blocks:
+        for parameter in block.block.parameters():
+            nn.init.zeros_(parameter)
+    x = torch.randn(1, 1, 8, 8, requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_residual_unet_equals_the_argument():
+    """The hook-only class is the network that UNet(residual=True) builds."""
+    own, ours = ResidualUNet(2, 1, 1, (4, 8, 16)), UNet(2, 1, 1, (4, 8, 16), residual=True)
+    own.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 1, 12, 12)
+    assert torch.equal(own(x), ours(x))
+
+
+def test_half_resolution_works_on_a_quarter_of_the_positions():
+    """Its first layer sees half the height and width; far from the border a shifted input gives a shifted output."""
+    net = HalfResolutionUNet(0, 1, 1, (4,)).eval()
+    seen = []
+    net.base_module.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    net(torch.randn(1, 1, 8, 12))
+    assert seen == [(1, 4, 4, 6)]
+    net = HalfResolutionUNet(1, 1, 1, (4, 8)).eval()
+    x = torch.randn(1, 1, 96, 96)
+    out, moved = net(x), net(x.roll((4, 4), (2, 3)))
+    assert torch.allclose(moved[..., 36:64, 36:64], out[..., 32:60, 32:60], atol=1e-5)
+
+
+def test_an_odd_size_is_an_error_of_the_half_resolution_network():
+    with pytest.raises(RuntimeError, match="pixel_unshuffle"):
+        HalfResolutionUNet(1, 1, 1, (4, 8))(torch.randn(1, 1, 9, 8))
+
+
+def test_a_closed_gate_stops_the_skip_and_an_open_one_lets_it_through():
+    class TakeSkip(nn.Module):
+        def forward(self, upsampled, skip):
+            return skip
+
+    merge = GatedMerge(3, 2, TakeSkip(), dim=2)
+    upsampled, skip = torch.randn(1, 3, 4, 4), torch.randn(1, 2, 4, 4)
+    for bias, expected in ((-100.0, torch.zeros_like(skip)), (100.0, skip)):
+        nn.init.constant_(merge.decide.bias, bias)
+        assert torch.allclose(merge(upsampled, skip), expected)
