@@ -1,0 +1,169 @@
+"""Targets and loss of the deep watershed, after Bai and Urtasun 2017 (arXiv 1611.08303, sections 3.2 to 3.4)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cvf20.constants import VOID
+from cvf20.labels import check_integer
+from cvf20.losses.common import full_precision
+from cvf20.losses.cross_entropy import binary_cross_entropy, weighted_mean
+from cvf20.models.watershed import split_output
+
+
+class WatershedTargets(NamedTuple):
+    """What the three heads are to say about an instance label image, and how much each pixel counts."""
+
+    foreground: Tensor  # (N, H, W) int64: 0, 1 or void
+    energy: Tensor  # (N, H, W) int64: 0 background, 1 … bins − 1 from the boundary inwards, or void
+    direction: Tensor  # (N, 2, H, W) float32: (y, x) of the distance's gradient with length 1, 0 where it has none
+    weight: Tensor  # (N, H, W) float32: 1 / √area inside an instance, 1 in the background, 0 where void
+
+
+class WatershedLoss(nn.Module):
+    """The named losses "foreground", "energy" and "direction" of a network's output; training adds them up.
+
+    edges:    between the energy bins inside an instance, ascending; gaps that grow let the bins widen inwards
+    relative: the edges are shares of the instance's largest distance to its boundary (so they lie in 0 … 1 and people
+              near and far look alike), else pixels
+    weights:  factors of the three losses
+
+    foreground: binary cross-entropy, the mean over all pixels
+    energy:     cross-entropy, the mean over the bins that occur of the weighted mean inside each (class-balanced)
+    direction:  weighted mean of the squared angle (radians²) between predicted and true direction, where there is one
+    The weight of a pixel of an instance is 1 / √area, between counting every pixel and counting every instance alike.
+
+    output: (N, 1 + bins + 2, H, W) with bins = len(edges) + 2
+    target: (N, H, W) instance labels: 0 background, 255 void, which is left out; any other number is an instance
+    Returns scalars, computed in float32 at least; 0 with zero gradient where nothing counts.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[float] = (0.1, 0.25, 0.45, 0.7),
+        relative: bool = True,
+        weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ):
+        super().__init__()
+        if list(edges) != sorted(set(edges)) or min(edges, default=1) <= 0 or (relative and max(edges, default=0) >= 1):
+            raise ValueError(f"edges={tuple(edges)}: ascending numbers above 0 (and below 1 if relative) are wanted")
+        self.edges, self.relative, self.weights = tuple(edges), relative, tuple(weights)
+
+    @property
+    def bins(self) -> int:
+        return len(self.edges) + 2
+
+    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        if output.shape[1] != 1 + self.bins + 2 or target.shape != output.shape[:1] + output.shape[2:]:
+            raise ValueError(
+                f"output {tuple(output.shape)} and target {tuple(target.shape)} do not fit: (N, {self.bins + 3}, H, W) "
+                f"and (N, H, W) are wanted for {len(self.edges)} edges"
+            )
+        heads = split_output(full_precision(output))
+        true = watershed_targets(target, self.edges, self.relative)
+        losses = {
+            "foreground": binary_cross_entropy(heads.foreground, true.foreground),
+            "energy": balanced_cross_entropy(heads.energy, true.energy, true.weight),
+            "direction": angular_loss(heads.direction, true.direction, true.weight),
+        }
+        return {name: w * loss for w, (name, loss) in zip(self.weights, losses.items(), strict=True)}
+
+    def extra_repr(self) -> str:
+        return f"edges={self.edges}, relative={self.relative}, weights={self.weights}"
+
+
+def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) -> WatershedTargets:
+    """Targets of instance labels (N, H, W); see `WatershedLoss` for the arguments."""
+    check_integer(target, "target")
+    distances, directions, weights = [], [], []
+    for labels in target.cpu().numpy():
+        distance, direction, weight = boundary_distance(labels, relative)
+        distances.append(distance)
+        directions.append(direction)
+        weights.append(weight)
+    distance, direction, weight = (
+        torch.from_numpy(np.stack(maps)).to(target.device) for maps in (distances, directions, weights)
+    )
+    void, inside = target == VOID, distance > 0
+    bins = 1 + torch.bucketize(distance, torch.tensor(edges, dtype=torch.float32, device=target.device))
+    return WatershedTargets(
+        foreground=inside.long().masked_fill(void, VOID),
+        energy=(bins * inside).masked_fill(void, VOID),
+        direction=direction,
+        weight=weight,
+    )
+
+
+def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of one instance image (H, W): distance to the boundary, its unit gradient (2, H, W), the weights; all float32.
+
+    The distance is that to the nearest pixel centre of another instance or of the background, so it is 1 along the
+    boundary; 0 outside instances. Neither void nor the border of the image is a boundary: the instance goes on there,
+    unseen. An instance that meets no boundary at all is infinitely far from it everywhere (relative: 1).
+    """
+    numbers, index = np.unique(labels, return_inverse=True)
+    index = index.reshape(labels.shape) + 1
+    void = labels == VOID
+    distance = np.zeros(labels.shape, dtype=np.float32)
+    direction = np.zeros((2, *labels.shape), dtype=np.float32)
+    weight = (~void).astype(np.float32)
+    for number, box in zip(numbers, ndimage.find_objects(index), strict=True):
+        if number in (0, VOID):
+            continue
+        window = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        if void[window].any():
+            window = np.s_[:, :]  # a boundary seen through void may lie anywhere
+        mine = labels[window] == number
+        open_ground = mine | void[window]
+        weight[window][mine] = mine.sum() ** -0.5
+        if open_ground.all():
+            distance[window][mine] = 1 if relative else np.inf
+            continue
+        depth = ndimage.distance_transform_edt(open_ground)
+        slope = np.stack([_slope(depth, axis) for axis in (0, 1)])
+        length = np.hypot(*slope)
+        unit = slope / np.where(length > 1e-6, length, np.inf)
+        distance[window][mine] = (depth / depth[mine].max() if relative else depth)[mine]
+        direction[:, *window][:, mine] = unit[:, mine]
+    return distance, direction, weight
+
+
+def _slope(depth: np.ndarray, axis: int) -> np.ndarray:
+    """Central differences, one-sided at the border; 0 along an axis of a single pixel."""
+    return np.gradient(depth, axis=axis) if depth.shape[axis] > 1 else np.zeros_like(depth)
+
+
+def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the classes that occur of the weighted mean, inside each, of −log softmax(logits)[target].
+
+    logits (N, K, H, W), target (N, H, W) in 0 … K − 1 or void, weight (N, H, W) ≥ 0. A rare class counts as much as a
+    frequent one. 0 with zero gradient where no pixel counts.
+    """
+    weight = (weight * (target != VOID)).to(logits).flatten()
+    labels = target.masked_fill(target == VOID, 0)
+    values = F.cross_entropy(logits, labels, reduction="none").flatten()
+    values = values.masked_fill(weight == 0, 0)
+    total = logits.new_zeros(logits.shape[1]).index_add(0, labels.flatten(), weight)
+    sums = torch.zeros_like(total).index_add(0, labels.flatten(), weight * values)
+    return weighted_mean(sums / torch.where(total > 0, total, 1), (total > 0).to(sums))
+
+
+def angular_loss(prediction: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of the squared angle between two vector fields (N, 2, H, W), over the pixels that have a direction.
+
+    direction: true unit vectors, 0 where undefined. The length of the prediction does not matter, so it is not divided
+    by it: atan2 of the two products gives the angle, smooth also where acos is not. A prediction of exactly 0 counts as
+    a right angle.
+    """
+    y, x = prediction.unbind(1)
+    true_y, true_x = direction.to(prediction).unbind(1)
+    along, across = y * true_y + x * true_x, x * true_y - y * true_x
+    defined = (true_y != 0) | (true_x != 0)
+    lost = along.square() + across.square() < 1e-24
+    along, across = along.masked_fill(lost, 0), across.masked_fill(lost, 1)
+    return weighted_mean(torch.atan2(across, along).square(), weight.to(prediction) * defined)

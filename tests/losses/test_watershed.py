@@ -1,0 +1,168 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cvf20.constants import VOID
+from cvf20.losses.watershed import (
+    WatershedLoss,
+    angular_loss,
+    balanced_cross_entropy,
+    boundary_distance,
+    watershed_targets,
+)
+
+EDGES = (1.0, 2.5)  # pixels
+
+
+def disc(radius, size=41):
+    rows, columns = np.ogrid[:size, :size]
+    return ((rows - size // 2) ** 2 + (columns - size // 2) ** 2 <= radius**2).astype(np.int64)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.sampled_from([0, 4, 4, 900, VOID]))
+)
+def test_distance_is_that_to_the_nearest_pixel_of_something_else(labels):
+    distance, direction, weight = boundary_distance(labels)
+    for y, x in np.ndindex(labels.shape):
+        number = labels[y, x]
+        if number in (0, VOID):
+            assert distance[y, x] == 0 and not direction[:, y, x].any() and weight[y, x] == (number == 0)
+            continue
+        others = np.argwhere((labels != number) & (labels != VOID))
+        expected = min((math.dist((y, x), other) for other in others), default=math.inf)
+        assert distance[y, x] == pytest.approx(expected)
+        assert weight[y, x] == pytest.approx((labels == number).sum() ** -0.5)
+    length = np.hypot(*direction)
+    assert np.all((length == 0) | (abs(length - 1) < 1e-5))
+
+
+def test_direction_of_a_disc_points_to_its_centre():
+    labels = disc(15)
+    distance, direction, _ = boundary_distance(labels)
+    rows, columns = np.indices(labels.shape) - 20
+    radius = np.hypot(rows, columns)
+    ring = (labels > 0) & (radius > 3)
+    cosine = -(direction * np.stack([rows, columns])).sum(0)[ring] / radius[ring]
+    assert cosine.mean() > 0.99 and cosine.min() > 0.85
+    assert not direction[:, 20, 20].any(), "at the centre no way is down"
+    relative = boundary_distance(labels, relative=True)[0]
+    assert relative.max() == 1 and np.allclose(relative, distance / distance.max())
+
+
+def test_bins_follow_the_edges_and_leave_void_out():
+    labels = torch.tensor([[0, 8, 8, 8, 8, 8, VOID]])  # distances 1, 2, 3, 4, 5: void hides the other side
+    targets = watershed_targets(labels[None], EDGES, relative=False)
+    assert targets.energy[0].tolist() == [[0, 1, 2, 3, 3, 3, VOID]]
+    assert targets.foreground[0].tolist() == [[0, 1, 1, 1, 1, 1, VOID]]
+    assert targets.direction[0, 1, 0, 1:5].tolist() == [1, 1, 1, 1] and not targets.direction[0, 0].any()
+    whole = watershed_targets(torch.full((1, 2, 3), 7), EDGES, relative=False)
+    assert whole.energy.eq(3).all() and not whole.direction.any(), "one instance fills the image"
+
+
+def test_instances_that_are_cut_or_tiny_or_numbered_high_have_targets():
+    labels = torch.zeros(1, 6, 6, dtype=torch.int64)
+    labels[0, 0, 0], labels[0, 3:, 2:5] = 70000, 254  # one pixel in the corner; cut by the lower border
+    targets = watershed_targets(labels, (0.4, 0.7), relative=True)
+    assert targets.energy[0, 0, 0] == 3 and targets.energy[0, 5, 3] == 3, "their innermost pixels"
+    assert torch.equal(targets.foreground, (labels > 0).long())
+    assert torch.isfinite(targets.direction).all()
+
+
+def perfect_output(target, loss):
+    true = watershed_targets(target, loss.edges, loss.relative)
+    keep = (target != VOID)[:, None]
+    energy = torch.nn.functional.one_hot(true.energy * keep[:, 0], loss.bins).permute(0, 3, 1, 2)
+    return torch.cat([80.0 * (true.foreground[:, None] == 1) - 40, 80.0 * energy, 3 * true.direction], 1)
+
+
+def test_a_perfect_output_costs_nothing_and_every_part_notices_its_own_error():
+    loss = WatershedLoss()
+    target = torch.from_numpy(disc(9, 25))[None]
+    target[:, :3] = VOID
+    output = perfect_output(target, loss)
+    assert all(float(part) < 1e-6 for part in loss(output, target).values())
+    ends = {"foreground": (0, 1), "energy": (1, 1 + loss.bins), "direction": (1 + loss.bins, None)}
+    for name, (first, last) in ends.items():
+        wrong = output.clone()
+        wrong[:, first:last] = -wrong[:, first:last]
+        parts = loss(wrong, target)
+        assert parts[name] > 1
+        assert all(float(parts[other]) < 1e-6 for other in ends if other != name)
+    assert float(loss(wrong, target)["direction"]) == pytest.approx(math.pi**2, rel=1e-4)
+
+
+def test_void_changes_nothing_and_all_void_is_zero_with_zero_gradient():
+    generator = torch.Generator().manual_seed(0)
+    loss = WatershedLoss(EDGES, relative=False)
+    target = torch.zeros(1, 9, 12, dtype=torch.int64)
+    target[:, 2:7, 1:5], target[:, :, 8:] = 3, VOID
+    output = torch.randn(1, 7, 9, 12, generator=generator)
+    elsewhere = output.clone()
+    elsewhere[..., 8:] = torch.nan
+    assert loss(output, target) == loss(elsewhere, target)
+    output.requires_grad_()
+    total = sum(loss(output, torch.full_like(target, VOID)).values())
+    total.backward()
+    assert total.item() == 0 and not output.grad.any()
+    assert float(loss(output, torch.zeros_like(target))["direction"]) == 0, "no person, no direction"
+
+
+def test_gradients_are_those_of_the_formula():
+    generator = torch.Generator().manual_seed(1)
+    target = torch.zeros(2, 6, 5, dtype=torch.int64)
+    target[0, 1:5, 1:4], target[1, :, :2], target[1, 4:, 3:], target[1, 0, 4] = 2, 1, 600, VOID
+    output = torch.randn(2, 7, 6, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    loss = WatershedLoss(EDGES, relative=False, weights=(1.0, 0.5, 2.0))
+    assert torch.autograd.gradcheck(lambda x: tuple(loss(x, target).values()), output)
+
+
+def test_angles_do_not_depend_on_the_length_of_the_prediction():
+    angle = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    true = torch.stack([torch.zeros(13), torch.ones(13)])[None, :, None].double()
+    prediction = torch.stack([angle.sin(), angle.cos()])[None, :, None]
+    weight = torch.ones(1, 1, 13)
+    expected = angle.square().mean()
+    for length in (1e-3, 1, 50):
+        torch.testing.assert_close(angular_loss(length * prediction, true, weight), expected)
+    nothing = torch.zeros_like(prediction, requires_grad=True)
+    value = angular_loss(nothing, true, weight)
+    value.backward()
+    assert float(value) == pytest.approx((math.pi / 2) ** 2) and not nothing.grad.any()
+
+
+def test_balanced_cross_entropy_is_the_mean_of_the_classes_means():
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 4, 5, 6, generator=generator)
+    target = torch.randint(0, 3, (2, 5, 6), generator=generator)  # class 3 does not occur
+    target[0, 0] = VOID
+    weight = torch.rand(2, 5, 6, generator=generator)
+    values = -logits.log_softmax(1).gather(1, target.clamp(max=3)[:, None])[:, 0]
+    expected = [(weight * values)[target == k].sum() / weight[target == k].sum() for k in range(3)]
+    torch.testing.assert_close(balanced_cross_entropy(logits, target, weight), torch.stack(expected).mean())
+
+
+def test_large_instances_weigh_with_the_root_of_their_area():
+    target = torch.zeros(1, 30, 40, dtype=torch.int64)
+    target[:, 5:25, 2:22], target[:, 10:14, 30:34] = 1, 2  # 400 and 16 pixels
+    weight = watershed_targets(target, EDGES, relative=False).weight
+    sums = [float(weight[target == number].sum()) for number in (1, 2)]
+    assert sums == pytest.approx([20, 4])
+
+
+def test_wrong_arguments_are_named():
+    for edges, relative in (((2.0, 1.0), False), ((0.0, 1.0), False), ((0.5, 1.0), True), ((1.0, 1.0), False)):
+        with pytest.raises(ValueError, match="edges="):
+            WatershedLoss(edges, relative)
+    loss = WatershedLoss(EDGES, relative=False)
+    for shape in ((1, 8, 4, 4), (1, 7, 4, 5)):
+        with pytest.raises(ValueError, match=r"\(N, 7, H, W\)"):
+            loss(torch.zeros(shape), torch.zeros(1, 4, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match="integer labels"):
+        loss(torch.zeros(1, 7, 4, 4), torch.zeros(1, 4, 4))
