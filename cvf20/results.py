@@ -7,12 +7,14 @@ import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from torch import nn
 
-from .paths import out_dir, project_dir
+from .fingerprint import fingerprint
+from .paths import out_dir, project_dir, runs_dir
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
 
@@ -79,6 +81,15 @@ def read_curves(path: Path) -> dict[str, list[float]]:
     return {column: [float(row[column]) for row in rows] for column in rows[0]}
 
 
+def read_scalars(run: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Steps and values of every scalar in a run's TensorBoard event files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
+
+    events = EventAccumulator(str(run / "events")).Reload()
+    series = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    return {tag: ([e.step for e in entries], [e.value for e in entries]) for tag, entries in series.items()}
+
+
 def publish_run(run: Path, name: str) -> None:
     """Copy a finished run's curves and shown predictions to $CVF20_OUT/results."""
     results = out_dir() / "results"
@@ -88,6 +99,37 @@ def publish_run(run: Path, name: str) -> None:
     shutil.rmtree(pictures, ignore_errors=True)
     if any((run / "predictions").glob("*.png")):
         shutil.copytree(run / "predictions", pictures)
+
+
+def measured(
+    name: str, compute: Callable[[], dict], recipe: dict, parts: list, *, data, quick: bool = False, seed: int = 0
+) -> dict:
+    """The metrics that `compute()` gives, kept in runs/ while recipe, data and code are unchanged; written as a result.
+
+    For what is no training run of the Learner, e.g. a measurement of time. parts: see `fingerprint`
+    """
+    digest = fingerprint({**recipe, "seed": seed, "quick": quick, "data": data.sha256}, parts)[:12]
+    file = runs_dir() / f"{name}-seed{seed}-{digest}.json"
+    if not file.exists():
+        started = time.perf_counter()
+        metrics = compute()
+        result = {
+            "name": name,
+            "seed": seed,
+            "notebook": notebook_of(name),
+            "data": data.name,
+            "synthetic": data.synthetic,
+            "quick": quick,
+            "metrics": metrics,
+            "recipe": recipe,
+            "seconds": round(time.perf_counter() - started, 1),
+            "commit": commit(),
+            "data_sha256": data.sha256,
+        }
+        write_text(file, json.dumps(_plain(result), indent=1))
+    result = json.loads(file.read_text())
+    write_result(result)
+    return result["metrics"]
 
 
 def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import Patches
+from torch.utils.tensorboard import SummaryWriter
 
 from cvf20 import results
+from cvf20.results import write_curves
 
 RESULT = {
     "name": "03_unet_bn",
@@ -151,3 +154,34 @@ def test_commit_says_when_the_code_differs_from_it(tmp_path, monkeypatch):
     assert not results.commit().endswith("-dirty")
     code.write_text("x = 1\n")
     assert results.commit() == git("rev-parse", "--short=12", "HEAD") + "-dirty"
+
+
+# --- measurements -----------------------------------------------------------------------------------------------------
+
+
+def test_a_measurement_is_made_once_and_written_as_a_result(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
+    calls = []
+
+    def measure(recipe):
+        def compute():
+            calls.append(recipe)
+            return {"seconds": 1.5, "nothing": float("nan")}
+
+        return results.measured("04_time", compute, recipe, [write_curves], data=Patches(2), seed=1)
+
+    assert measure({"steps": 3}) == measure({"steps": 3}) == {"seconds": 1.5, "nothing": None}
+    assert calls == [{"steps": 3}]
+    measure({"steps": 4})
+    assert len(calls) == 2
+    (result,) = results.load_results("04_*")
+    assert result["name"] == "04_time" and result["seed"] == 1 and result["recipe"] == {"steps": 4}
+
+
+def test_scalars_of_tensorboard_are_read(tmp_path):
+    with SummaryWriter(tmp_path / "events") as writer:
+        for step in (1, 2, 3):
+            writer.add_scalar("loss", 1 / step, step)
+    scalars = results.read_scalars(tmp_path)
+    assert scalars["loss"] == ([1, 2, 3], pytest.approx([1, 1 / 2, 1 / 3]))
