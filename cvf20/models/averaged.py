@@ -1,0 +1,43 @@
+"""Predictions averaged over mirror images and sizes of the input."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class AveragedPredictions(nn.Module):
+    """A network's logits, averaged over the given scales of the image and over image and mirror image.
+
+    scales: factors on the size of the images given; 1 as they are
+    flips:  look at the mirror image, too
+
+    Logits (N, K, H, W) come at the size of the images given. Their softmax is the normalised geometric mean of the
+    probabilities, as in `validate(flips=True)`. It is a network like any other: `validate`, `evaluate_model` and
+    `Learner.predict` work on it. Give it the images at the labels' size and let the scales choose what the network sees.
+    """
+
+    def __init__(self, model: nn.Module, scales: Sequence[float] = (1.0,), flips: bool = True):
+        super().__init__()
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"scales={tuple(scales)}: at least one factor, all above 0, is wanted")
+        self.model, self.scales, self.flips = model, tuple(scales), flips
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = images.shape[2:]
+        total = 0
+        for scale in self.scales:
+            resized = images
+            if scale != 1:
+                target = [max(1, round(scale * length)) for length in size]
+                resized = F.interpolate(images, size=target, mode="bilinear", antialias=True, align_corners=False)
+            logits = self.model(resized).float()
+            if self.flips:
+                logits = (logits + self.model(resized.flip(-1)).float().flip(-1)) / 2
+            if scale != 1:
+                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            total = total + logits
+        return total / len(self.scales)
+
+    def extra_repr(self) -> str:
+        return f"scales={self.scales}, flips={self.flips}"
