@@ -1,9 +1,10 @@
 """The data sets, each one a SegmentationDataset."""
 
 from cvf20.datasets.base import SegmentationDataset
+from cvf20.datasets.msrc import MSRC
 from cvf20.datasets.penn_fudan import PennFudan
 from cvf20.datasets.stanford_background import StanfordBackground
 from cvf20.datasets.yeast_colonies import YeastColonies
 from cvf20.datasets.yeast_movie import YeastMovie
 
-__all__ = ["PennFudan", "SegmentationDataset", "StanfordBackground", "YeastColonies", "YeastMovie"]
+__all__ = ["MSRC", "PennFudan", "SegmentationDataset", "StanfordBackground", "YeastColonies", "YeastMovie"]
