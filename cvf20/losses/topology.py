@@ -1,0 +1,174 @@
+"""Which mistakes change the topology, and a loss that penalises those: A3c's cost on connected components."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cvf20.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
+from cvf20.losses.common import full_precision
+from cvf20.losses.cross_entropy import binary_cross_entropy
+from cvf20.losses.gaps import merge_loss
+from cvf20.losses.pixelwise import pixel_cross_entropy
+
+
+def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 4, holes: bool = False) -> Tensor:
+    """(N, H, W) bool: the pixels of those connected mistakes that change the topology.
+
+    prediction, target: (N, H, W) bool
+    connectivity:       of the foreground, 4 or 8
+    holes:              also look at the complement, with the dual connectivity (8 or 4): mistakes that open, close,
+                        join or part holes
+
+    False positives and false negatives are labelled apart. Such a component is critical unless it touches exactly one
+    component of prediction ∧ target, that is, when adding it to the correct foreground changes the number of that
+    foreground's components. Touching several: a false positive merges what is separate, a false negative splits what
+    is one. Touching none: a false positive invents an object, a false negative misses one.
+
+    The idea is that of Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or from
+    the whole prediction. Two cuts that only together part a ring are therefore critical here and not there. Neither
+    rule asks which cell a component of the correct foreground comes from: a false positive that reconnects two pieces
+    of one cell around the outside is critical. Topograph (Lux et al. 2025, arXiv 2411.03228) also wants exactly one
+    component of the correct background beside a harmless mistake, in one graph of both; holes=True asks that with the
+    background's own connectivity, so that the two answers are those of two consistent digital topologies.
+
+    Linear in the pixels: three labellings, then four (or eight) passes over the pairs of neighbours.
+    Raises ValueError for other shapes, types or connectivities.
+    """
+    check_connectivity(connectivity)
+    predicted, true = as_masks(prediction, "prediction"), as_masks(target, "target")
+    if predicted.shape != true.shape:
+        raise ValueError(f"prediction and target must have one shape, found {predicted.shape} and {true.shape}")
+    critical = _critical(predicted, true, connectivity)
+    if holes:
+        critical |= _critical(~predicted, ~true, 12 - connectivity)
+    return torch.from_numpy(critical).to(prediction.device)
+
+
+def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.ndarray:
+    correct = to_strip(predicted & true)
+    false_positive, false_negative = to_strip(predicted & ~true), to_strip(true & ~predicted)
+    correct_label, _ = label_strip(correct, connectivity)
+    wrong_label, positives = label_strip(false_positive, connectivity)
+    negative_label, negatives = label_strip(false_negative, connectivity)
+    wrong_label += np.where(false_negative, negative_label + positives, 0)
+    wrong, offsets = false_positive | false_negative, neighbour_offsets(correct.shape[1], connectivity)
+    mistakes, neighbours = _touching(
+        wrong.ravel(), correct.ravel(), wrong_label.ravel(), correct_label.ravel(), offsets
+    )
+    # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
+    some_neighbour = np.zeros(positives + negatives + 1, dtype=np.int32)
+    some_neighbour[mistakes] = neighbours
+    is_critical = some_neighbour == 0
+    is_critical[mistakes[neighbours != some_neighbour[mistakes]]] = True
+    is_critical[0] = False  # everything that is no mistake
+    return from_strip(is_critical[wrong_label], true.shape)
+
+
+def _touching(
+    wrong: np.ndarray, correct: np.ndarray, wrong_label: np.ndarray, correct_label: np.ndarray, offsets: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (mistake, correct component) of all pairs of neighbouring pixels, from flat strips."""
+    mistakes, neighbours = [], []
+    for offset in offsets:
+        here = np.flatnonzero(wrong[:-offset] & correct[offset:])
+        mistakes.append(wrong_label[here])
+        neighbours.append(correct_label[here + offset])
+        here = np.flatnonzero(correct[:-offset] & wrong[offset:])
+        mistakes.append(wrong_label[here + offset])
+        neighbours.append(correct_label[here])
+    return np.concatenate(mistakes), np.concatenate(neighbours)
+
+
+class TopologyLoss(nn.Module):
+    """A base loss, plus cross-entropy on the pixels of critical mistakes: base + strength·(weight·P + merge_weight·M).
+
+    P is the cross-entropy of the pixels of critical components, summed, divided by the number of all pixels that are
+    not void: on a base of binary cross-entropy such a pixel counts 1 + weight times. Which pixels are critical is
+    piecewise constant in the logits; the gradient is that of the cross-entropy at these pixels.
+
+    base:         loss(logits, target), or loss(logits, target, weight_map) where the data carries one
+    thresholds:   on the probability; P is the mean over the predictions at all of them. Below 0.5 they also find
+                  bridges, above 0.5 also cuts, that are not there yet but near
+    warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
+    connectivity, holes: see `critical_components`
+    merge_weight: of M, `merge_loss`: the strongest leak in the gap between each two touching cells
+
+    logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background without mistakes
+    Returns a scalar, computed in float32 at least. Raises ValueError when shapes do not fit or a label is out of range.
+    """
+
+    def __init__(
+        self,
+        base: Callable[..., Tensor] = binary_cross_entropy,
+        weight: float = 10.0,
+        *,
+        thresholds: Sequence[float] = (0.5,),
+        warm_up: tuple[float, float] = (0.0, 0.0),
+        connectivity: int = 4,
+        holes: bool = False,
+        merge_weight: float = 0.0,
+    ):
+        super().__init__()
+        check_connectivity(connectivity)
+        if not (weight >= 0 and merge_weight >= 0):
+            raise ValueError(f"weight={weight} ≥ 0 and merge_weight={merge_weight} ≥ 0 are wanted")
+        if not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
+            raise ValueError(f"thresholds={tuple(thresholds)}: one or more probabilities between 0 and 1 are wanted")
+        if not 0 <= warm_up[0] <= warm_up[1] <= 1:
+            raise ValueError(f"warm_up={tuple(warm_up)}: 0 ≤ start ≤ end ≤ 1 is wanted")
+        self.base, self.weight, self.merge_weight = base, weight, merge_weight
+        self.thresholds, self.warm_up = tuple(thresholds), tuple(warm_up)
+        self.connectivity, self.holes = connectivity, holes
+        self._progress = 1.0
+
+    def set_progress(self, share: float) -> None:
+        """Share of training done, 0 … 1; passed on to the base."""
+        self._progress = share
+        if hasattr(self.base, "set_progress"):
+            self.base.set_progress(share)
+
+    @property
+    def strength(self) -> float:
+        start, end = self.warm_up
+        if self._progress >= end:
+            return 1.0
+        return max(0.0, (self._progress - start) / (end - start)) if end > start else 0.0
+
+    def mistakes(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """(N, H, W) bool: the pixels to be penalised, of the prediction at one threshold."""
+        return critical_components(prediction, target, self.connectivity, self.holes)
+
+    def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
+        base = self.base(logits, target) if weight_map is None else self.base(logits, target, weight_map)
+        values, keep = pixel_cross_entropy(logits, target)
+        total = base
+        if self.strength * self.weight > 0:
+            foreground = (target.reshape(values.shape) == 1) & keep
+            scores = full_precision(logits.detach()).squeeze(1)
+            found = [
+                self.mistakes((scores > math.log(threshold / (1 - threshold))) & keep, foreground)
+                for threshold in self.thresholds
+            ]
+            times = torch.stack(found).sum(0)
+            penalty = (values.masked_fill(times == 0, 0) * times).sum() / (len(found) * keep.sum().clamp(min=1))
+            total = total + self.strength * self.weight * penalty
+        if self.strength * self.merge_weight > 0:
+            total = total + self.strength * self.merge_weight * merge_loss(logits, target, self.connectivity)
+        return total
+
+    def extra_repr(self) -> str:
+        names = ("weight", "thresholds", "warm_up", "connectivity", "holes", "merge_weight")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+class WrongPixelLoss(TopologyLoss):
+    """The control for TopologyLoss: penalises all wrong pixels alike, with everything else the same.
+
+    What TopologyLoss gains over this one is gained by choosing pixels for their topology, not by counting mistakes more.
+    """
+
+    def mistakes(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return prediction != target
