@@ -1,0 +1,49 @@
+"""How far every pixel is from the nearest border between two labels: what the border losses and metrics share."""
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from cvf20.constants import VOID
+from cvf20.labels import check_integer
+
+
+def border_distance(labels: Tensor, ignore_index: int = VOID) -> Tensor:
+    """(N, H, W) float32: Euclidean distance in pixels to the nearest pixel of another label; 1 right at a border.
+
+    labels: (N, H, W) integers; any number of classes, or instances
+    Void is no label: the step from a label to void is no border, and void pixels hold inf, as do those of an image
+    with one label only. The image's edge is no border either.
+    """
+    check_maps(labels, "labels")
+    maps = [_distance_in_image(image, ignore_index) for image in labels.detach().cpu().numpy()]
+    return torch.from_numpy(np.stack(maps)).to(labels.device) if maps else labels.new_zeros(labels.shape).float()
+
+
+def _distance_in_image(labels: np.ndarray, ignore_index: int) -> np.ndarray:
+    distance = np.full(labels.shape, np.inf, dtype=np.float32)
+    void = labels == ignore_index
+    present, numbers = np.unique(labels, return_inverse=True)
+    numbers = numbers.reshape(labels.shape) + 1  # find_objects wants 1, 2, …
+    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+        if present[number - 1] == ignore_index:
+            continue
+        # The nearest other pixel lies in the label's bounding box or right beside it, unless that is void
+        window = np.s_[:, :] if void.any() else grow(box, 1)
+        inside = numbers[window] == number
+        other = ~inside & ~void[window]
+        if other.any():
+            distance[window][inside] = ndimage.distance_transform_edt(~other)[inside]
+    return distance
+
+
+def grow(box: tuple[slice, slice], margin: int) -> tuple[slice, slice]:
+    """The box with a margin of so many pixels; slices that reach beyond the image end there by themselves."""
+    return tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+
+
+def check_maps(labels: Tensor, name: str) -> None:
+    check_integer(labels, name)
+    if labels.ndim != 3:
+        raise ValueError(f"{name} must be (N, H, W), found {tuple(labels.shape)}")

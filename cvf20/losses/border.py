@@ -1,0 +1,110 @@
+"""Cross-entropy with a weight per pixel that depends on the distance to the nearest border between two labels."""
+
+import math
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+
+from cvf20.borders import border_distance, check_maps, grow
+from cvf20.constants import VOID
+from cvf20.losses.cross_entropy import weighted_mean
+from cvf20.losses.pixelwise import pixel_cross_entropy
+
+SIGNS = ("fade", "emphasise")
+
+
+def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0) -> Tensor:
+    """(N, H, W) float32 weights from the distance d to the nearest border between two different labels.
+
+    target: (N, H, W) integer labels, any number of classes
+    sign:   "fade": 1 − exp(−d² / 2σ²), small at the border, where discretisation decides which side a pixel is on,
+            rising to 1 inside; "emphasise": 1 + w0·exp(−d² / 2σ²), the same with the other sign
+    sigma:  σ, in pixels
+    Void pixels weigh 0, and void is no label: see `border_distance`. Without any border all weigh 1.
+    """
+    check_choices(sigma, sign, w0)
+    near = torch.exp(-border_distance(target).square() / (2 * sigma**2))
+    weights = 1 - near if sign == "fade" else 1 + w0 * near
+    return weights.masked_fill(target == VOID, 0)
+
+
+def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
+    """(N, H, W) float32: 1 + w0·exp(−(d₁ + d₂)² / 2σ²) on the background, 1 on the cells.
+
+    The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
+    are the distances in pixels to the nearest cell and to the nearest other one.
+
+    instances: (N, H, W) integers, 0 background, one number per cell, no void; where cells touch there is no gap to
+               emphasise, so part them first (see `separate_touching`)
+    Beyond d₁ + d₂ = 5σ the second term, below 4·10⁻⁶·w0, is left out.
+    """
+    check_choices(sigma, "emphasise", w0)
+    check_maps(instances, "instances")
+    maps = [_gap_weights(image, sigma, w0) for image in instances.detach().cpu().numpy()]
+    return torch.from_numpy(np.stack(maps)).to(instances.device)
+
+
+def _gap_weights(instances: np.ndarray, sigma: float, w0: float) -> np.ndarray:
+    weights = np.ones(instances.shape, dtype=np.float32)
+    present, numbers = np.unique(np.append(0, instances), return_inverse=True)  # 0, 1, 2, … whatever the numbers are
+    numbers = numbers[1:].reshape(instances.shape)
+    if len(present) < 3:  # fewer than two cells
+        return weights
+    reach = 5 * sigma
+    first, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
+    # Every gap pixel belongs to its nearest cell; d₂ ≥ d₁, so those further than reach / 2 are too far from two
+    zones = np.where((numbers == 0) & (first <= reach / 2), numbers[tuple(nearest)], 0)
+    for number, box in enumerate(ndimage.find_objects(zones), start=1):
+        if box is None:
+            continue
+        window = grow(box, math.ceil(reach))
+        zone, others = zones[window] == number, (numbers[window] != 0) & (numbers[window] != number)
+        if others.any():
+            total = first[window][zone] + ndimage.distance_transform_edt(~others)[zone]
+            weights[window][zone] += np.where(total <= reach, w0 * np.exp(-(total**2) / (2 * sigma**2)), 0)
+    return weights
+
+
+class BorderWeightedLoss(nn.Module):
+    """Cross-entropy, averaged with the weights of `border_weight_map`: Σ w·(−log p) / Σ w.
+
+    logits:     (N, K, H, W); K = 1: foreground against background
+    target:     (N, H, W) labels or void; for K = 1 also (N, 1, H, W)
+    weight_map: (N, H, W) weights ≥ 0, e.g. carried along with the mask or of `gap_weight_map`; None: made from the
+                target here, which costs K distance transforms per image
+    Returns a scalar, computed in float32 at least; 0 with zero gradient where nothing has weight.
+    Raises ValueError when shapes do not fit, a label is out of range or a weight is negative or nan.
+    """
+
+    def __init__(self, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0):
+        super().__init__()
+        check_choices(sigma, sign, w0)
+        self.sigma, self.sign, self.w0 = sigma, sign, w0
+
+    def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
+        values, keep = pixel_cross_entropy(logits, target)
+        if weight_map is None:
+            labels = target.reshape(values.shape)  # (N, 1, H, W) too
+            weight_map = border_weight_map(labels, self.sigma, self.sign, self.w0)
+        return weighted_mean(values, check_weights(weight_map, values) * keep)
+
+    def extra_repr(self) -> str:
+        return f"sigma={self.sigma}, sign={self.sign!r}" + (f", w0={self.w0}" if self.sign == "emphasise" else "")
+
+
+def check_choices(sigma: float, sign: str, w0: float) -> None:
+    if sign not in SIGNS:
+        raise ValueError(f"sign={sign!r}: expected one of {', '.join(map(repr, SIGNS))}")
+    if not (sigma > 0 and w0 >= 0):
+        raise ValueError(f"sigma={sigma} > 0 and w0={w0} ≥ 0 are wanted")
+
+
+def check_weights(weight_map: Tensor, values: Tensor) -> Tensor:
+    """The weights in the type of the values (N, H, W); ValueError unless they have their shape and are ≥ 0."""
+    if weight_map.shape != values.shape:
+        raise ValueError(f"weight_map has shape {tuple(weight_map.shape)}, wanted {tuple(values.shape)}")
+    if weight_map.numel() and not weight_map.min() >= 0:  # nan too
+        raise ValueError(f"weight_map holds {weight_map.min().item():g}, wanted weights ≥ 0")
+    return weight_map.to(values.dtype)
