@@ -3,9 +3,11 @@
 from .averaged import AveragedPredictions
 from .base_conv import BaseConv
 from .light_decoder import LightDecoderModel
+from .mask_rcnn import mask_rcnn
 from .resnet_unet import ResnetBasedModel
 from .skeleton import EncoderDecoderSkeleton
 from .unet import UNet
+from .watershed import WatershedNet
 
 __all__ = [
     "AveragedPredictions",
@@ -14,4 +16,6 @@ __all__ = [
     "LightDecoderModel",
     "ResnetBasedModel",
     "UNet",
+    "WatershedNet",
+    "mask_rcnn",
 ]

@@ -22,8 +22,8 @@ class WatershedNet(nn.Module):
     boundary is learnt twice, as energy in bins and as the unit direction of its gradient. There one network follows the
     other; here one body learns everything, and the heads are the slices of its last convolution.
 
-    body: called with the number of output channels, gives the network, e.g. partial(UNet, 4, 3, fmaps=32) — or
-          lambda channels: ResnetBasedModel(channels, weights)
+    body: called with the number of output channels, gives the network, e.g. partial(UNet, 4, 3, fmaps=32) or
+          partial(ResnetBasedModel, weights=weights)
     bins: of the energy, background among them; two more than the loss has edges
     `split_output` takes the output apart.
     """

@@ -1,0 +1,160 @@
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from cvf20.constants import VOID
+from cvf20.models.encoders import make_encoder
+from cvf20.models.mask_rcnn import detection_target, fit_anchors, mask_rcnn
+
+LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    return mask_rcnn(width=16, proposals=(30, 20), box_samples=16, detections=8)
+
+
+def batch(*boxes):
+    """One image (1, 3, 70, 90) and its labels: a bright rectangle for each number → (y0, y1, x0, x1)."""
+    labels = torch.zeros(1, 70, 90, dtype=torch.int64)
+    for number, (y0, y1, x0, x1) in enumerate(boxes, start=3):
+        labels[:, y0:y1, x0:x1] = number * 100
+    return 2.0 * (labels > 0)[:, None].expand(-1, 3, -1, -1), labels
+
+
+CASES = {
+    "nobody": (),
+    "somebody": ((10, 60, 20, 40),),
+    "cut by the border": ((30, 70, 0, 15), (0, 20, 80, 90)),
+    "one pixel": ((33, 34, 44, 45),),
+    "one column": ((5, 60, 44, 45),),
+    "gaps in the numbers": ((5, 30, 5, 15), (35, 65, 60, 75)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_gives_torchvisions_five_losses(detector, case, bf16):
+    images, labels = batch(*CASES[case])
+    detector.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        losses = detector(images, labels)
+    assert set(losses) == LOSSES
+    assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())
+    if case == "nobody":
+        assert losses["loss_mask"].item() == losses["loss_box_reg"].item() == losses["loss_rpn_box_reg"].item() == 0
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
+    detector.zero_grad()
+
+
+def test_a_batch_of_images_with_and_without_people(detector):
+    (first, nobody), (second, somebody) = batch(), batch((10, 60, 20, 40))
+    detector.train()
+    losses = detector(torch.cat([first, second]), torch.cat([nobody, somebody]))
+    assert losses["loss_mask"] > 0
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_evaluation_gives_one_tensor_and_detections_of_any_size(detector, bf16):
+    images, _ = batch((10, 60, 20, 40))
+    detector.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = detector(images)
+        found = detector.detect(images)[0]
+        larger = detector.detect(images, size=(140, 270))[0]
+    assert logits.shape == (1, 1, 70, 90) and logits.dtype == torch.float32 and torch.isfinite(logits).all()
+    assert found["masks"].shape == (len(found["boxes"]), 70, 90) and larger["masks"].shape[1:] == (140, 270)
+    assert (found["scores"].diff() <= 0).all()
+    torch.testing.assert_close(larger["boxes"], found["boxes"] * torch.tensor([3.0, 2, 3, 2]))
+    confident = found["masks"][found["scores"] > 0.5] > 0.5
+    assert torch.equal(logits[0, 0] > 0, confident.any(0))
+    assert not detector.training and all(key in found for key in ("boxes", "scores", "masks"))
+
+
+def test_detecting_leaves_training_mode_as_it_was(detector):
+    detector.train()
+    detector.detect(batch()[0])
+    assert detector.training and detector.rpn.training
+
+
+def test_boxes_and_masks_are_those_of_the_label_image():
+    labels = torch.zeros(12, 20, dtype=torch.int64)
+    labels[2:5, 3:4], labels[8, 10], labels[0, 0] = 900, 7, VOID
+    target = detection_target(labels)
+    assert target["boxes"].tolist() == [[10, 8, 11, 9], [3, 2, 4, 5]], "by ascending number, none of zero width"
+    assert torch.equal(target["masks"], torch.stack([labels == 7, labels == 900]).to(torch.uint8))
+    assert target["labels"].tolist() == [1, 1]
+    nobody = detection_target(torch.zeros_like(labels))
+    assert nobody["boxes"].shape == (0, 4) and nobody["masks"].shape == (0, 12, 20)
+
+
+def test_what_is_void_is_not_shown(detector):
+    images, labels = batch((10, 60, 20, 40))
+    labels[:, :, 60:] = VOID
+    other = images.clone()
+    other[..., 60:] = 5
+    detector.train()
+    results = []
+    for seen in (images, other):
+        torch.manual_seed(3)
+        results.append(detector(seen, labels))
+    assert results[0] == results[1]
+
+
+def test_norms_are_frozen_where_their_statistics_are_known():
+    state = make_encoder("resnet18").state_dict()
+    known = {name: value for name, value in state.items() if not name.startswith("layer4.1")}
+    body = mask_rcnn(known, width=16, trainable_layers=2).backbone.body
+    assert isinstance(body.bn1, FrozenBatchNorm2d) and isinstance(body.layer4[0].bn2, FrozenBatchNorm2d)
+    assert torch.equal(body.bn1.running_var, known["bn1.running_var"])
+    assert torch.equal(body.layer3[1].conv2.weight, known["layer3.1.conv2.weight"])
+    unknown = body.layer4[1]
+    assert isinstance(unknown.bn2, nn.GroupNorm) and not unknown.bn2.weight.any(), "the block starts as the identity"
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in body.modules())
+    learning = {name.split(".")[0] for name, p in body.named_parameters() if p.requires_grad}
+    assert learning == {"layer3", "layer4"}
+    random = mask_rcnn(width=16, trainable_layers=0).backbone.body
+    assert all(p.requires_grad for p in random.parameters()), "what is random has to learn"
+
+
+def test_its_repr_tells_settings_apart():
+    """A run's fingerprint reads it, and anchors are not among the layers."""
+    reprs = {repr(mask_rcnn(width=8, **choice)) for choice in ({}, {"anchor_sizes": (9,) * 5}, {"detections": 3})}
+    assert len(reprs) == 3
+
+
+def test_anchors_fit_the_boxes():
+    generator = torch.Generator().manual_seed(0)
+    widths = torch.exp(torch.randn(500, generator=generator) * 0.3 + 3.5)
+    heights = widths * torch.exp(torch.randn(500, generator=generator) * 0.2 + 0.9)
+    corner = 100 * torch.rand(500, 2, generator=generator)
+    sizes, ratios = fit_anchors(torch.cat([corner, corner + torch.stack([widths, heights], 1)], 1))
+    assert len(sizes) == 5 and list(sizes) == sorted(sizes) and list(ratios) == sorted(ratios)
+
+    def reach(sizes, ratios):
+        """Mean over the boxes of the best anchor's IoU, centres aligned."""
+        size, ratio = torch.cartesian_prod(torch.tensor(sizes), torch.tensor(ratios)).unbind(1)
+        w, h = size / ratio.sqrt(), size * ratio.sqrt()
+        common = torch.minimum(w, widths[:, None]) * torch.minimum(h, heights[:, None])
+        return (common / (w * h + (widths * heights)[:, None] - common)).amax(1).mean()
+
+    assert reach(sizes, ratios) > max(0.75, reach([32.0, 64, 128, 256, 512], [0.5, 1.0, 2.0]) + 0.1)
+    with pytest.raises(ValueError, match=r"boxes must be \(n, 4\)"):
+        fit_anchors(torch.zeros(0, 4))
+    with pytest.raises(ValueError, match="width or height 0"):
+        fit_anchors(torch.tensor([[3.0, 3, 3, 9]]))
+
+
+def test_wrong_arguments_are_named(detector):
+    with pytest.raises(ValueError, match="anchor_sizes="):
+        mask_rcnn(anchor_sizes=(8, 16))
+    with pytest.raises(ValueError, match="trainable_layers=6"):
+        mask_rcnn(trainable_layers=6)
+    images, labels = batch()
+    detector.train()
+    for target in (None, labels[:, :5]):
+        with pytest.raises(ValueError, match=r"instance labels \(N, H, W\)"):
+            detector(images, target)

@@ -1,0 +1,37 @@
+from functools import partial
+
+import pytest
+import torch
+
+from cvf20.losses.watershed import WatershedLoss
+from cvf20.models import UNet
+from cvf20.models.watershed import WatershedNet, foreground_probability, inner_energy, split_output
+
+
+def test_one_tensor_holds_the_three_heads():
+    loss = WatershedLoss(edges=(2.0, 5.0), relative=False)
+    net = WatershedNet(partial(UNet, 2, 3, fmaps=4), bins=loss.bins).eval()
+    output = net(torch.randn(2, 3, 21, 30))
+    assert output.shape == (2, 1 + 4 + 2, 21, 30)
+    heads = split_output(output)
+    assert torch.equal(torch.cat(heads, 1), output)
+    assert heads.foreground.shape[1] == 1 and heads.energy.shape[1] == loss.bins and heads.direction.shape[1] == 2
+    target = torch.zeros(2, 21, 30, dtype=torch.int64)
+    target[:, 5:15, 3:20] = 8
+    sum(loss(output, target).values()).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_readings_of_the_output():
+    output = torch.zeros(1, 7, 1, 3)
+    output[:, 0] = torch.tensor([-50.0, 0, 50])
+    output[0, 1, 0, 0] = output[0, 4, 0, 2] = 60  # background bin, innermost bin
+    assert foreground_probability(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])
+    assert inner_energy(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="bins=1"):
+        WatershedNet(partial(UNet, 1, 3, fmaps=4), bins=1)
+    with pytest.raises(ValueError, match=r"found shape \(1, 4, 2, 2\)"):
+        split_output(torch.zeros(1, 4, 2, 2))
