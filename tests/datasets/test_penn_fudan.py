@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from cvf20.constants import VOID
+from cvf20.datasets import PennFudan
+from cvf20.datasets.synthetic_street import streets
+from cvf20.instance_labels import instance_numbers
+from cvf20.instances import scaled_eval_transforms
+from cvf20.transforms import train_transforms
+
+
+def test_splits_are_those_of_the_sorted_names(real):
+    splits = {split: real(PennFudan, split=split, target="instances") for split in PennFudan.splits}
+    assert {split: len(data) for split, data in splits.items()} == {"train": 100, "val": 20, "test": 50}
+    names = sorted(name for data in splits.values() for name in data.names)
+    assert len(set(names)) == 170
+    assert splits["test"].names == names[120:]
+    assert splits["val"].names == [names[i] for i in range(120) if i % 6 == 5]
+    people = sum(len(instance_numbers(mask)) for data in splits.values() for mask in data.masks)
+    assert people == 423
+
+
+def test_targets_agree_and_never_reach_void(real):
+    instances, binary = real(PennFudan, split="val", target="instances"), real(PennFudan, split="val")
+    assert instances.masks[0].dtype == torch.int32 and binary.masks[0].dtype == torch.uint8
+    for people, mask, image in zip(instances.masks, binary.masks, instances.images, strict=True):
+        assert torch.equal(mask, (people > 0).to(torch.uint8)) and image.shape == (3, *mask.shape)
+        assert people.max() < VOID
+    with pytest.raises(ValueError, match="target='mask'.*binary, instances"):
+        PennFudan(target="mask")
+    with pytest.raises(ValueError, match="split='all'"):
+        PennFudan(split="all")
+
+
+@pytest.mark.parametrize("people", [np.zeros((4, 5), np.uint8), np.full((4, 6), VOID, np.uint8)])
+def test_unusable_masks_are_named(tmp_path, synthetic, people):
+    data = synthetic(PennFudan)
+    for folder, name, pixels in (("PNGImages", "a", np.zeros((4, 6, 3), np.uint8)), ("PedMasks", "a_mask", people)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    with pytest.raises(ValueError, match="a_mask.png: expected people numbered below 255 in shape"):
+        data.read_sample(tmp_path, "a")
+
+
+def test_the_stand_in_shows_people_who_touch(synthetic):
+    for split, count in (("train", 24), ("val", 8), ("test", 8)):
+        instances, binary = (synthetic(PennFudan, split=split, target=kind) for kind in ("instances", "binary"))
+        assert instances.synthetic and "SYNTHETIC" in instances.title and len(instances) == count
+        assert len({mask.shape for mask in instances.masks}) > 1, "of different sizes, as the real ones"
+        for people, mask in zip(instances.masks, binary.masks, strict=True):
+            assert torch.equal(mask, (people > 0).to(torch.uint8)) and len(instance_numbers(people)) >= 1
+        assert len({image.numpy().tobytes() for image in instances.images}) == count
+    people = [mask for _, _, mask in streets("train")]
+    assert sum(ndimage.label(mask)[1] for mask in people) < sum(len(np.unique(mask)) - 1 for mask in people)
+    assert all(np.array_equal(a, b) for a, b in zip(streets.__wrapped__("val")[0], streets("val")[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    "transforms", [train_transforms((64, 80), degrees=10, color=0.2), scaled_eval_transforms((64, 80))]
+)
+def test_joint_transforms_give_batches_of_one_size(synthetic, transforms):
+    data = synthetic(PennFudan, split="val", target="instances", transforms=transforms)
+    for i in range(3):
+        image, people = data[i]
+        assert image.shape == (3, 64, 80) and people.shape == (64, 80) and people.dtype == torch.int64
+        assert set(people.unique().tolist()) <= {*data.masks[i].unique().tolist(), VOID}
