@@ -1,0 +1,135 @@
+"""MSRC: the official layout in every file format, colours to classes, honest errors, the stand-in."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cvf20.constants import VOID
+from cvf20.datasets import MSRC
+from cvf20.datasets.download import registry
+from cvf20.datasets.msrc import CLASSES, classes_of_colours
+from cvf20.paths import data_dir
+
+SPLITS = {"train": 276, "val": 59, "test": 128}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """MSRC as the lists of three images a split would have it: one bmp, one png, one jpg."""
+    names = {f"{number}_{number}_s": split for split in SPLITS for number in (1, 2, 3)}
+    names = {f"{split}_{name}": split for name, split in names.items() for split in SPLITS}
+    from cvf20.datasets import msrc
+
+    monkeypatch.setattr(msrc, "registry", lambda name: names)
+    rng = np.random.default_rng(0)
+    colours = np.array([(0, 0, 0), *CLASSES.values()], np.uint8)
+    for kind in ("Images", "GroundTruth"):
+        (tmp_path / "msrc" / kind).mkdir(parents=True)
+    for i, name in enumerate(names):
+        size = (20, 30) if i % 2 else (30, 20)
+        extension = (".bmp", ".png", ".JPG")[i % 3]
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(
+            tmp_path / f"msrc/Images/{name}{extension}"
+        )
+        labels = colours[rng.integers(0, len(colours), size)]
+        Image.fromarray(labels).save(tmp_path / f"msrc/GroundTruth/{name}_GT{'.bmp' if i % 2 else '.png'}")
+    return tmp_path
+
+
+def test_colours_are_the_classes_in_order():
+    labels = classes_of_colours(np.array([[*CLASSES.values(), (0, 0, 0)]], np.uint8))
+    assert labels.tolist() == [[*range(23), VOID]] and labels.dtype == np.uint8
+    assert MSRC.palette.tolist() == [list(colour) for colour in CLASSES.values()] and MSRC.num_classes == 23
+    assert (MSRC.classes[7], MSRC.classes[22], MSRC.classes[MSRC.untrained[0]]) == ("mountain", "boat", "horse")
+
+
+def test_every_colour_that_is_no_class_is_refused():
+    """One step beside each class, and the corners of the cube."""
+    known = {(0, 0, 0), *CLASSES.values()}
+    beside = {tuple(np.add(c, d).clip(0, 255)) for c in known for d in ((1, 0, 0), (0, -1, 0), (0, 0, 63))}
+    corners = {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
+    for colour in (beside | corners) - known:
+        with pytest.raises(ValueError, match="unknown colour"):
+            classes_of_colours(np.array([[(0, 0, 0), colour]], np.uint8))
+
+
+def test_official_layout_in_every_format(folder):
+    data = MSRC(folder, "val")
+    assert len(data) == 3 and not data.synthetic and data.title == "MSRC (val)"
+    for name, image, mask in zip(data.names, data.images, data.masks, strict=True):
+        (file,) = (folder / "msrc/GroundTruth").glob(f"{name}_GT.*")
+        colours = np.asarray(Image.open(file))
+        assert image.shape == (3, *colours.shape[:2]) and mask.shape == colours.shape[:2]
+        shown = np.vstack([MSRC.palette, np.zeros((233, 3), np.uint8)])[mask.numpy()]  # void is 255: black
+        assert np.array_equal(shown, colours)
+
+
+def test_unknown_colour_names_file_and_colour(folder):
+    file = next((folder / "msrc/GroundTruth").glob("test_1_1_s_GT.*"))
+    labels = np.array(Image.open(file))
+    labels[4, 5] = (1, 2, 3)
+    Image.fromarray(labels).save(file)
+    with pytest.raises(ValueError, match=rf"{file.name}: unknown colour \(1, 2, 3\) in row 4, column 5 \(1 pixels"):
+        MSRC(folder, "test")
+    assert len(MSRC(folder, "train")) == 3
+
+
+def test_label_of_another_size_is_named(folder):
+    file = next((folder / "msrc/GroundTruth").glob("test_1_1_s_GT.*"))
+    Image.open(file).crop((0, 0, 5, 5)).save(file)
+    with pytest.raises(ValueError, match=rf"{file.name}: labels of shape \(5, 5\), wanted"):
+        MSRC(folder, "test")
+
+
+def test_missing_file_is_named(folder):
+    next((folder / "msrc/GroundTruth").glob("test_2_2_s_GT.*")).unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 6 files.*first GroundTruth/test_2_2_s_GT.*Microsoft Research"):
+        MSRC(folder, "test")
+
+
+def test_unreadable_file_is_named(folder):
+    file = next((folder / "msrc/Images").glob("train_1_1_s.*"))
+    file.write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=f"{file.name} is no readable image"):
+        MSRC(folder, "train")
+
+
+def test_without_files_the_message_says_where_they_come_from_and_where_they_go(tmp_path):
+    with pytest.warns(UserWarning, match=f"Microsoft Research Cambridge.*go into {tmp_path / 'msrc'}.*SYNTHETIC"):
+        data = MSRC(tmp_path, "val")
+    assert data.synthetic and data.title.startswith("SYNTHETIC")
+
+
+def test_unknown_split_is_named(tmp_path):
+    with pytest.raises(ValueError, match="split='all'.*train, val, test"):
+        MSRC(tmp_path, "all")
+
+
+def test_lists_are_disjoint_and_complete():
+    lists = registry("msrc_splits")
+    assert {split: sum(s == split for s in lists.values()) for split in SPLITS} == SPLITS and len(lists) == 463
+    for split in SPLITS:
+        if (data_dir() / f"msrc/{split}.txt").is_file():
+            assert {n for n, s in lists.items() if s == split} == set(
+                (data_dir() / f"msrc/{split}.txt").read_text().split()
+            )
+
+
+def test_stand_in(synthetic):
+    train, val = synthetic(MSRC), synthetic(MSRC, split="val")
+    assert train.synthetic and len({tuple(mask.shape) for mask in train.masks}) > 2
+    shown = torch.cat([mask.flatten() for mask in train.masks]).unique().tolist()
+    assert set(shown) == {*range(23), VOID} - set(MSRC.untrained)
+    void = sum(int((m == VOID).sum()) for m in train.masks) / sum(m.numel() for m in train.masks)
+    assert 0.02 < void < 0.3
+    assert train.sha256 == synthetic(MSRC).sha256 != val.sha256
+
+
+def test_real_images():
+    if not (data_dir() / "msrc/Images").is_dir():
+        pytest.skip("real msrc needed")
+    data = MSRC(split="val")
+    assert len(data) == 59 and not data.synthetic
+    labels = torch.cat([mask.flatten() for mask in data.masks])
+    assert 0.15 < float((labels == VOID).float().mean()) < 0.25 and labels[labels != VOID].max() == 22

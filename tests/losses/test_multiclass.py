@@ -1,0 +1,149 @@
+"""Smoothed cross-entropy against torch's own; Dice over the classes against single pixels counted by hand; laws."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from cvf20.constants import VOID
+from cvf20.fingerprint import describe
+from cvf20.losses import CrossEntropyDice, cross_entropy_criterion, multiclass_dice, smoothed_cross_entropy
+
+quick = settings(max_examples=30, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+def draw_case(seed: int, n=2, k=4, h=5, w=6, void=0.3):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(n, k, h, w, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, k, (n, h, w), generator=generator)
+    target[torch.rand(n, h, w, generator=generator) < void] = VOID
+    weight = torch.rand(k, generator=generator, dtype=torch.float64) + 0.1
+    return logits.requires_grad_(), target, weight
+
+
+@quick
+@given(seeds, st.sampled_from([0.0, 0.1, 0.7]), st.booleans())
+def test_smoothing_is_torchs(seed, smoothing, weighted):
+    logits, target, weight = draw_case(seed)
+    weight = weight if weighted else None
+    ours = smoothed_cross_entropy(logits, target, smoothing, weight)
+    theirs = F.cross_entropy(logits, target, weight, ignore_index=VOID, label_smoothing=smoothing)
+    torch.testing.assert_close(ours, theirs)
+    gradients = [torch.autograd.grad(loss, logits, retain_graph=True)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_no_smoothing_is_the_plain_criterion():
+    logits, target, weight = draw_case(1)
+    assert smoothed_cross_entropy(logits, target, 0.0, weight).equal(cross_entropy_criterion(logits, target, weight))
+
+
+def test_smoothing_is_least_at_its_own_target():
+    """With ε = 0.2 and K = 4 the best probability of the true class is 1 − ε + ε/K = 0.85, not 1."""
+    target = torch.zeros(1, 1, 1, dtype=torch.long)
+
+    def loss(p):
+        logits = torch.tensor([p, *[(1 - p) / 3] * 3]).log().reshape(1, 4, 1, 1)
+        return smoothed_cross_entropy(logits, target, 0.2)
+
+    assert loss(0.85) < min(loss(0.8), loss(0.9), loss(0.99))
+
+
+def dice_by_pixels(logits, target):
+    """The formula, one pixel after the other."""
+    p, terms = logits.softmax(1), []
+    for k in range(logits.shape[1]):
+        overlap = size = square = 0.0
+        for n, y, x in torch.cartesian_prod(*(torch.arange(s) for s in target.shape)).tolist():
+            if target[n, y, x] != VOID:
+                t, q = float(target[n, y, x] == k), float(p[n, k, y, x])
+                overlap, size, square = overlap + t * q, size + t, square + q * q
+        if size:
+            terms.append(1 - 2 * overlap / (square + size))
+    return sum(terms) / len(terms)
+
+
+@quick
+@given(seeds)
+def test_dice_is_the_formula(seed):
+    logits, target, _ = draw_case(seed, n=1, h=3, w=3)
+    logits = logits.detach()
+    if (target == VOID).all():
+        return
+    assert float(multiclass_dice(logits, target)) == pytest.approx(dice_by_pixels(logits, target), abs=1e-9)
+
+
+def test_dice_of_the_truth_is_zero_and_of_its_contrary_one():
+    target = torch.tensor([[[0, 1, 2, VOID]]])
+    sure = 50 * F.one_hot(target % VOID, 3).movedim(-1, 1).float()
+    assert multiclass_dice(sure, target) == pytest.approx(0, abs=1e-6)
+    assert multiclass_dice(sure.roll(1, 1), target) == pytest.approx(1, abs=1e-6)
+
+
+def test_dice_weighs_a_small_class_as_much_as_a_large_one():
+    target = torch.zeros(1, 10, 10, dtype=torch.long)
+    target[0, 0, 0] = 1
+    only_large = torch.stack([torch.full((10, 10), 20.0), torch.full((10, 10), -20.0)])[None]
+    assert float(multiclass_dice(only_large, target)) == pytest.approx(0.5, abs=0.01)
+
+
+@quick
+@given(seeds)
+def test_void_pixels_do_not_matter(seed):
+    logits, target, weight = draw_case(seed)
+    other = torch.where((target == VOID)[:, None], logits + 100 * torch.rand_like(logits), logits)
+    for loss in (multiclass_dice, smoothed_cross_entropy, CrossEntropyDice(weight, 0.1)):
+        torch.testing.assert_close(loss(other, target), loss(logits, target))
+
+
+@pytest.mark.parametrize("loss", [multiclass_dice, smoothed_cross_entropy, CrossEntropyDice(torch.ones(3), 0.1)])
+def test_all_void_gives_zero_and_no_gradient(loss):
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    value = loss(logits, torch.full((1, 4, 4), VOID))
+    value.backward()
+    assert value == 0 and logits.grad.eq(0).all()
+
+
+def test_a_class_of_weight_zero_is_not_looked_at():
+    logits, target = torch.randn(1, 3, 4, 4, requires_grad=True), torch.randint(0, 3, (1, 4, 4))
+    smoothed_cross_entropy(logits, target, 0.1, torch.tensor([0.0, 1.0, 1.0])).backward()
+    assert logits.grad.isfinite().all() and logits.grad.movedim(1, -1)[target == 0].eq(0).all()
+    assert logits.grad.movedim(1, -1)[target == 1].ne(0).any()
+
+
+def test_gradient_of_dice():
+    logits, target, _ = draw_case(3, n=1, k=3, h=3, w=3)
+    assert torch.autograd.gradcheck(lambda x: multiclass_dice(x, target), logits)
+
+
+def test_both_together():
+    logits, target, weight = draw_case(5)
+    loss = CrossEntropyDice(weight, smoothing=0.1, dice=0.7)
+    expected = smoothed_cross_entropy(logits, target, 0.1, weight) + 0.7 * multiclass_dice(logits, target)
+    torch.testing.assert_close(loss(logits, target), expected)
+    settings = describe(loss)  # what a run's recipe keeps
+    assert settings != describe(CrossEntropyDice(weight, smoothing=0.1, dice=0.6))
+    assert settings != describe(CrossEntropyDice(2 * weight, smoothing=0.1, dice=0.7))
+
+
+def test_half_precision_is_summed_in_float32():
+    logits = torch.randn(1, 3, 300, 300)
+    target = torch.randint(0, 3, (1, 300, 300))
+    for loss in (multiclass_dice, smoothed_cross_entropy):
+        assert loss(logits.bfloat16(), target).dtype == torch.float32
+        assert math.isclose(loss(logits.bfloat16(), target), loss(logits, target), rel_tol=1e-2)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_smoothing_out_of_range_is_named(smoothing):
+    with pytest.raises(ValueError, match="smoothing="):
+        smoothed_cross_entropy(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long), smoothing)
+
+
+def test_label_out_of_range_is_named():
+    with pytest.raises(ValueError, match="label 7"):
+        multiclass_dice(torch.zeros(1, 2, 1, 1), torch.full((1, 1, 1), 7))

@@ -1,0 +1,128 @@
+"""Sampling of rare classes: who is repeated how often, which crops are preferred, and what stays as it was."""
+
+import math
+
+import pytest
+import torch
+from tiny import Patches
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from cvf20.class_balance import RareClassCrop, _inside, class_counts, class_weights, repeat_rare
+from cvf20.constants import VOID
+from cvf20.fingerprint import describe
+
+
+def with_corner(size=32, corner=8):
+    """Class 0 everywhere, class 1 in a corner; the image is the mask, times 100."""
+    mask = torch.zeros(size, size, dtype=torch.uint8)
+    mask[:corner, :corner] = 1
+    return tv_tensors.Image(100 * mask[None].repeat(3, 1, 1)), tv_tensors.Mask(mask)
+
+
+def test_counts_leave_void_out():
+    data = Patches(5, void=True)
+    counts = class_counts(data)
+    assert counts.sum() == 4 * 14 * 16
+    assert counts.tolist() == [sum(int((mask == k).sum()) for mask in data.masks) for k in range(3)]
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_weights(power):
+    counts = torch.tensor([1000, 10, 0, 1])
+    weight = class_weights(counts, power)
+    assert float((weight * counts).sum() / counts.sum()) == pytest.approx(1)
+    assert weight[2] == 0 and float(weight[3] / weight[0]) == pytest.approx(1000**power, rel=1e-5)
+
+
+def test_images_of_rare_classes_are_repeated():
+    """A class in one of 16 images is worth √(0.5 / (1/16)) = 2.8 looks, so that image is shown three times."""
+    data = Patches(16, num_classes=3)
+    data.masks = [torch.zeros_like(mask) for mask in data.masks]
+    data.masks[3][0, 0] = 1
+    for i in (5, 6, 7, 8):
+        data.masks[i][0, 0] = 2  # four of 16: √2 looks, rounded to one
+    digest = data.sha256
+    more = repeat_rare(data, threshold=0.5)
+    assert math.sqrt(0.5 * 16) == pytest.approx(2.83, abs=0.01)
+    assert len(more) == 18 and more.names.count("patch_3") == 3 and set(more.names) == set(data.names)
+    assert len(data) == 16 and data.sha256 == digest != more.sha256
+    assert type(more) is type(data) and more.masks[3] is data.masks[3]
+    assert len(repeat_rare(data, threshold=0.5, most=2)) == 17
+    assert repeat_rare(data, threshold=0.01).names == data.names
+    image, mask = more[4]
+    assert image.dtype == torch.float32 and (mask == 1).any()
+
+
+def test_summed_area_is_the_sum():
+    generator = torch.Generator().manual_seed(0)
+    mask = tv_tensors.Mask(torch.randint(0, 3, (9, 11), generator=generator).byte())
+    mask[0, 0] = VOID
+    weight = torch.tensor([0.5, 2.0, 7.0])
+    crop = RareClassCrop((4, 4), weight)
+    total = crop._summed_area(mask)
+    for top, left, height, width in ((0, 0, 9, 11), (2, 3, 4, 5), (8, 10, 1, 1), (0, 0, 1, 1)):
+        box = mask[top : top + height, left : left + width]
+        by_hand = sum(float(weight[v]) for v in box.flatten().tolist() if v != VOID)
+        assert float(_inside(total, top, left, height, width)) == pytest.approx(by_hand)
+
+
+def test_crops_prefer_the_rare_class():
+    image, mask = with_corner()
+    weight = class_weights(class_counts_of(mask), 1.0)
+
+    def share(tries):
+        torch.manual_seed(0)
+        crop = RareClassCrop((16, 16), weight, tries, scale=(0.1, 0.3))
+        return sum(float((crop(image, mask)[1] == 1).float().mean()) for _ in range(200)) / 200
+
+    plain, eight = share(1), share(8)
+    assert eight > 2 * plain > 0
+
+
+def class_counts_of(mask):
+    return torch.bincount(mask.flatten().long())
+
+
+def test_one_try_is_torchvisions_crop():
+    image, mask = with_corner()
+    choices = {"scale": (0.2, 0.8), "ratio": (0.5, 2.0)}
+    for seed in range(5):
+        torch.manual_seed(seed)
+        ours = RareClassCrop((10, 12), torch.ones(2), 1, **choices)(image, mask)
+        torch.manual_seed(seed)
+        theirs = v2.RandomResizedCrop((10, 12), **choices, antialias=True)(image, mask)
+        assert all(a.equal(b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_image_and_mask_get_the_same_crop():
+    image, mask = with_corner()
+    crop = RareClassCrop((32, 32), torch.tensor([1.0, 9.0]))
+    for seed in range(10):
+        torch.manual_seed(seed)
+        cut, labels = crop(image, mask)
+        assert isinstance(cut, tv_tensors.Image) and cut.shape == (3, 32, 32) and labels.shape == (32, 32)
+        inner = (cut[0] == 0) | (cut[0] == 100)  # away from the border that the interpolation blurs
+        assert inner.float().mean() > 0.8
+        assert ((cut[0][inner] == 100) == (labels[inner] == 1)).float().mean() > 0.99
+
+
+def test_nothing_of_weight_is_no_obstacle():
+    image, mask = with_corner()
+    for labels in (torch.full_like(mask, VOID), torch.zeros_like(mask)):
+        cut, _ = RareClassCrop((8, 8), torch.tensor([0.0, 1.0]))(image, tv_tensors.Mask(labels))
+        assert cut.shape == (3, 8, 8)
+
+
+def test_settings_are_part_of_a_runs_recipe():
+    assert describe(RareClassCrop((8, 8), torch.ones(2))) != describe(RareClassCrop((8, 8), torch.ones(2), tries=2))
+    assert describe(RareClassCrop((8, 8), torch.ones(2))) != describe(RareClassCrop((8, 8), torch.tensor([1.0, 2.0])))
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="tries=0"):
+        RareClassCrop((8, 8), torch.ones(2), tries=0)
+    with pytest.raises(ValueError, match="weight"):
+        RareClassCrop((8, 8), torch.tensor([1.0, -1.0]))
+    with pytest.raises(ValueError, match="no mask"):
+        RareClassCrop((8, 8), torch.ones(2))(with_corner()[0])

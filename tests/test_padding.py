@@ -1,0 +1,60 @@
+"""Padding to one size: pixels stay, reflections are reflections, what was added is void."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_unet
+from torch.utils.data import DataLoader
+from torchvision import tv_tensors
+
+from cvf20.constants import VOID
+from cvf20.padding import PadTo, padded_eval_transforms, reflected
+from cvf20.training import evaluate_model, forward, make_accelerator, validate
+
+
+def pair(height, width, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+    return tv_tensors.Image(image), tv_tensors.Mask(torch.randint(0, 3, (height, width), generator=generator).byte())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 30))
+def test_reflection_is_numpys(length, more):
+    expected = np.pad(np.arange(length), (0, more), mode="reflect")
+    assert reflected(length, length + more).tolist() == expected.tolist()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_image_is_reflected_and_mask_void_outside(height, width):
+    image, mask = pair(height, width)
+    padded, labels = PadTo((20, 24))(image, mask)
+    assert isinstance(padded, tv_tensors.Image) and isinstance(labels, tv_tensors.Mask)
+    expected = np.pad(image.numpy(), ((0, 0), (0, 20 - height), (0, 24 - width)), mode="reflect")
+    assert padded.dtype == torch.uint8 and np.array_equal(padded.numpy(), expected)
+    assert labels[:height, :width].equal(mask)
+    assert int((labels == VOID).sum()) == 20 * 24 - height * width and labels.dtype == torch.uint8
+
+
+def test_an_image_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match=r"\(21, 8\) does not fit into size=\(20, 24\)"):
+        PadTo((20, 24))(*pair(21, 8))
+
+
+def test_scores_are_those_of_the_images_at_their_own_size():
+    """A network whose output depends on single pixels cannot notice the padding, and neither do the metrics."""
+    torch.manual_seed(0)
+    pixelwise = torch.nn.Conv2d(3, 3, 1)
+    transforms = padded_eval_transforms((20, 24))
+    own = [padded_eval_transforms(size)(*pair(*size)) for size in ((13, 24), (20, 9))]
+    batch = [transforms(*pair(*size)) for size in ((13, 24), (20, 9))]
+    accelerator = make_accelerator("fp32")
+    together = validate(pixelwise, DataLoader(batch, 2), accelerator=accelerator)
+    correct = [(forward(pixelwise, i[None], accelerator).argmax(1)[0] == m).double() for i, m in own]
+    assert together["accuracy"] == pytest.approx(float(torch.cat([c.flatten() for c in correct]).mean()))
+    expected = np.mean([float(c.mean()) for c in correct])
+    assert evaluate_model(pixelwise, batch, 2, "fp32") == pytest.approx(expected)
+    assert validate(tiny_unet(), DataLoader(batch, 2), accelerator=accelerator).keys() == {"mIoU", "accuracy", "mAP"}
