@@ -2,6 +2,7 @@
 
 from .averaged import AveragedPredictions
 from .base_conv import BaseConv
+from .folding import fold_batch_norm
 from .light_decoder import LightDecoderModel
 from .mask_rcnn import mask_rcnn
 from .resnet_unet import ResnetBasedModel
@@ -17,5 +18,6 @@ __all__ = [
     "ResnetBasedModel",
     "UNet",
     "WatershedNet",
+    "fold_batch_norm",
     "mask_rcnn",
 ]

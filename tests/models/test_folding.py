@@ -1,0 +1,45 @@
+"""Folding batch norm away: the same function, and nothing left that looks at the batch."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from cvf20.models import LightDecoderModel, ResnetBasedModel, UNet
+from cvf20.models.folding import fold_batch_norm
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    """Batch norms that have seen something, so that they are not the identity."""
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.normal_(norm.running_mean, std=0.2), nn.init.uniform_(norm.running_var, 0.5, 2)
+        nn.init.uniform_(norm.weight, 0.5, 1.5), nn.init.normal_(norm.bias, std=0.2)
+    return model
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: ResnetBasedModel(4, full_resolution=False),
+        lambda: LightDecoderModel(4, width=8),
+        lambda: UNet(2, 3, 4, 4, norm_type="batch"),
+    ],
+)
+def test_the_same_function_without_batch_norm(build):
+    torch.manual_seed(0)
+    model = with_statistics(build()).double().eval()
+    before = copy.deepcopy(model.state_dict())
+    folded = fold_batch_norm(model)
+    x = torch.rand(2, 3, 40, 33, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-6, atol=1e-6)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules()) and not folded.training
+    assert all(model.state_dict()[name].equal(tensor) for name, tensor in before.items())
+    if not any(isinstance(m, nn.Dropout2d) for m in folded.modules()):
+        folded.train()
+        torch.testing.assert_close(folded(x)[:1], folded(x[:1]))  # a training batch does not see itself
+
+
+def test_batch_norm_without_a_convolution_is_named():
+    with pytest.raises(ValueError, match="inner.0 follows None"):
+        fold_batch_norm(nn.ModuleDict({"inner": nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))}))
