@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from .faults import figure_faults, file_faults, output_faults, result_faults, source_faults
+from .faults import figure_faults, file_faults, output_faults, result_faults, source_faults, task_faults
 from .notebook import number, read, texts
 
 NAMED = {
@@ -44,7 +44,7 @@ def check(paths: list[Path], figures_dir: Path, results_dir: Path, draft: bool =
         except (OSError, ValueError) as error:
             findings.append(Finding("error", _label(path), None, str(error), "restore the file"))
     for path, nb in books.items():
-        faults = [*file_faults(path), *source_faults(nb), *output_faults(nb, draft)]
+        faults = [*file_faults(path), *source_faults(nb), *task_faults(nb, path.stem), *output_faults(nb, draft)]
         findings += [Finding(level, _label(path), *rest) for level, *rest in faults]
     numbers = {number(path.name) for path in books}
     siblings = {number(path.name) for folder in {path.parent for path in paths} for path in folder.glob("*.ipynb")}

@@ -14,7 +14,9 @@ from PIL import Image
 from cvf20.results import REQUIRED
 
 from .clean import WIDGET
-from .notebook import number, parameters_fault, tagged, texts
+from .notebook import assigned, number, parameters_fault, tagged, texts
+from .sections import headings
+from .tasks import asked_of, ids_in
 
 Fault = tuple[str, int | None, str, str]  # level, cell counted from 1 (None: the whole file), what, how to mend
 
@@ -27,6 +29,7 @@ MACHINE_PATH = re.compile(
 )
 WARNING = re.compile(r".*(?:Warning\b|\bWARNING\b).*")
 SOURCE = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)  # library code that a notebook shows
+PARAMETER_TAGS = {"parameters", "injected-parameters"}
 SHOWN = re.compile(r"\bshow\([^)]*?[\"'](\d\d_[\w{}.:-]*)[\"']")
 
 
@@ -48,6 +51,28 @@ def source_faults(nb: NotebookNode) -> Iterator[Fault]:
     for place, cell in enumerate(nb.cells, start=1):
         for path in MACHINE_PATH.findall(cell.source):
             yield "error", place, f"path of one machine in the source: {path}", "build it from cvf20.paths"
+        if cell.cell_type == "code" and not PARAMETER_TAGS & set(cell.metadata.get("tags", [])):
+            for name in sorted({"quick", "seed"} & assigned(cell.source)):
+                yield "error", place, f"assigns {name}, which the merged notebook's next part needs", "rename it"
+
+
+def task_faults(nb: NotebookNode, stem: str) -> Iterator[Fault]:
+    """Tasks that the notebook has to answer and does not, and answers above which nothing says what was asked."""
+    places: dict[str, int] = {}
+    told: set[str] = set()
+    for place, cell in enumerate(nb.cells, start=1):
+        marks = list(headings(cell.source)) if cell.cell_type == "markdown" else []
+        lines = cell.source.split("\n")
+        for (line, heading), (end, _) in zip(marks, [*marks[1:], (len(lines), "")], strict=False):
+            places |= {id: place for id in ids_in(heading) if id not in places}
+            if re.search(r"\basked\b", "\n".join(lines[line:end]), re.IGNORECASE):
+                told.update(ids_in(heading))
+    for id in asked_of(stem):
+        if id not in places:
+            yield "error", None, f"does not answer {id}", f"a heading '## {id} · …', and the answer below it"
+    for id, place in places.items():
+        if id not in told:
+            yield "error", place, f"does not say what {id} asked", "a line '*Asked:* …' in own words under the heading"
 
 
 def output_faults(nb: NotebookNode, draft: bool) -> Iterator[Fault]:
@@ -73,6 +98,9 @@ def output_faults(nb: NotebookNode, draft: bool) -> Iterator[Fault]:
                 yield "error", place, f"picture {fault}", "draw something, or leave it out"
         for output in cell.outputs:
             yield from _faults_of(output, place, tentative)
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if "image/png" in output.get("data", {}) and re.fullmatch(r"\s*|\d\d_\w*", alt):
+                yield "error", place, "picture without alternative text", "show(fig, name, alt='what it shows')"
 
 
 def _faults_of(output: NotebookNode, place: int, tentative: str) -> Iterator[Fault]:

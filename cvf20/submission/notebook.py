@@ -1,6 +1,7 @@
 """What running, checking and publishing must agree on about a notebook: its number, its parameters cell, its text."""
 
 import re
+import symtable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,12 @@ def parameters_fault(nb: NotebookNode) -> str | None:
     ):
         return "the cell tagged 'parameters' does not set 'quick = False' and 'seed'"
     return None
+
+
+def assigned(code: str) -> set[str]:
+    """Names that a cell sets at its top level; none where it is no plain Python."""
+    try:
+        table = symtable.symtable(code, "cell", "exec")
+    except SyntaxError:
+        return set()
+    return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}

@@ -26,7 +26,11 @@ def executed(project):
             count += 1
             cell.execution_count = count
     picture = {"image/png": base64.b64encode(png([0, 255])).decode(), "text/plain": "<Figure>"}
-    nb.cells[3].outputs = [new_output("display_data", data=picture), stream("figures/03_unet_line.png\n")]
+    words = {"image/png": {"alt": "a line"}}
+    nb.cells[3].outputs = [
+        new_output("display_data", data=picture, metadata=words),
+        stream("figures/03_unet_line.png\n"),
+    ]
     nb.cells[4].outputs = [stream("results/03_unet_net-seed0.json\n")]
     path = project.root / "notebooks/03_unet.ipynb"
     nbformat.write(nb, path)

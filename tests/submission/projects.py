@@ -7,11 +7,14 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from cvf20.submission.tasks import asked_of
+
 PARAMETERS = "quick = False\nseed = 0"
 
 WORK = """
 import json, os, pathlib
 import matplotlib.pyplot as plt
+from IPython.display import Image, display
 
 out = pathlib.Path(os.environ["CVF20_OUT"])
 for folder in ("figures", "results"):
@@ -24,8 +27,10 @@ def result(name, **changes):
     print(f"results/{{name}}-seed{{seed}}.json")
 
 def show(fig, name):
-    fig.savefig(out / f"figures/{{name}}.png", dpi=50)
-    plt.show()
+    path = out / f"figures/{{name}}.png"
+    fig.savefig(path, dpi=50)
+    plt.close(fig)
+    display(Image(path), metadata={{"image/png": {{"alt": "a line"}}}})
     print(f"figures/{{name}}.png")
 """
 FIGURE = """
@@ -35,10 +40,15 @@ show(fig, "{stem}_line")
 """
 
 
+def answers(stem: str) -> str:
+    """A heading for each task that a notebook of this name has to answer."""
+    return "\n\n".join(f"## {id} · Task\n*Asked:* the work." for id in asked_of(stem))
+
+
 def working_notebook(stem: str, value: int = 1, last: str = "print('end')") -> nbformat.NotebookNode:
     """A notebook without outputs that draws a figure, writes a result, and then runs `last`."""
     cells = [
-        new_markdown_cell(f"# {stem}"),
+        new_markdown_cell(f"# {stem}\n\n{answers(stem)}".strip()),
         new_code_cell(PARAMETERS),
         new_code_cell(WORK.format(stem=stem)),
         new_code_cell(FIGURE.format(stem=stem, value=value)),

@@ -54,6 +54,17 @@ def rename_kernel(nb):
     nb.metadata.kernelspec.name = "my-env"
 
 
+def without_alt(nb):
+    nb.cells[3].outputs[0].metadata = {"image/png": {"alt": "03_unet_line"}}  # what show() puts where nothing is said
+
+
+def cell_0(before, after):
+    def change(nb):
+        nb.cells[0].source = nb.cells[0].source.replace(before, after)
+
+    return spoil_notebook(change)
+
+
 DEFECTS = {
     "not executed": (put(2, execution_count=None), "was not executed"),
     "out of order": (put(2, execution_count=9), "In [9]"),
@@ -91,6 +102,11 @@ DEFECTS = {
         spoil_notebook(lambda nb: nb.cells[2].metadata.update(tags=["injected-parameters"])),
         "other parameters",
     ),
+    "no alternative text": (spoil_notebook(without_alt), "without alternative text"),
+    "no answer": (cell_0("## D5 · ", "## D6 · "), "does not answer D5"),
+    "answer in a code block": (cell_0("## D5 · Task", "```\n## D5 · Task\n```"), "does not answer D5"),
+    "nothing asked": (cell_0("*Asked:* the work.", ""), "does not say what A1a asked"),
+    "changed parameter": (put(5, source="for seed in range(3):\n    pass"), "assigns seed"),
     "no notebook": (lambda p, f, r: p.write_text("{}"), "03_unet.ipynb"),
 }
 
@@ -143,6 +159,21 @@ def test_names_may_be_patterns_and_addresses_are_no_machine_paths(executed):
         (results / f"03_unet_net-seed{seed}.json").write_text(json.dumps(spoiled))
     put(4, outputs=[stream("results/03_unet_net-seed*.json, https://a.org/home/x, ../usr/x, and/or</tmp/>")])(*executed)
     assert check([path], figures, results) == []
+
+
+def test_parameters_may_be_read_and_be_names_in_functions(executed):
+    put(5, source="def f(seed=seed):\n    quick = seed\n[seed for seed in range(3)]")(*executed)
+    assert check([executed[0]], *executed[1:]) == []
+
+
+def test_only_known_notebooks_are_asked_for_tasks(executed):
+    path, figures, results = executed
+    cell_0("## ", "### ")(*executed)
+    assert check([path], figures, results) == []  # a heading of the third level answers as well
+    cell_0("### ", "##### ")(*executed)
+    assert {finding.what[:15] for finding in check([path], figures, results)} == {"does not answer"}
+    moved = path.rename(path.with_name("03_trial.ipynb"))
+    assert check([moved], figures, results) == []
 
 
 def test_command(executed, capsys):
