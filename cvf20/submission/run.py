@@ -2,7 +2,7 @@
 
 Everything is made in build/ first (quick runs: build/quick, synthetic ones: build/synthetic). Only a full run on real
 data, in which every notebook ran to its end and passed the check, replaces what is in notebooks/, figures/ and
-results/, in one step.
+results/, in one step. Where there is a submission.toml, the hand-in is then built from it: dist/.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cvf20.paths import project_dir
 
+from .build import build
 from .check import check
 from .execute import NotebookError, execute, kernel
 from .faults import source_faults
@@ -146,6 +147,13 @@ def run(plan: Plan, jobs: int, keep_going: bool, fresh: bool) -> int:
             raise ValueError(f"{path.name} was edited while it ran: nothing was published, run it again")
     put, dropped = publish(plan.build, plan.project, plan.numbers)
     say(f"run_all: published {len(put)} files" + (f", removed {len(dropped)} that are no longer made" * bool(dropped)))
+    if not (plan.project / "submission.toml").is_file():
+        return 0
+    try:
+        build(plan.project, runs=plan.runs, say=say)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
+        say(f"run_all: all is published, but the hand-in was not built: {error}")
+        return 1
     return 0
 
 

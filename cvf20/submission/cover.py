@@ -1,0 +1,79 @@
+"""The first page of the hand-in: who, what, from which sources, and where each task is answered; all of it Markdown."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from cvf20.results import markdown_table
+
+from .group import Group
+from .notebook import number
+from .sections import Section
+from .tasks import SHEETS, TIME, of_sheet
+
+
+def cover(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
+    """Title, group, who did what, sources, aids, and time. seconds: training seconds per notebook, see `training_seconds`."""
+    parts = [f"# {group.title}"]
+    if group.draft:
+        parts.append("**DRAFT**: `submission.toml` still has places that say FILL IN.")
+    exercises = [SHEETS[sheet]] if sheet else list(SHEETS.values())
+    parts.append(f"**{group.course}** · {' · '.join(exercises)}")
+    parts.append(f"Group: **{group.group}**")
+    members = [{"member": m["name"], "id": m["id"], "what this member did": m["did"]} for m in group.members]
+    parts += [markdown_table(members), "## Sources", _list(group.sources), "## Aids", _list(group.aids)]
+    parts += ["## Time", _times(group, sheet, seconds)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"* {item}" for item in items)
+
+
+def _times(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
+    """Training time per notebook is measured, hours per task are the group's own."""
+    rows = [{"notebook": stem, "minutes of training, all runs": round(value / 60)} for stem, value in seconds.items()]
+    hours = [f"{task.id} {group.hours.get(task.id, '') or '____'}" for task in of_sheet(sheet) if task.id != TIME]
+    return "\n\n".join([markdown_table(rows)] * bool(rows) + ["Hours that the group spent: " + " · ".join(hours)])
+
+
+def training_seconds(results: Path, stems: Iterable[str]) -> dict[str, float]:
+    """Seconds of all runs in results/ per notebook; notebooks without runs are left out."""
+    total = {}
+    for stem in stems:
+        files = sorted(results.glob(f"{number(stem)}_*.json"))
+        values = [json.loads(file.read_bytes()).get("seconds") or 0 for file in files]
+        if values:
+            total[stem] = sum(values)
+    return total
+
+
+def contents(parts: dict[str, tuple[str, list[Section]]]) -> str:
+    """Linked contents by notebook. parts: stem → (title, sections)"""
+    lines = ['<a id="contents" name="contents"></a>', "", "## Contents", ""]
+    for stem, (title, sections) in parts.items():
+        lines.append(f"* [{title}](#{part_anchor(stem)})")
+        lines += [f"    * [{section.title}](#{section.anchor})" for section in sections]
+    return "\n".join(lines) + "\n"
+
+
+def contents_by_sheet(sections: list[Section], sheet: str | None = None) -> str:
+    """Every id of the sheet, linked to each section that answers it; what is not answered is said."""
+    lines = ["## Where each task is answered"]
+    for letter in SHEETS if sheet is None else [sheet]:
+        rows = []
+        for task in of_sheet(letter):
+            links = [f"[{number(s.stem)}](#{s.anchor})" for s in sections if task.id in s.ids]
+            rows.append({"id": task.id, "task": task.title, "where": " · ".join(links) or "not answered"})
+        lines += [f"### {letter} · {SHEETS[letter]}", markdown_table(rows)]
+    return "\n\n".join(lines) + "\n"
+
+
+def unanswered(sections: Iterable[Section], sheet: str | None = None) -> list[str]:
+    """Ids of the sheet that no section answers."""
+    answered = {id for section in sections for id in section.ids}
+    return [task.id for task in of_sheet(sheet) if task.id not in answered]
+
+
+def part_anchor(stem: str) -> str:
+    return f"part-{number(stem) or stem}"
