@@ -1,0 +1,237 @@
+"""Networks on pretrained encoders: the printed architecture, every size, what freezing keeps still, honest errors."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+from torchvision.models import mobilenet_v2, resnet18
+
+from cvf20.models import LightDecoderModel, ResnetBasedModel
+from cvf20.models.encoders import make_encoder
+
+BUILDS = {
+    "printed": lambda: ResnetBasedModel(9),
+    "fast": lambda: ResnetBasedModel(9, full_resolution=False),
+    "mobilenet": lambda: LightDecoderModel(9, width=16),
+    "resnet": lambda: LightDecoderModel(9, "resnet18", width=16),
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """One of each, in eval mode, not to be changed: drawing 14 million weights takes longer than copying them."""
+    torch.manual_seed(0)
+    built = {name: build().eval() for name, build in BUILDS.items()}
+    for parameter in (p for network in built.values() for p in network.parameters() if p.dim() == 1):
+        nn.init.uniform_(parameter, 0.5, 1.5)  # nothing is 0, so that whatever may learn does
+    return built
+
+
+@pytest.fixture(params=BUILDS)
+def model(request, networks):
+    return copy.deepcopy(networks[request.param]).train()
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def train_a_step(model: nn.Module) -> None:
+    """One step of SGD with weight decay, in training mode."""
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
+    F.cross_entropy(model(torch.rand(2, 3, 40, 24)), torch.randint(0, 9, (2, 40, 24))).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def changed(before: dict, module: nn.Module) -> set[str]:
+    return {name for name, tensor in module.state_dict().items() if not tensor.equal(before[name])}
+
+
+def test_numbers_of_parameters(networks):
+    assert parameters(networks["printed"]) == 14_352_969
+    assert parameters(networks["printed"].encoder) == 11_689_512 - 513_000  # torchvision's whole network, its head
+    assert parameters(networks["fast"]) == 14_281_161
+    assert parameters(LightDecoderModel(23)) == 3_460_631 < 5_000_000
+
+
+def test_the_printed_decoder(networks):
+    """Channels of every layer as printed; the stem is joined without a convolution."""
+    model = networks["printed"]
+
+    def plan(module):
+        return [
+            (c.in_channels, c.out_channels) for c in module.modules() if isinstance(c, (nn.Conv2d, nn.ConvTranspose2d))
+        ]
+
+    assert plan(model.up) == [(512, 256), (256, 128), (128, 64), (64, 64), (128, 64)]
+    assert plan(model.fuse) == [(512, 256), (256, 256), (256, 128), (128, 128), (128, 64), (64, 64)]
+    assert (
+        plan(model.fine) == [(3, 64), (64, 64)] and plan(model.last) == [(128, 64)] and plan(model.output) == [(64, 9)]
+    )
+    assert all(up.kernel_size == up.stride == (2, 2) for up in model.up)
+
+
+@pytest.mark.parametrize(("encoder", "theirs"), [("resnet18", resnet18), ("mobilenet_v2", mobilenet_v2)])
+def test_encoder_computes_what_torchvisions_network_does(encoder, theirs):
+    """The last stage, pooled and classified by torchvision's own head, is torchvision's output."""
+    whole = theirs().eval()
+    for norm in whole.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.running_mean, std=0.1), nn.init.uniform_(norm.weight, 0.5, 1.5)
+    state = {k: v for k, v in whole.state_dict().items() if not k.startswith(("fc.", "classifier."))}
+    ours = make_encoder(encoder, state).eval()
+    x = torch.rand(2, 3, 64, 64)
+    pooled = ours.feature_maps(x)[-1].mean((2, 3))
+    head = whole.fc if encoder == "resnet18" else whole.classifier
+    torch.testing.assert_close(head(pooled), whole(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mobilenet_v2"])
+def test_stages_are_listed_as_they_are(encoder):
+    network = make_encoder(encoder).eval()
+    for size in ((64, 96), (37, 50)):
+        maps = network(torch.rand(1, 3, *size))
+        assert list(maps) == [stage.name for stage in network.stages]
+        for stage in network.stages:
+            rounded_up = tuple(-(-length // stage.stride) for length in size)
+            assert maps[stage.name].shape == (1, stage.channels, *rounded_up)
+            assert network.get_submodule(stage.name) is not None
+
+
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 70), name=st.sampled_from(list(BUILDS)))
+def test_output_has_the_input_size_whatever_it_is(networks, height, width, name):
+    with torch.no_grad():
+        assert networks[name](torch.rand(1, 3, height, width)).shape == (1, 9, height, width)
+
+
+def test_training_mode_names_the_smallest_size(model):
+    stride = 16 if isinstance(model, ResnetBasedModel) else 32  # a frozen encoder leaves the decoder's own batch norm
+    for network, needed in ((model, 33), (copy.deepcopy(model).freeze_encoder(), stride + 1)):
+        network.train()
+        with pytest.raises(ValueError, match=f"smallest single image has {needed} pixels"):
+            network(torch.rand(1, 3, needed - 1, needed - 1))
+        assert network(torch.rand(1, 3, 1, needed)).shape == (1, 9, 1, needed)
+        assert network(torch.rand(2, 3, 1, 1)).shape == (2, 9, 1, 1)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (0, 3, 32, 32), (1, 3, 0, 32)])
+def test_what_is_no_batch_of_colour_images_is_an_error(networks, shape):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\)"):
+        networks["fast"](torch.rand(shape))
+
+
+def test_frozen_encoder_keeps_weights_and_statistics(model):
+    assert model.freeze_encoder() is model
+    before = copy.deepcopy(model.state_dict())
+    train_a_step(model)  # which calls train(), as every epoch does
+    moved = changed(before, model)
+    assert moved and not any(name.startswith("encoder") for name in moved)
+    assert {"output.weight", "output.bias"} <= moved and any("running_mean" in name for name in moved)
+    assert model.training and not any(module.training for module in model.encoder.modules())
+    with torch.no_grad():  # the features do not depend on what else is in the batch
+        x = torch.rand(2, 3, 40, 24)
+        both, alone = (model.encoder.feature_maps(images)[-1] for images in (x, x[:1]))
+        torch.testing.assert_close(both[:1], alone, rtol=1e-3, atol=1e-3)
+
+
+def test_unfrozen_encoder_learns_again(model):
+    model.freeze_encoder().unfreeze_encoder()
+    assert all(p.requires_grad for p in model.parameters())
+    before = copy.deepcopy(model.encoder.state_dict())
+    train_a_step(model)
+    moved = changed(before, model.encoder)
+    trained = {name for name, _ in model.encoder.named_parameters()}
+    statistics = {name for name in before if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+    assert statistics <= moved and len(trained - moved) == 0
+
+
+def test_freezing_in_eval_mode_does_not_start_training(model):
+    model.eval().freeze_encoder()
+    assert not model.training
+    model.unfreeze_encoder()
+    assert not any(module.training for module in model.modules())
+
+
+def test_copies_stay_frozen(model):
+    model.freeze_encoder()
+    for twin in (copy.deepcopy(model), AveragedModel(model).module):
+        assert not twin.train().encoder.training
+        assert not any(p.requires_grad for p in twin.encoder.parameters())
+
+
+def test_frozen_or_not_is_part_of_the_structure(model):
+    """The Learner tells runs apart by it: the weights are the same."""
+    assert repr(model) != repr(copy.deepcopy(model).freeze_encoder())
+
+
+def test_replace_output_changes_nothing_else(model):
+    model = model.double().eval()
+    twin = copy.deepcopy(model)
+    assert twin.replace_output(23) is twin
+    assert twin(torch.rand(1, 3, 40, 40, dtype=torch.float64)).shape == (1, 23, 40, 40)
+    before, after = model.state_dict(), twin.state_dict()
+    assert before.keys() == after.keys()
+    assert {k for k in before if before[k].shape != after[k].shape} == {"output.weight", "output.bias"}
+    assert all(before[k].equal(after[k]) for k in before if not k.startswith("output"))
+
+
+def test_only_the_encoders_parameters_are_called_encoder(model):
+    named = {name for name, _ in model.named_parameters() if name.startswith("encoder")}
+    assert named == {f"encoder.{name}" for name, _ in model.encoder.named_parameters()}
+
+
+def test_missing_blocks_pass_on_what_they_get():
+    """layer4.1 has no pretrained weights in the partial file: it must be the identity, not noise."""
+    encoder = make_encoder("resnet18").eval()
+    x = torch.rand(1, 512, 4, 5)
+    assert encoder.layer4[1](x).equal(x)
+
+
+def test_partial_weights_are_loaded_and_the_rest_is_left():
+    whole = make_encoder("resnet18").state_dict()
+    part = {name: tensor + 1 for name, tensor in whole.items() if not name.startswith("layer4.1")}
+    loaded = ResnetBasedModel(9, part).encoder.state_dict()
+    assert all(loaded[name].equal(tensor) for name, tensor in part.items())
+    assert loaded["layer4.1.bn2.weight"].eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"fc.weight": torch.zeros(1000, 512)}, "fc.weight"),
+        ({"conv1.weight": torch.zeros(64, 1, 7, 7)}, r"\(64, 1, 7, 7\), wanted \(64, 3, 7, 7\)"),
+        ("IMAGENET1K_V1", "state dict is wanted"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(weights, message):
+    with pytest.raises(ValueError, match=message):
+        make_encoder("resnet18", weights)
+
+
+def test_unknown_encoder_is_named():
+    with pytest.raises(ValueError, match="encoder='vgg'.*'resnet18', 'mobilenet_v2'"):
+        LightDecoderModel(9, "vgg")
+
+
+def test_bfloat16_channels_last(model):
+    """Gradients of a bf16 step point where those of float32 do."""
+    model = model.to(memory_format=torch.channels_last).train()
+    x, target = torch.rand(2, 3, 48, 48).contiguous(memory_format=torch.channels_last), torch.randint(0, 9, (2, 48, 48))
+    gradients = []
+    for enabled in (True, False):
+        model.zero_grad()
+        torch.manual_seed(0)  # the same dropout
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            logits = model(x)
+        assert logits.dtype == (torch.bfloat16 if enabled else torch.float32)
+        F.cross_entropy(logits.float(), target).backward()
+        gradients.append(model.output.weight.grad.flatten().clone())
+    assert F.cosine_similarity(*gradients, dim=0) > 0.98
