@@ -137,6 +137,7 @@ def _tools(folder):
     return tools
 
 
+@pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="an unpacked hand-in has no hidden files")
 def test_continuous_integration_runs_the_tests():
     assert "bash ./run_tests.sh" in (ROOT / ".ci/run").read_text().splitlines()
     for name in (".ci/run", "run_all.sh", "run_tests.sh"):

@@ -12,9 +12,12 @@ from pathlib import Path
 repository = REPOSITORY  # git address
 
 if "google.colab" in sys.modules:  # get the package, then only the libraries that are missing
-    for archive in [] if Path("pyproject.toml").exists() else sorted(Path().glob("*.zip")):
-        shutil.unpack_archive(archive)
-    found = [file.parent for place in (".", "..", "*") for file in sorted(Path().glob(f"{place}/pyproject.toml"))]
+    for archive in [None, *sorted(Path().glob("*.zip"))]:
+        if archive:
+            shutil.unpack_archive(archive)
+        found = [file.parent for place in (".", "..", "*") for file in sorted(Path().glob(f"{place}/pyproject.toml"))]
+        if found:
+            break
     if not found and repository:
         subprocess.run(["git", "clone", "--depth=1", repository, "cvf20"], check=True)
         found = [Path("cvf20")]

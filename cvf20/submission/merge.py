@@ -40,6 +40,8 @@ def parts_of(paths: list[Path], sheet: str | None = None) -> dict[str, tuple[str
                 (line for cell in front if cell.cell_type == "markdown" for _, line in headings(cell.source)), ""
             )
             front = [cell for cell in front if not _is_set_up(cell)]
+            for section in sections:
+                section.cells = [cell for cell in section.cells if not _is_set_up(cell)]
             parts[path.stem] = (title.lstrip("# ").strip() or path.stem, front, sections)
     return parts
 
