@@ -1,0 +1,236 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cvf20.constants import VOID
+from cvf20.instance_labels import instance_masks, instance_numbers
+from cvf20.metrics.instance import (
+    COCO_THRESHOLDS,
+    RECALLS,
+    failure_kinds,
+    foreground_iou,
+    mask_average_precision,
+    match,
+    match_instances,
+    overlap,
+)
+
+SIDE = 6
+predictions = arrays("int64", (2, SIDE, SIDE), elements=st.sampled_from([0, 0, 1, 5, VOID, 300])).map(torch.from_numpy)
+targets = arrays("int64", (2, SIDE, SIDE), elements=st.sampled_from([0, 0, 2, 5, 256])).map(torch.from_numpy)
+
+
+def bands(*numbers, width=4):
+    """One label image of vertical bands, `width` pixels each."""
+    return torch.tensor(numbers).repeat_interleave(width).expand(10, -1).clone()
+
+
+def brute_force_iou(mask, truth):
+    union = (mask | truth).sum().item()
+    return (mask & truth).sum().item() / union
+
+
+@settings(max_examples=80, deadline=None)
+@given(predictions, targets)
+def test_matching_equals_brute_force(prediction, target):
+    """At IoU > 0.5 a match is unique, so it can be counted pair by pair."""
+    matched, quality, predicted, true = 0, 0.0, 0, 0
+    for labels, truth in zip(prediction, target, strict=True):
+        numbers, true_numbers = (sorted({*image.flatten().tolist()} - {0}) for image in (labels, truth))
+        predicted, true = predicted + len(numbers), true + len(true_numbers)
+        for p in numbers:
+            for t in true_numbers:
+                found = brute_force_iou(labels == p, truth == t)
+                matched, quality = matched + (found >= 0.51), quality + found * (found >= 0.51)
+    result = match_instances(prediction, target, iou_threshold=0.51)
+    half = (predicted + true) / 2
+    assert result["F1"] == pytest.approx(matched / half if half else 1)
+    assert result["PQ"] == pytest.approx(quality / half if half else 1)
+    assert result["PQ"] == pytest.approx(result["F1"] * result["SQ"]) or matched == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(targets)
+def test_the_truth_itself_is_perfect_and_numbers_do_not_matter(target):
+    other_numbers = torch.where(target > 0, 1000 - target, 0)
+    result = match_instances(other_numbers, target)
+    assert (result["F1"], result["PQ"], result["count_error"]) == (1, 1, 0)
+    assert failure_kinds(other_numbers, target) == {"merged": 0, "split": 0, "missed": 0, "false": 0}
+
+
+def test_images_without_anybody():
+    empty, person = torch.zeros(1, 10, 8, dtype=torch.int64), bands(0, 7)[None]
+    assert match_instances(empty, empty)["F1"] == match_instances(empty, empty)["PQ"] == 1
+    for prediction, target, precision, recall in ((person, empty, 0, 1), (empty, person, 1, 0)):
+        result = match_instances(prediction, target)
+        assert (result["F1"], result["PQ"], result["count_error"]) == (0, 0, 1)
+        assert (result["precision"], result["recall"]) == (precision, recall)
+    assert math.isnan(match_instances(empty, empty, [torch.zeros(0)])["mask_AP"])
+    assert match_instances(empty, person, [torch.zeros(0)])["mask_AP"] == 0
+
+
+def test_halves_match_once_and_the_threshold_counts_as_reached():
+    result = match_instances(bands(1, 2)[None], bands(9, 9)[None])
+    assert (result["F1"], result["SQ"]) == (pytest.approx(2 / 3), 0.5)
+    assert match(np.array([[0.5, 0.5], [0.5, 0.5]]), 0.5) == [(0, 0), (1, 1)]
+
+
+def test_void_is_taken_out_of_predictions():
+    target = bands(0, 3, 3, VOID, VOID, VOID)
+    spilled, lost = bands(0, 3, 3, 3, 0, 0), bands(0, 0, 0, 4, 4, 4)
+    assert match_instances([spilled], [target])["PQ"] == 1
+    assert match_instances([lost], [target])["precision"] == 1, "in void nobody can be wrong"
+    shares, judged = overlap(torch.stack([bands(0, 3, 3, 3, 0, 0) > 0, bands(0, 0, 3, 3, 3, 0) > 0]), target)
+    assert judged.tolist() == [True, False], "two thirds of the second lie in void"
+    numbered_255 = match_instances([bands(VOID, VOID, VOID)], [bands(0, 0, 3)])
+    assert numbered_255["precision"] == 0, "in a prediction 255 is an instance like any other"
+
+
+def test_failure_kinds_name_each_case():
+    nothing = {"merged": 0, "split": 0, "missed": 0, "false": 0}
+    cases = [
+        (bands(1, 1, 0, 0), bands(4, 5, 0, 0), {"merged": 1}),
+        (bands(1, 1, 1, 0), bands(4, 5, 6, 0), {"merged": 2}),
+        (bands(1, 2, 0, 0), bands(4, 4, 0, 0), {"split": 1}),
+        (bands(1, 0, 0, 0), bands(4, 0, 5, 0), {"missed": 1}),
+        (bands(1, 0, 2, 2), bands(4, 0, 0, 0), {"false": 2 - 1}),
+        (bands(1, 0, 0, 0), bands(4, 4, 4, 4), {"missed": 1, "false": 1}),  # a quarter of a person is no person
+    ]
+    for prediction, target, expected in cases:
+        assert failure_kinds([prediction], [target]) == nothing | expected
+    whole = failure_kinds([case[0] for case in cases], [case[1] for case in cases])
+    assert whole == {kind: sum(case[2].get(kind, 0) for case in cases) for kind in nothing}
+
+
+# --- average precision ------------------------------------------------------------------------------------------------
+
+
+def scored_images(seed, count=6, nobody_in=1):
+    """Overlapping, displaced and made-up masks with scores (some of them equal), and their truth."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for image in range(count):
+        target = np.zeros((40, 60), dtype=np.int64)
+        masks, scores = [], []
+        for number in rng.permutation(np.arange(3, 12))[: 0 if image == nobody_in else rng.integers(1, 6)]:
+            y, x, h, w = rng.integers(0, 25), rng.integers(0, 45), rng.integers(5, 15), rng.integers(5, 15)
+            target[y : y + h, x : x + w] = number
+            for _ in range(rng.integers(1, 3)):
+                dy, dx, grow = rng.integers(0, 3), rng.integers(0, 2), rng.integers(0, 3)
+                mask = np.zeros(target.shape, dtype=bool)
+                mask[y + dy : y + dy + h + grow, x + dx : x + dx + w] = True
+                masks.append(mask)
+                scores.append(rng.integers(1, 20) / 20)
+        if image % 2:
+            masks.append(rng.random(target.shape) > 0.5)
+            scores.append(0.3)
+        masks = torch.from_numpy(np.array(masks)) if masks else torch.zeros((0, 40, 60), dtype=torch.bool)
+        made.append((masks, torch.tensor(scores, dtype=torch.float32), torch.from_numpy(target)))
+    return made
+
+
+def brute_force_ap(images, threshold):
+    """COCO's protocol once more, with sets and loops."""
+    judged, truths = [], 0
+    for masks, scores, target in images:
+        left = [target == number for number in instance_numbers(target)]
+        truths += len(left)
+        for i in sorted(range(len(masks)), key=lambda i: -scores[i].item()):
+            best = max(left, key=lambda truth: brute_force_iou(masks[i], truth), default=None)
+            hit = best is not None and brute_force_iou(masks[i], best) >= threshold
+            if hit:
+                left = [truth for truth in left if truth is not best]
+            judged.append((scores[i].item(), hit))
+    judged.sort(key=lambda pair: -pair[0])
+    curve = []
+    for n in range(1, len(judged) + 1):
+        found = sum(hit for _, hit in judged[:n])
+        curve.append((found / truths, found / n))
+    points = [max((p for r, p in curve if r >= recall), default=0) for recall in np.linspace(0, 1, 101)]
+    return sum(points) / 101
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_average_precision_equals_brute_force(seed):
+    images = scored_images(seed)
+    result = mask_average_precision(((m, s) for m, s, _ in images), [t for _, _, t in images])
+    expected = [brute_force_ap(images, threshold) for threshold in COCO_THRESHOLDS]
+    assert result["mask_AP50"] == pytest.approx(expected[0])
+    assert result["mask_AP75"] == pytest.approx(expected[5])
+    assert result["mask_AP"] == pytest.approx(np.mean(expected))
+    assert 0.1 < result["mask_AP"] < 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_average_precision_equals_torchmetrics(seed):
+    pytest.importorskip("pycocotools", reason="torchmetrics' AP runs on it")
+    from torchmetrics.detection import MeanAveragePrecision
+
+    images = scored_images(seed, count=12, nobody_in=None)  # it drops an image without truth, and what is found there
+    # its own thresholds and recalls are float32, which moves an overlap of exactly 3/5 to the wrong side
+    exact = {"iou_thresholds": list(COCO_THRESHOLDS), "rec_thresholds": RECALLS.tolist()}
+    oracle = MeanAveragePrecision(iou_type="segm", **exact)
+    for masks, scores, target in images:
+        true = instance_masks(target)
+        oracle.update(
+            [{"masks": masks, "scores": scores, "labels": torch.zeros(len(masks), dtype=torch.int64)}],
+            [{"masks": true, "labels": torch.zeros(len(true), dtype=torch.int64)}],
+        )
+    expected = oracle.compute()
+    result = mask_average_precision(((m, s) for m, s, _ in images), [t for _, _, t in images])
+    for ours, theirs in (("mask_AP", "map"), ("mask_AP50", "map_50"), ("mask_AP75", "map_75")):
+        assert result[ours] == pytest.approx(float(expected[theirs]), abs=1e-6)
+
+
+def test_average_precision_of_identical_masks_and_of_single_pixels():
+    target = torch.zeros(8, 8, dtype=torch.int64)
+    target[2, 3] = 40
+    mask = (target > 0)[None]
+    once = mask_average_precision([(mask, torch.ones(1))], [target])
+    twice = mask_average_precision([(mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8]))], [target])
+    assert once["mask_AP"] == twice["mask_AP"] == 1, "a duplicate of lower score comes after full recall"
+    two = [(mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8])), (mask, torch.tensor([0.7]))]
+    assert mask_average_precision(two, [target, target])["mask_AP"] < 1, "before it, it costs precision"
+
+
+def test_scores_of_label_images_rank_them():
+    target = torch.stack([bands(1, 0, 0), bands(1, 0, 0)])
+    prediction = torch.stack([bands(1, 0, 2), bands(1, 0, 0)])
+    good = match_instances(prediction, target, [torch.tensor([0.9, 0.1]), torch.tensor([0.8])])
+    bad = match_instances(prediction, target, [torch.tensor([0.9, 0.99]), torch.tensor([0.8])])
+    assert good["mask_AP50"] == 1 > bad["mask_AP50"] and good["F1"] == bad["F1"]
+
+
+def test_only_the_best_detections_count():
+    target = bands(1, 0)
+    masks = torch.stack([bands(0, 1) > 0, bands(1, 0) > 0])
+    scores = torch.tensor([0.9, 0.1])
+    assert mask_average_precision([(masks, scores)], [target])["mask_AP50"] == pytest.approx(0.5)
+    assert mask_average_precision([(masks, scores)], [target], max_detections=1)["mask_AP50"] == 0
+
+
+def test_foreground_iou_reads_instances_as_foreground():
+    instances = torch.tensor([[[0, 3, 300, VOID]]])
+    logits = torch.tensor([[[[5.0, 5.0, -5.0, 5.0]], [[9.0, 9.0, 9.0, 9.0]]]])
+    assert foreground_iou(logits, instances)["IoU"] == pytest.approx(1 / 3)
+
+
+def test_wrong_arguments_are_named():
+    image = bands(1, 0)
+    with pytest.raises(ValueError, match="iou_threshold=0.4"):
+        match_instances([image], [image], iou_threshold=0.4)
+    with pytest.raises(ValueError, match="prediction holds 2 images, target 1"):
+        match_instances([image, image], [image])
+    with pytest.raises(ValueError, match="one shape"):
+        match_instances([image[:5]], [image])
+    with pytest.raises(ValueError, match=r"scores has shape \(2,\), wanted \(1,\)"):
+        match_instances([image], [image], [torch.ones(2)])
+    with pytest.raises(ValueError, match="scores holds nan"):
+        match_instances([image], [image], [torch.tensor([torch.nan])])
+    with pytest.raises(ValueError, match="masks must be bool"):
+        overlap(image[None], image)
