@@ -1,0 +1,82 @@
+"""Watershed post-processing: of a network that predicts the energy inside instances, and the classical one.
+
+A watershed floods a landscape from markers until the floods meet; each marker becomes one instance (Vincent and Soille
+1991). The two functions differ in where the landscape comes from.
+"""
+
+import numpy as np
+import torch
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+from torch import Tensor
+
+from cvf20.instance_labels import renumber
+from cvf20.metrics.instance import foreground_iou, match_instances
+from cvf20.models.watershed import foreground_probability, inner_energy
+
+
+def deep_watershed(
+    output: Tensor, *, foreground: float = 0.5, marker: float = 0.5, min_marker: int = 1, min_area: int = 1
+) -> Tensor:
+    """Instances (N, H, W) int64 of the output (N, 1 + bins + 2, H, W) of a `WatershedNet`, 0 background.
+
+    foreground: probability above which a pixel belongs to some instance
+    marker:     expected energy, 0 on the boundary and outside to 1 innermost, above which connected pixels are a marker
+    min_marker: pixels of the smallest marker
+    min_area:   pixels of the smallest instance
+    A component of the foreground that holds no marker is one instance. All thresholds are to be chosen on validation.
+    """
+    probability, energy = (values.cpu().numpy() for values in (foreground_probability(output), inner_energy(output)))
+    instances = []
+    for inside, height in zip(probability > foreground, energy, strict=True):
+        markers = _drop_small(ndimage.label((height > marker) & inside, np.ones((3, 3)))[0], min_marker)
+        instances.append(_flood(height, markers, inside, min_area))
+    return torch.from_numpy(np.stack(instances)).to(output.device)
+
+
+def classical_watershed(foreground: Tensor, *, min_distance: int = 5, min_area: int = 1) -> Tensor:
+    """Instances (N, H, W) int64 of a semantic mask (N, H, W) bool, by its own distance transform: the baseline.
+
+    min_distance: pixels between two peaks of the distance to the background, each of which is a marker
+    min_area:     pixels of the smallest instance
+    """
+    if foreground.dtype != torch.bool:
+        raise ValueError(f"foreground must be bool, found dtype {foreground.dtype}")
+    instances = []
+    for inside in foreground.cpu().numpy():
+        height = _distance_to_background(inside)
+        components = ndimage.label(inside)[0]
+        peaks = peak_local_max(height, min_distance=min_distance, labels=components, exclude_border=False)
+        markers = np.zeros(inside.shape, dtype=np.int32)
+        markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+        instances.append(_flood(height, markers, inside, min_area))
+    return torch.from_numpy(np.stack(instances)).to(foreground.device)
+
+
+def watershed_metrics(output: Tensor, target: Tensor, **thresholds) -> dict[str, float]:
+    """IoU of the foreground, F1_50 and PQ of the instances: `metrics` of a Learner, with thresholds bound by partial.
+
+    output (N, 1 + bins + 2, H, W) of a `WatershedNet`, target (N, H, W) instance labels
+    """
+    found = match_instances(deep_watershed(output, **thresholds), target)
+    return {**foreground_iou(output, target), "F1_50": found["F1"], "PQ": found["PQ"]}
+
+
+def _distance_to_background(inside: np.ndarray) -> np.ndarray:
+    """Without any background there is nothing to be distant from: 0 everywhere."""
+    return np.zeros(inside.shape) if inside.all() else ndimage.distance_transform_edt(inside)
+
+
+def _flood(height: np.ndarray, markers: np.ndarray, inside: np.ndarray, min_area: int) -> np.ndarray:
+    """Watershed from the summits down to the edge of `inside`; small instances are removed."""
+    components, _ = ndimage.label(inside, np.ones((3, 3)))
+    reached = np.unique(components[markers > 0])
+    orphans = inside & ~np.isin(components, reached)
+    markers = np.where(orphans, components + markers.max(), markers)
+    labels = watershed(-height, markers, connectivity=2, mask=inside)
+    return renumber(torch.from_numpy(_drop_small(labels, min_area).astype(np.int64))).numpy()
+
+
+def _drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
+    return np.where(np.bincount(labels.ravel())[labels] >= min_area, labels, 0)

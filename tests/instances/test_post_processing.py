@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+
+from cvf20.constants import VOID
+from cvf20.instance_labels import instance_masks, instance_numbers
+from cvf20.instances import ScaleInto, classical_watershed, deep_watershed, flatten_masks, grid_search
+from cvf20.instances.watershed import watershed_metrics
+from cvf20.losses.watershed import watershed_targets
+from cvf20.metrics.instance import match_instances
+
+EDGES = (0.1, 0.25, 0.45, 0.7)
+
+
+def people():
+    """Three upright ellipses of which two touch, one cut by the border; numbers with gaps."""
+    rows, columns = np.ogrid[:60, :80]
+    labels = np.zeros((60, 80), dtype=np.int64)
+    for number, (y, x) in {3: (30, 15), 12: (30, 29), 700: (40, 76)}.items():
+        labels[((rows - y) / 22) ** 2 + ((columns - x) / 8) ** 2 < 1] = number
+    return torch.from_numpy(labels)[None]
+
+
+def ideal_output(target):
+    """What a perfect WatershedNet would say."""
+    true = watershed_targets(target, EDGES, relative=True)
+    energy = torch.nn.functional.one_hot(true.energy, len(EDGES) + 2).permute(0, 3, 1, 2)
+    return torch.cat([12.0 * (true.foreground[:, None] == 1) - 6, 20.0 * energy, true.direction], 1)
+
+
+def test_the_ideal_output_gives_the_instances_back():
+    target = people()
+    result = deep_watershed(ideal_output(target))
+    assert result.dtype == torch.int64 and match_instances(result, target)["PQ"] == pytest.approx(1, abs=0.02)
+    assert torch.equal(result > 0, target > 0)
+
+
+def test_metrics_of_the_ideal_output_are_perfect_and_follow_the_thresholds():
+    target = people()
+    output = ideal_output(target)
+    target[:, :, -3:] = VOID
+    assert watershed_metrics(output, target) == {"IoU": 1, "F1_50": 1, "PQ": pytest.approx(1, abs=0.02)}
+    assert watershed_metrics(output, target, marker=0.0)["F1_50"] < 1
+
+
+def test_every_threshold_does_what_it_says():
+    output = ideal_output(people())
+    count = lambda **choices: len(instance_numbers(deep_watershed(output, **choices)[0], void=None))  # noqa: E731
+    assert count() == 3
+    assert count(marker=0.0) == 2, "markers that reach the boundary flow together"
+    assert count(foreground=1.0) == 0
+    assert count(min_marker=10**6) == 2, "without markers every component is one instance"
+    smallest = int(instance_masks(people()[0]).flatten(1).sum(1).min())
+    assert count(min_area=smallest) == 3 and count(min_area=smallest + 1) == 2 and count(min_area=10**6) == 0
+    assert count(marker=1.1) == 2
+
+
+def test_outputs_without_anybody_and_with_one_pixel():
+    nobody = torch.zeros(2, 20, 20, dtype=torch.int64)
+    assert not deep_watershed(ideal_output(nobody)).any() and not classical_watershed(nobody > 0).any()
+    nobody[1, 4, 7] = 9
+    for result in deep_watershed(ideal_output(nobody)), classical_watershed(nobody > 0):
+        assert torch.equal(result, (nobody > 0).long())
+    assert not classical_watershed(nobody > 0, min_area=2).any()
+    full = torch.ones(1, 6, 6, dtype=torch.bool)
+    assert torch.equal(classical_watershed(full), full.long()), "no background anywhere"
+
+
+def test_classical_watershed_cuts_touching_cells_at_the_waist():
+    rows, columns = np.ogrid[:40, :70]
+    cells = np.zeros((40, 70), dtype=np.int64)
+    for number, x in ((1, 20), (2, 44)):
+        cells[(rows - 20) ** 2 + (columns - x) ** 2 < 13**2] = number
+    target = torch.from_numpy(cells)[None]
+    assert match_instances(classical_watershed(target > 0, min_distance=8), target)["PQ"] > 0.95
+    assert len(instance_numbers(classical_watershed(target > 0, min_distance=60)[0])) == 1
+    with pytest.raises(ValueError, match="foreground must be bool"):
+        classical_watershed(target)
+
+
+def test_many_instances_are_not_numbered_like_void():
+    target = torch.zeros(1, 60, 60, dtype=torch.int64)
+    target[:, ::3, ::3] = 1  # 400 lone pixels
+    result = classical_watershed(target > 0, min_distance=1)
+    assert len(instance_numbers(result[0], void=None)) == 400 and not (result == VOID).any()
+
+
+# --- flattening -------------------------------------------------------------------------------------------------------
+
+
+def test_flattening_gives_a_pixel_to_the_best_score():
+    masks = torch.zeros(3, 4, 12, dtype=torch.bool)
+    masks[0, :, :6], masks[1, :, 4:10], masks[2, 0, 11] = True, True, True
+    labels = flatten_masks(masks, torch.tensor([0.8, 0.9, 0.6]))
+    expected = torch.tensor([2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0]).expand(4, -1).clone()
+    expected[0, 11] = 3
+    assert torch.equal(labels, expected)
+    assert set(flatten_masks(masks, torch.tensor([0.8, 0.9, 0.4])).unique().tolist()) == {0, 1, 2}
+
+
+def test_of_identical_masks_one_stays():
+    mask = torch.zeros(1, 5, 5, dtype=torch.bool)
+    mask[0, 1:4, 1:4] = True
+    labels = flatten_masks(mask.repeat(2, 1, 1), torch.tensor([0.7, 0.7]))
+    assert torch.equal(labels, mask[0].long())
+    half_hidden = torch.zeros(2, 4, 8, dtype=torch.bool)
+    half_hidden[0, :, :4], half_hidden[1, :, 1:6] = True, True  # 3 of 5 columns are hidden
+    assert flatten_masks(half_hidden, torch.tensor([0.9, 0.8])).max() == 1
+    assert flatten_masks(half_hidden, torch.tensor([0.9, 0.8]), min_visible=0.3).max() == 2
+
+
+def test_flattening_probabilities_nothing_and_disjoint_masks():
+    assert not flatten_masks(torch.zeros(0, 3, 4), torch.zeros(0)).any()
+    assert not flatten_masks(torch.zeros(1, 3, 4), torch.ones(1)).any(), "a box of zero width has an empty mask"
+    probability = torch.full((1, 2, 2), 0.3)
+    assert flatten_masks(probability, torch.ones(1)).max() == 0
+    assert flatten_masks(probability, torch.ones(1), threshold=0.2).min() == 1
+    target = people()[0]
+    masks = instance_masks(target)
+    assert torch.equal(instance_masks(flatten_masks(masks, torch.tensor([0.9, 0.8, 0.7]))), masks)
+    with pytest.raises(ValueError, match=r"masks must be \(n, H, W\)"):
+        flatten_masks(masks, torch.ones(2))
+
+
+# --- search and scaling -----------------------------------------------------------------------------------------------
+
+
+def test_grid_search_finds_the_best_and_keeps_the_table():
+    target = people()
+    output = ideal_output(target)
+    best, table = grid_search(
+        lambda **choices: deep_watershed(output, **choices),
+        target,
+        {"marker": (0.0, 0.5), "min_area": (1, 10**6)},
+        lambda prediction, true: match_instances(prediction, true)["F1"],
+    )
+    assert best == {"marker": 0.5, "min_area": 1} and len(table) == 4
+    assert max(row["score"] for row in table) == 1 == table[2]["score"]
+    assert grid_search(lambda a: a, target, {"a": (5, 6)}, lambda prediction, true: 0)[0] == {"a": 5}
+    with pytest.raises(ValueError, match=r"grid has no value for \['marker'\]"):
+        grid_search(deep_watershed, target, {"marker": ()}, lambda *_: 0)
+
+
+@pytest.mark.parametrize("size", [(40, 100), (100, 30)])
+def test_scaling_keeps_proportions(size):
+    labels = people()[0].to(torch.int32)
+    image, mask = ScaleInto(size)(tv_tensors.Image(labels.expand(3, -1, -1).to(torch.uint8)), tv_tensors.Mask(labels))
+    assert image.shape[-2:] == mask.shape
+    assert all(length <= limit for length, limit in zip(mask.shape, size, strict=True))
+    assert any(length == limit for length, limit in zip(mask.shape, size, strict=True))
+    assert mask.shape[0] / mask.shape[1] == pytest.approx(60 / 80, rel=0.03)
+    assert set(mask.unique().tolist()) == set(labels.unique().tolist())
+    with pytest.raises(ValueError, match="size="):
+        ScaleInto((0, 4))
