@@ -7,6 +7,7 @@ from cvf20.losses.dice import SorensenDiceLoss
 from cvf20.losses.gaps import merge_loss
 from cvf20.losses.multiclass import CrossEntropyDice, multiclass_dice, smoothed_cross_entropy
 from cvf20.losses.topology import TopologyLoss, WrongPixelLoss, critical_components
+from cvf20.losses.watershed import WatershedLoss
 
 __all__ = [
     "BorderWeightedLoss",
@@ -14,6 +15,7 @@ __all__ = [
     "SoftClDiceLoss",
     "SorensenDiceLoss",
     "TopologyLoss",
+    "WatershedLoss",
     "WrongPixelLoss",
     "binary_cross_entropy",
     "border_weight_map",

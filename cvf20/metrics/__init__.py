@@ -2,6 +2,7 @@
 
 from cvf20.metrics.border import boundary_iou, weighted_confusion_matrix
 from cvf20.metrics.class_means import class_mean_scores
+from cvf20.metrics.instance import failure_kinds, foreground_iou, mask_average_precision, match_instances
 from cvf20.metrics.semantic import (
     average_precision,
     binary_iou,
@@ -21,7 +22,11 @@ __all__ = [
     "class_mean_scores",
     "compute_confusion_matrix",
     "error_map",
+    "failure_kinds",
+    "foreground_iou",
     "iou",
+    "mask_average_precision",
+    "match_instances",
     "overall_accuracy",
     "partition_errors",
     "pixel_accuracy",
