@@ -4,7 +4,18 @@ from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.msrc import MSRC
 from cvf20.datasets.penn_fudan import PennFudan
 from cvf20.datasets.stanford_background import StanfordBackground
+from cvf20.datasets.wrappers import Region, Repeated, WithWeightMaps
 from cvf20.datasets.yeast_colonies import YeastColonies
 from cvf20.datasets.yeast_movie import YeastMovie
 
-__all__ = ["MSRC", "PennFudan", "SegmentationDataset", "StanfordBackground", "YeastColonies", "YeastMovie"]
+__all__ = [
+    "MSRC",
+    "PennFudan",
+    "Region",
+    "Repeated",
+    "SegmentationDataset",
+    "StanfordBackground",
+    "WithWeightMaps",
+    "YeastColonies",
+    "YeastMovie",
+]

@@ -1,0 +1,36 @@
+"""Cells that touch: augmented as instances, then parted into a foreground whose components are the cells.
+
+Resampling a binary mask would break the lines of one pixel between its cells and teach a network to merge them.
+"""
+
+from typing import Any
+
+import torch
+from skimage.measure import label
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from cvf20.datasets.yeast_movie import separate_touching
+from cvf20.losses.border import gap_weight_map
+
+
+class SeparateTouching(v2.Transform):
+    """Last step of an augmentation: instance mask → foreground mask {0, 1}, one 4-connected component per cell.
+
+    E.g. v2.Compose([train_transforms(…), SeparateTouching()]) on YeastMovie(target="instances"). An instance that
+    augmentation cut in pieces, or mirrored at the edge, counts as one cell per piece. Everything but masks passes
+    unchanged, weight maps too.
+    """
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if type(inpt) is not tv_tensors.Mask:
+            return inpt
+        foreground = separate_touching(label(inpt.numpy(), connectivity=1))
+        return tv_tensors.wrap(torch.from_numpy(foreground).to(inpt.dtype), like=inpt)
+
+
+def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
+    """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
+    parted = [torch.from_numpy(separate_touching(image.numpy())) for image in instances]
+    return gap_weight_map(instances * torch.stack(parted).to(instances.dtype), sigma, w0)

@@ -1,0 +1,97 @@
+"""Data sets around data sets: a region of every image, several crops of it per epoch, weight maps beside the masks."""
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+
+from torch import Tensor
+from torchvision import tv_tensors
+
+from cvf20.datasets.base import SegmentationDataset
+
+
+class Wrapper(SegmentationDataset):
+    """Another data set's images, masks and attributes, shared, not copied."""
+
+    def __init__(self, data: SegmentationDataset):
+        self.data = data
+        for attribute in ("name", "label", "classes", "palette", "num_classes", "split", "synthetic", "transforms"):
+            setattr(self, attribute, getattr(data, attribute))
+        self.names, self.images, self.masks = data.names, data.images, data.masks
+
+    @property
+    def title(self) -> str:
+        return self.data.title
+
+
+class Region(Wrapper):
+    """The same rows and columns of every image, e.g. Region(data, np.s_[260:, :])."""
+
+    def __init__(self, data: SegmentationDataset, window: tuple[slice, slice]):
+        super().__init__(data)
+        self.images, self.masks = ([x[..., *window].contiguous() for x in kind] for kind in (data.images, data.masks))
+        for name, mask in zip(self.names, self.masks, strict=True):
+            if mask.numel() == 0:
+                raise ValueError(f"window={window} of {name}: nothing of its mask {tuple(data.masks[0].shape)} is left")
+
+
+class Repeated(Wrapper):
+    """Every image `times` per epoch, each time transformed anew: for few large images, of which one step sees a crop."""
+
+    def __init__(self, data: SegmentationDataset, times: int):
+        if times < 1:
+            raise ValueError(f"times={times}: expected 1 or more")
+        super().__init__(data)
+        self.times = times
+
+    def __len__(self) -> int:
+        return self.times * len(self.data)
+
+    @cached_property
+    def sha256(self) -> str:
+        return self.data.sha256
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)}")
+        return self.data[index % len(self.data)]
+
+
+class WeightMap(tv_tensors.Mask):
+    """Weights (H, W) float32 that follow a mask's geometry, nearest neighbour, and keep their type.
+
+    A class of its own because conversions meant for labels, such as the mask's to int64, go by the exact type.
+    """
+
+
+class WithWeightMaps(Wrapper):
+    """Items are (image, mask, weights (H, W) float32), transformed together by the data's transforms.
+
+    weight_map: mask (1, H, W) → weights (1, H, W), e.g. `border_weight_map`; called once per mask, before augmentation
+
+    For training: what follows the mask reaches the loss as its third argument. The digest covers the weights, so
+    another weight map is another training run. Pixels that a transform fills with void may get any weight, since losses
+    leave void out.
+    """
+
+    def __init__(self, data: SegmentationDataset, weight_map: Callable[[Tensor], Tensor]):
+        super().__init__(data)
+        self.weights = [weight_map(mask[None])[0].float().contiguous() for mask in data.masks]
+        for name, mask, weights in zip(self.names, self.masks, self.weights, strict=True):
+            if weights.shape != mask.shape:
+                raise ValueError(f"weight_map gave {tuple(weights.shape)} for {name}, wanted {tuple(mask.shape)}")
+
+    @cached_property
+    def sha256(self) -> str:
+        digest = hashlib.sha256(self.data.sha256.encode())
+        for weights in self.weights:
+            digest.update(weights.numpy())
+        return digest.hexdigest()
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        image = tv_tensors.Image(self.images[index].clone())
+        mask = tv_tensors.Mask(self.masks[index].clone())
+        weights = WeightMap(self.weights[index].clone())
+        if self.transforms is not None:
+            image, mask, weights = self.transforms(image, mask, weights)
+        return image, mask, weights.as_subclass(Tensor)

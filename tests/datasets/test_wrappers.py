@@ -1,0 +1,154 @@
+"""Wrapped data sets: weights move with their masks, regions are cut, and the Learner trains on all of it."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from tiny import Patches, tiny_unet
+from torchvision.transforms import v2
+
+from cvf20.components import label_components
+from cvf20.constants import VOID
+from cvf20.datasets import Region, Repeated, WithWeightMaps, YeastMovie
+from cvf20.datasets.touching import SeparateTouching, touching_gap_weights
+from cvf20.learner import Learner
+from cvf20.losses import BorderWeightedLoss, border_weight_map, gap_weight_map
+from cvf20.transforms import to_input, train_transforms
+
+plain = to_input((0.5,) * 3, (0.25,) * 3)
+strong = train_transforms(
+    (12, 12), crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, color=0.2, fill="void"
+)
+
+
+def mask_itself(mask: torch.Tensor) -> torch.Tensor:
+    return mask / 1000 + 0.5
+
+
+@pytest.mark.parametrize("transforms", [plain, strong], ids=["plain", "strong"])
+def test_weights_follow_their_mask_exactly(transforms):
+    data = WithWeightMaps(Patches(4, transforms=transforms), mask_itself)
+    torch.manual_seed(0)
+    for image, mask, weights in (data[i % 4] for i in range(20)):
+        assert image.shape[-2:] == mask.shape == weights.shape
+        assert type(weights) is torch.Tensor and weights.dtype == torch.float32 and mask.dtype == torch.int64
+        kept = mask != VOID
+        wanted = mask_itself(mask.as_subclass(torch.Tensor))
+        torch.testing.assert_close(weights[kept], wanted[kept], rtol=0, atol=5e-5)
+
+
+def test_weights_are_made_once_and_without_transforms_handed_out_as_copies():
+    calls = []
+    bare = Patches(3)
+    bare.transforms = None
+    data = WithWeightMaps(bare, lambda mask: calls.append(mask.shape) or border_weight_map(mask))
+    for _ in range(2):
+        for item in data:
+            item[2].zero_()
+    assert calls == [(1, 16, 16)] * 3
+    assert data[0][2].equal(border_weight_map(bare.masks[0][None])[0])
+
+
+def test_wrappers_keep_what_the_learner_needs_and_digest_what_they_add():
+    data = Patches(3, transforms=plain)
+    weighted = WithWeightMaps(data, border_weight_map)
+    others = [weighted, Repeated(weighted, 4), Region(data, np.s_[4:, :])]
+    for wrapper in others:
+        for attribute in ("name", "synthetic", "palette", "title", "num_classes", "classes", "transforms", "split"):
+            assert getattr(wrapper, attribute) is getattr(data, attribute) or attribute == "title"
+        assert wrapper.title == data.title
+    digests = {d.sha256 for d in (data, weighted, others[2], WithWeightMaps(data, mask_itself))}
+    assert len(digests) == 4, "other weights or pixels are other data"
+    assert Repeated(weighted, 4).sha256 == weighted.sha256
+    assert WithWeightMaps(data, border_weight_map).sha256 == weighted.sha256
+
+
+def test_repeated_gives_each_image_so_many_times():
+    data = Patches(3, transforms=plain)
+    repeated = Repeated(data, 4)
+    assert len(repeated) == 12
+    assert [int(i) for i in range(12) if repeated[i][1].equal(data[1][1])] == [1, 4, 7, 10]
+    assert len(list(repeated)) == 12
+    with pytest.raises(ValueError, match="times=0"):
+        Repeated(data, 0)
+
+
+def test_region_is_cut_from_images_and_masks():
+    data = Patches(3, transforms=plain)
+    image, mask = Region(data, np.s_[4:, :10])[1]
+    assert image.shape == (3, 12, 10)
+    assert image.equal(data[1][0][:, 4:, :10]) and mask.equal(data[1][1][4:, :10])
+    with pytest.raises(ValueError, match="window="):
+        Region(data, np.s_[16:, :])
+
+
+def test_learner_trains_on_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
+    train = Repeated(WithWeightMaps(Patches(4, num_classes=1), border_weight_map), 2)
+    learner = Learner(
+        lambda: tiny_unet(1),
+        BorderWeightedLoss(),
+        train,
+        Patches(4, num_classes=1, seed=1),
+        epochs=2,
+        batch_size=4,
+        name="05_test",
+        snapshots=(0,),
+        verbose=False,
+        precision="fp32",
+    )
+    assert learner.fit()["metrics"]["val"]["IoU"] >= 0
+    other = Learner(
+        lambda: tiny_unet(1),
+        BorderWeightedLoss(),
+        Repeated(WithWeightMaps(Patches(4, num_classes=1), mask_itself), 2),
+        Patches(4, num_classes=1, seed=1),
+        epochs=2,
+        batch_size=4,
+        name="05_test",
+        snapshots=(0,),
+        precision="fp32",
+    )
+    assert other.folder != learner.folder
+
+
+def test_wrong_weight_maps_are_named():
+    with pytest.raises(ValueError, match=r"weight_map gave \(3, 16\) for patch_0, wanted \(16, 16\)"):
+        WithWeightMaps(Patches(2), lambda mask: mask[:, :3].float())
+
+
+# --- touching cells -----------------------------------------------------------------------------------------------
+
+
+def test_augmented_cells_stay_apart(synthetic):
+    augment = train_transforms((192, 192), (0.5,), (0.25,), crop=(0.15, 0.3), quarter_turns=True, degrees=45)
+    data = synthetic(YeastMovie, target="instances", transforms=v2.Compose([augment, SeparateTouching()]))
+    instances = synthetic(YeastMovie, target="instances", transforms=augment)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        mask = data[0][1]
+        torch.manual_seed(seed)
+        cells = instances[0][1].numpy()
+        assert mask.dtype == torch.int64 and set(mask.unique().tolist()) == {0, 1}
+        labels, count = ndimage.label(mask.numpy())
+        assert all(len(np.unique(cells[labels == i])) == 1 for i in range(1, count + 1)), "no component holds two cells"
+        assert (cells[mask.numpy() == 1] > 0).all()
+        assert len(set(np.unique(cells)) - set(cells[mask.numpy() == 1])) <= 1, "the background has no component"
+
+
+def test_unaugmented_cells_are_the_binary_target(synthetic):
+    binary = synthetic(YeastMovie, split="val").masks[0]
+    instances = synthetic(YeastMovie, split="all", target="instances", transforms=SeparateTouching())
+    assert instances[0][1][:260, :346].equal(binary)
+
+
+def test_gap_weights_of_touching_instances_are_those_of_the_parted_ones():
+    instances = torch.zeros(1, 9, 14, dtype=torch.int32)
+    instances[:, 1:8, 1:7], instances[:, 3:6, 7:11] = 5, 2
+    weights = touching_gap_weights(instances)
+    assert (gap_weight_map(instances)[instances == 5] == 1).all()
+    assert (weights[0, 3:6, 6] > 10).all() and (weights[0, 1:8, 1:6] == 1).all()
+    parted = instances.clone()
+    parted[:, 3:6, 6] = 0
+    assert weights.equal(gap_weight_map(label_components(parted > 0)))
