@@ -114,7 +114,7 @@ def cell_states(prediction: Tensor, target: Tensor, exclude_border: bool = False
 
 
 def betti_numbers(objects: np.ndarray) -> tuple[int, int]:
-    """Number of components and of holes of an object image (H, W), where different labels do not touch.
+    """Number of components, and of holes in them, of an object image (H, W).
 
     Holes follow from the Euler characteristic: pixels − edges + squares = components − holes, where an edge is a pair
     and a square a 2 × 2 block of equal labels. The background is 8-connected, as it must be beside 4-connectivity.

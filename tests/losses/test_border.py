@@ -1,0 +1,218 @@
+"""Border distances and weights by brute force over all pairs of pixels; the loss against its formula."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cvf20.borders import border_distance
+from cvf20.components import label_components
+from cvf20.constants import VOID
+from cvf20.losses import (
+    BorderWeightedLoss,
+    binary_cross_entropy,
+    border_weight_map,
+    cross_entropy_criterion,
+    gap_weight_map,
+)
+
+quick = settings(max_examples=30, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+def draw_labels(seed: int, num_labels=3, void=0.1, shape=(2, 6, 7)) -> torch.Tensor:
+    """Blocks of 2 × 2 pixels, some of them void."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, num_labels, shape, generator=draw)
+    labels[torch.rand(shape, generator=draw) < void] = VOID
+    return labels.repeat_interleave(2, -1).repeat_interleave(2, -2)[:, : shape[1], : shape[2]].contiguous()
+
+
+def nearest(image: torch.Tensor, y: int, x: int, counts) -> float:
+    """Distance from pixel (y, x) to the nearest pixel whose label counts."""
+    pixels = product(range(image.shape[0]), range(image.shape[1]))
+    return min((math.hypot(v - y, u - x) for v, u in pixels if counts(int(image[v, u]))), default=math.inf)
+
+
+def distances_by_brute_force(labels: torch.Tensor) -> torch.Tensor:
+    found = torch.full(labels.shape, math.inf)
+    for n, y, x in product(*map(range, labels.shape)):
+        own = int(labels[n, y, x])
+        if own != VOID:
+            found[n, y, x] = nearest(labels[n], y, x, lambda other, own=own: other not in (own, VOID))
+    return found
+
+
+@quick
+@given(seeds, st.sampled_from([2, 3, 8]), st.sampled_from([0.0, 0.3]))
+def test_distance_equals_brute_force(seed, num_labels, void):
+    labels = draw_labels(seed, num_labels, void)
+    torch.testing.assert_close(border_distance(labels), distances_by_brute_force(labels))
+
+
+@quick
+@given(seeds)
+def test_laws_of_the_distance(seed):
+    labels = draw_labels(seed)
+    distance = border_distance(labels)
+    renamed = torch.tensor([9, 4, 7])[labels.clamp(max=2)].where(labels != VOID, VOID)
+    assert border_distance(renamed).equal(distance), "names of labels do not matter"
+    for change in (lambda x: x.flip(-1), lambda x: x.transpose(-1, -2), lambda x: x.roll(1, 0)):
+        torch.testing.assert_close(border_distance(change(labels)), change(distance))
+
+
+def test_void_and_the_edge_are_no_borders():
+    labels = torch.tensor([[[0, 0, VOID, 0, 0], [0, 0, VOID, 0, 0]]])
+    assert border_distance(labels).isinf().all()
+    assert border_distance(torch.tensor([[[0, 0, VOID, 1]]])).tolist() == [[[3, 2, math.inf, 2]]]
+    for sign in ("fade", "emphasise"):
+        assert border_weight_map(labels, sign=sign).equal((labels != VOID).float()), "without a border all weigh 1"
+
+
+def test_fade_and_emphasise_are_two_signs_of_one_bell():
+    labels = torch.tensor([[[0, 0, 0, 0, 1, 1, 1, 1]]])
+    near = [math.exp(-(d**2) / (2 * 1.5**2)) for d in (4, 3, 2, 1, 1, 2, 3, 4)]
+    fade = border_weight_map(labels, sigma=1.5)[0, 0]
+    torch.testing.assert_close(fade, torch.tensor([1 - n for n in near]))
+    torch.testing.assert_close(
+        border_weight_map(labels, 1.5, "emphasise", w0=4.0)[0, 0], torch.tensor([1 + 4 * n for n in near])
+    )
+    assert (fade[:4].diff() < 0).all() and (fade < 1).all(), "small at the border, rising inside"
+
+
+@quick
+@given(seeds, st.sampled_from([0.7, 3.0]))
+def test_gap_weights_equal_the_papers_formula(seed, sigma):
+    draw = torch.Generator().manual_seed(seed)
+    instances = torch.randint(1, 5, (1, 9, 10), generator=draw) * (torch.rand(1, 9, 10, generator=draw) < 0.12) * 31
+    wanted = torch.ones(instances.shape)
+    for n, y, x in product(*map(range, instances.shape)):
+        if instances[n, y, x] == 0:
+            numbers = set(instances[n].flatten().tolist()) - {0}
+            d = sorted(nearest(instances[n], y, x, lambda other, k=k: other == k) for k in numbers)
+            if len(d) > 1:
+                wanted[n, y, x] += 10 * math.exp(-((d[0] + d[1]) ** 2) / (2 * sigma**2))
+    torch.testing.assert_close(gap_weight_map(instances, sigma), wanted, rtol=1e-5, atol=4e-5)
+
+
+def test_gap_weights_are_highest_in_the_thinnest_gap():
+    cells = torch.zeros(1, 5, 12, dtype=torch.bool)
+    cells[:, :, :3], cells[:, :, 4:7], cells[:, :, 10:] = True, True, True
+    weights = gap_weight_map(label_components(cells))[0]
+    assert (weights[cells[0]] == 1).all()
+    torch.testing.assert_close(weights[:, 3], torch.full((5,), 1 + 10 * math.exp(-4 / 50)))
+    assert (weights[:, 3] > weights[:, 8]).all() and (weights[:, 8] > 1).all()
+    assert (gap_weight_map(label_components(cells & (torch.arange(12) < 3))) == 1).all(), "one cell has no gap"
+
+
+# --- the loss -----------------------------------------------------------------------------------------------------
+
+
+def sample(seed: int, num_classes: int, void=0.1) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(2, num_classes, 6, 7, dtype=torch.float64, generator=draw)
+    return logits.requires_grad_(), draw_labels(seed, max(2, num_classes), void)
+
+
+classes = pytest.mark.parametrize("num_classes", [1, 3])
+signs = pytest.mark.parametrize("sign", ["fade", "emphasise"])
+
+
+def plain(logits, target):
+    return binary_cross_entropy(logits, target) if logits.shape[1] == 1 else cross_entropy_criterion(logits, target)
+
+
+@classes
+@signs
+@quick
+@given(seed=seeds)
+def test_loss_equals_the_formula(num_classes, sign, seed):
+    logits, target = sample(seed, num_classes)
+    x = torch.cat([torch.zeros_like(logits), logits], 1) if num_classes == 1 else logits
+    weights = border_weight_map(target, 1.5, sign).double()
+    cost = torch.nn.functional.cross_entropy(x, target, ignore_index=VOID, reduction="none")
+    wanted = (weights * cost).sum() / weights.sum()
+    loss = BorderWeightedLoss(1.5, sign)
+    torch.testing.assert_close(loss(logits, target), wanted, rtol=1e-6, atol=0)  # the weights are float32
+    assert loss(logits, target, border_weight_map(target, 1.5, sign)) == loss(logits, target)
+    if num_classes == 1:
+        assert loss(logits, target.unsqueeze(1)) == loss(logits, target)
+
+
+@classes
+@signs
+def test_gradient_by_finite_differences(num_classes, sign):
+    logits, target = sample(1, num_classes)
+    assert torch.autograd.gradcheck(lambda x: BorderWeightedLoss(2.0, sign)(x, target), logits)
+
+
+@classes
+def test_weights_of_1_give_the_plain_loss_and_scale_does_not_matter(num_classes):
+    logits, target = sample(2, num_classes)
+    loss, weights = BorderWeightedLoss(), border_weight_map(target)
+    value = loss(logits, target, torch.ones(target.shape))
+    torch.testing.assert_close(value, plain(logits, target), rtol=1e-12, atol=0)
+    torch.testing.assert_close(loss(logits, target, 8 * weights), loss(logits, target, weights), rtol=1e-12, atol=0)
+    assert loss(logits, target, torch.zeros(target.shape)) == 0
+
+
+@classes
+@signs
+def test_void_is_left_out_of_loss_and_gradient(num_classes, sign):
+    logits, target = sample(3, num_classes, void=0.4)
+    loss, void = BorderWeightedLoss(sign=sign), (target == VOID).unsqueeze(1)
+    (gradient,) = torch.autograd.grad(loss(logits, target), logits)
+    assert void.any() and (gradient.masked_select(void) == 0).all()
+    changed = torch.where(void, torch.full_like(logits, torch.nan), logits)
+    assert loss(changed, target) == loss(logits, target)
+    nothing = torch.full_like(target, VOID)
+    (gradient,) = torch.autograd.grad(loss(logits, nothing), logits)
+    assert loss(logits, nothing) == 0 and (gradient == 0).all()
+
+
+@classes
+@signs
+def test_single_label_tiny_strided_and_half_precision_images(num_classes, sign):
+    logits, target = sample(4, num_classes)
+    loss = BorderWeightedLoss(sign=sign)
+    one_label = torch.zeros_like(target)
+    torch.testing.assert_close(loss(logits, one_label), plain(logits, one_label), rtol=1e-12, atol=0)
+    assert loss(logits[:, :, :1, :1], one_label[:, :1, :1]).isfinite()
+    strided = torch.stack([logits, logits], -1)[..., 0]
+    turned = target.transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(loss(strided, turned), loss(logits, target), rtol=1e-12, atol=0)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = logits.detach().to(dtype)
+        assert loss(half, target).dtype == torch.float32 and loss(half, target) == loss(half.float(), target)
+    with torch.no_grad():
+        logits[:] = torch.nan
+    assert loss(logits, target).isnan()
+
+
+def test_wrong_input_is_named():
+    logits, target = sample(5, 3)
+    loss = BorderWeightedLoss()
+    with pytest.raises(ValueError, match=r"target \(2, 5, 7\).*logits \(2, 3, 6, 7\)"):
+        loss(logits, target[:, 1:])
+    with pytest.raises(ValueError, match=r"target has shape \(2, 5, 7\), wanted \(2, 1, 6, 7\)"):
+        loss(logits[:, :1], target[:, 1:])
+    with pytest.raises(ValueError, match="label 3, wanted 0 to 2"):
+        loss(logits, torch.full_like(target, 3))
+    with pytest.raises(ValueError, match=r"weight_map has shape \(2, 6\), wanted \(2, 6, 7\)"):
+        loss(logits, target, torch.ones(2, 6))
+    for value in (-1.0, torch.nan):
+        with pytest.raises(ValueError, match="weight_map holds"):
+            loss(logits, target, torch.full(target.shape, value))
+    with pytest.raises(ValueError, match=r"logits must be \(N, K, H, W\), found \(3, 6, 7\)"):
+        loss(logits[0], target[0])
+    with pytest.raises(ValueError, match=r"labels must be \(N, H, W\)"):
+        border_distance(target[0])
+    with pytest.raises(ValueError, match="instances must hold integer labels"):
+        gap_weight_map(target.float())
+    for choices in ({"sign": "up"}, {"sigma": 0.0}, {"w0": -1.0}):
+        for function in (BorderWeightedLoss, lambda **choices: border_weight_map(target, **choices)):
+            with pytest.raises(ValueError, match=next(iter(choices))):
+                function(**choices)

@@ -1,0 +1,216 @@
+"""topology_errors by its definitions in plain loops, on scenes that can be counted by eye, and its symmetries."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cvf20.constants import VOID
+from cvf20.metrics import error_map, partition_errors, topology_errors, topology_scores
+from cvf20.metrics.topology import STATES, betti_numbers, cell_states
+
+quick = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+def masks(*rows: str) -> torch.Tensor:
+    """(1, H, W) bool from rows of # and ."""
+    return torch.tensor([[[pixel == "#" for pixel in row] for row in rows]])
+
+
+def draw_masks(seed: int, shape=(3, 8, 9)) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    target = torch.rand(shape, generator=draw) < 0.6
+    return target ^ (torch.rand(shape, generator=draw) < 0.15), target
+
+
+def objects_of(mask: np.ndarray) -> list[np.ndarray]:
+    labels, count = ndimage.label(mask)
+    return [labels == i for i in range(1, count + 1)]
+
+
+def holes_of(mask: np.ndarray) -> int:
+    return ndimage.label(np.pad(~mask, 1, constant_values=True), np.ones((3, 3)))[1] - 1
+
+
+def at_edge(mask: np.ndarray) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def errors_by_definition(prediction: torch.Tensor, target: torch.Tensor, exclude_border: bool) -> dict[str, int]:
+    total = dict.fromkeys(("splits", "merges", "missed", "spurious", "betti0", "betti1", "cells"), 0)
+    for p, t in zip(prediction.numpy(), target.numpy(), strict=True):
+        components, cells = objects_of(p), objects_of(t)
+        counted = [cell for cell in cells if not (exclude_border and at_edge(cell))]
+        total["cells"] += len(counted)
+        for component in components:
+            total["merges"] += max(0, sum((component & c).sum() >= c.sum() / 2 for c in counted) - 1)
+            if not (exclude_border and at_edge(component)):
+                total["spurious"] += (component & t).sum() < component.sum() / 2
+        for cell in counted:
+            total["splits"] += max(0, sum((c & cell).sum() >= c.sum() / 2 for c in components) - 1)
+            total["missed"] += (cell & p).sum() < cell.sum() / 2
+        total["betti0"] += abs(len(components) - len(cells))
+        total["betti1"] += abs(holes_of(p) - holes_of(t))
+    return {name: int(count) for name, count in total.items()}
+
+
+@quick
+@given(seeds, st.booleans())
+def test_errors_equal_their_definitions(seed, exclude_border):
+    prediction, target = draw_masks(seed)
+    found = topology_errors(prediction, target, exclude_border)
+    assert found == errors_by_definition(prediction, target, exclude_border)
+    states = cell_states(prediction, target, exclude_border)
+    assert len(states) == found["cells"] and (found["merges"] == 0) == ("merged" not in states)
+
+
+@quick
+@given(seeds)
+def test_exchanging_the_arguments_exchanges_the_errors(seed):
+    prediction, target = draw_masks(seed)
+    one, other = topology_errors(prediction, target), topology_errors(target, prediction)
+    mirrored = {"merges": "splits", "splits": "merges", "missed": "spurious", "spurious": "missed"}
+    assert all(other[mirrored.get(name, name)] == count for name, count in one.items() if name != "cells")
+    assert all(count == 0 for name, count in topology_errors(target, target).items() if name != "cells")
+    for change in (lambda x: x.flip(-1), lambda x: x.transpose(-1, -2), lambda x: x.roll(1, 0)):
+        assert topology_errors(change(prediction), change(target)) == one
+
+
+@quick
+@given(seeds)
+def test_betti_numbers_equal_labelling(seed):
+    for mask in draw_masks(seed)[1].numpy():
+        components, _ = ndimage.label(mask)
+        assert betti_numbers(components) == (components.max(), holes_of(mask))
+        assert betti_numbers(mask.astype(np.int64)) == (components.max(), holes_of(mask))
+
+
+TARGET = masks(
+    "....................",
+    ".###.###..#####.###.",
+    ".###.###..#####.###.",
+    ".###.###..#####.###.",
+    "....................",
+)
+PREDICTION = masks(
+    "....................",
+    ".###.###..##.##...#.",
+    ".#######..##.##.....",
+    ".###.###..##.##.....",
+    "....................",
+)
+
+
+def test_errors_that_can_be_counted_by_eye():
+    assert topology_errors(PREDICTION, TARGET) == {
+        "merges": 1,
+        "splits": 1,
+        "missed": 1,
+        "spurious": 0,
+        "betti0": 0,  # one component fewer by the merge, one more by the split: they cancel
+        "betti1": 0,
+        "cells": 4,
+    }
+    assert cell_states(PREDICTION, TARGET) == ["merged", "merged", "split", "missed"]
+    everything = torch.ones_like(TARGET)
+    assert topology_errors(everything, TARGET)["merges"] == 3
+    assert topology_errors(~everything, TARGET)["missed"] == 4
+    assert topology_errors(TARGET, ~everything)["spurious"] == 4
+    ring, disc = masks("###", "#.#", "###"), masks("###", "###", "###")
+    assert topology_errors(ring, disc)["betti1"] == 1 and topology_errors(ring, disc)["betti0"] == 0
+
+
+def test_cells_that_touch_the_edge_are_left_out_when_asked():
+    cropped = slice(1, -1)  # now every cell touches the upper edge
+    errors = topology_errors(PREDICTION[:, cropped], TARGET[:, cropped], exclude_border=True)
+    assert set(errors.pop(name) for name in ("merges", "splits", "missed", "spurious", "cells")) == {0}
+    sided = topology_errors(PREDICTION[..., 1:], TARGET[..., 1:], exclude_border=True)
+    assert sided["cells"] == 3 and sided["merges"] == 0, "the pair's other cell is not counted"
+
+
+def test_instances_that_touch_are_apart():
+    instances = torch.tensor([[[7, 7, 3, 3], [7, 7, 3, 3]]])
+    assert topology_errors(instances, instances) == topology_errors(instances.int(), instances)
+    assert topology_errors(instances > 0, instances)["merges"] == 1
+    assert topology_errors(instances, instances > 0)["splits"] == 1
+    assert topology_errors(instances > 0, instances)["betti0"] == 1
+
+
+def test_error_map_paints_each_cell_with_its_state():
+    picture = error_map(PREDICTION, TARGET)[0]
+    names = [STATES[state] for state in picture[2, [0, 2, 6, 12, 17]].tolist()]
+    assert names == ["background", "merged", "merged", "split", "missed"]
+    assert (picture[(TARGET[0] == 0)] == 0).all()
+    invented = PREDICTION.clone()
+    invented[0, 4, 19] = True
+    assert STATES[error_map(invented, TARGET)[0, 4, 19]] == "spurious"
+    assert set(error_map(TARGET, TARGET).unique().tolist()) == {0, STATES.index("right")}
+
+
+def test_partition_errors_of_known_partitions():
+    two, one = masks("##.##"), masks("#####")
+    assert partition_errors(two, two) == {"VI": 0, "ARE": 0}
+    merged = partition_errors(one, two)
+    assert merged["VI"] == pytest.approx(1), "one bit is missing: which of the two equal cells"
+    # pairs of pixels in one cell: 2; in one component: 6; of these in one cell: 2; ARE = 1 − 2·2 / (2 + 6)
+    assert merged["ARE"] == pytest.approx(0.5)
+    assert partition_errors(two, one)["VI"] == pytest.approx(2 * 0.4 * math.log2(5 / 2) + 0.2 * math.log2(5))
+    empty = torch.zeros_like(two)
+    assert all(math.isnan(score) for score in partition_errors(two, empty).values())
+    assert all(math.isnan(score) for score in partition_errors(two, two, exclude_border=True).values())
+    both = partition_errors(torch.cat([one, one]), torch.cat([two, empty]))
+    assert both == merged, "images without cells do not count"
+
+
+def test_scores_of_logits():
+    logits = torch.where(PREDICTION, 2.0, -2.0).unsqueeze(1)
+    target = TARGET.long()
+    scores = topology_scores(logits, target)
+    assert {name: scores[name] for name in ("merges", "splits", "missed", "right")} == {
+        "merges": 25,
+        "splits": 25,
+        "missed": 25,
+        "right": 0,
+    }
+    assert scores["IoU"] == pytest.approx((PREDICTION & TARGET).sum() / (PREDICTION | TARGET).sum())
+    assert topology_scores(logits, target.unsqueeze(1)) == scores
+    assert scores | partition_errors(PREDICTION, TARGET) == scores
+    assert topology_scores(4.0 * target.unsqueeze(1) - 2, target)["right"] == 100
+    with_void = target.clone()
+    with_void[..., 9:] = VOID
+    halves = topology_scores(logits, with_void)
+    assert halves["merges"] == 50 and halves["splits"] == halves["missed"] == halves["spurious"] == 0
+    nothing = topology_scores(logits, torch.full_like(target, VOID))
+    assert all(math.isnan(nothing[name]) for name in ("merges", "right", "VI", "IoU"))
+    assert topology_scores(logits.half(), target) == scores
+    assert topology_scores(torch.full_like(logits, torch.nan), target)["missed"] == 100
+
+
+def test_tiny_and_strided_images():
+    dot = torch.ones(2, 1, 1, dtype=torch.bool)
+    assert topology_errors(dot, dot)["cells"] == 2 and topology_errors(~dot, dot)["missed"] == 2
+    prediction, target = draw_masks(0)
+    strided = torch.stack([prediction, target], -1)
+    assert topology_errors(strided[..., 0], strided[..., 1]) == topology_errors(prediction, target)
+
+
+def test_wrong_input_is_named():
+    prediction, target = draw_masks(0)
+    for metric in (topology_errors, partition_errors, error_map):
+        with pytest.raises(ValueError, match=r"one shape, found \(3, 8, 9\) and \(3, 7, 9\)"):
+            metric(prediction, target[:, 1:])
+        with pytest.raises(ValueError, match=r"prediction must be \(N, H, W\)"):
+            metric(prediction[0], target[0])
+        with pytest.raises(ValueError, match="target must hold integer labels"):
+            metric(prediction, target.float())
+        with pytest.raises(ValueError, match="target holds the label -1"):
+            metric(prediction, target.long() - 1)
+    with pytest.raises(ValueError, match=r"logits must be \(N, 1, H, W\), found \(3, 2, 8, 9\)"):
+        topology_scores(torch.zeros(3, 2, 8, 9), target.long())
+    with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
+        topology_scores(torch.zeros(3, 1, 8, 9), 2 * target.long())
