@@ -34,7 +34,8 @@ def _times(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
     """Training time per notebook is measured, hours per task are the group's own."""
     rows = [{"notebook": stem, "minutes of training, all runs": round(value / 60)} for stem, value in seconds.items()]
     hours = [f"{task.id} {group.hours.get(task.id, '') or '____'}" for task in of_sheet(sheet) if task.id != TIME]
-    return "\n\n".join([markdown_table(rows)] * bool(rows) + ["Hours that the group spent: " + " · ".join(hours)])
+    spent = "Hours that the group spent: " + " · ".join(hours)
+    return f"{markdown_table(rows)}\n\n{spent}" if rows else spent
 
 
 def training_seconds(results: Path, stems: Iterable[str]) -> dict[str, float]:

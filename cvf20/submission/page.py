@@ -33,7 +33,9 @@ def page(nb: NotebookNode, title: str) -> str:
                 if kind in output.get("data", {}):
                     output.data[kind] = formulas.replace(output.data[kind], mark)
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
-    exporter.register_filter("clean_html", lambda html: html)  # nothing foreign is in it; cleaning took most of the time
+    exporter.register_filter(
+        "clean_html", lambda html: html
+    )  # nothing foreign is in it; cleaning took most of the time
     body, _ = exporter.from_notebook_node(nb)
     sets = formulas.mathml(found)
     body = re.sub(r"FORMULA(\d+)X", lambda match: sets[found[int(match[1])]], body)

@@ -72,30 +72,43 @@ def markdown(parts: dict, group: Group, sheet: str | None, seconds: dict[str, fl
         rest,
         _raw("#set heading(outlined: true)\n#contents()"),
     ]
-    stems = [stem for stem in parts if not stem.endswith("_report")]
-    for stem in sorted(set(parts) - set(stems)):
+    printed: set[str] = set()
+    for stem in [stem for stem in parts if stem.endswith("_report")]:
         pieces += ["# Report", *(_section(section, folder) for section in parts[stem][2])]
+        printed |= {section.anchor for section in parts[stem][2]}
     pieces.append("# Overview")
-    for stem in stems:
+    for stem in [stem for stem in parts if not stem.endswith("_report")]:
         title, front, sections = parts[stem]
         pieces += [f"## {title}", _cells([cell for cell in front if cell.cell_type == "markdown"], folder, skip=1)]
-        pieces += [_cells(section.cells, folder, skip=1) for section in sections if not section.ids]
-    sections = [section for stem in stems for section in parts[stem][2]]
-    printed: set[str] = set()
+        pieces += [_cells(section.cells, folder, skip=1) for section in sections if _is_summary(section)]
+    sections = [section for _, _, those in parts.values() for section in those]
     for letter in SHEETS if sheet is None else [sheet]:
         pieces.append(f"# {letter} · {SHEETS[letter]}")
         if open_ids := unanswered(sections, letter):
             pieces.append(f"Not answered in this hand-in: {', '.join(open_ids)}.")
         for task in of_sheet(letter):
-            for section in sections:
-                if task.id not in section.ids:
-                    continue
+            for section in [section for section in sections if task.id in section.ids]:
                 if section.anchor in printed:
                     pieces.append(_raw(f"#elsewhere({_string(task.id)}, {_string(section.title)}, <{section.anchor}>)"))
-                else:
-                    pieces.append(_section(section, folder))
-                    printed.add(section.anchor)
+                    continue
+                printed.add(section.anchor)
+                pieces += [_section(each, folder) for each in _with_company(section, parts[section.stem][2])]
     return "\n\n".join(piece for piece in pieces if piece)
+
+
+def _is_summary(section: Section) -> bool:
+    return not section.ids and bool(re.match(r"summary|what was found", section.title, re.IGNORECASE))
+
+
+def _with_company(section: Section, siblings: list[Section]) -> list[Section]:
+    """The section, with those beside it that answer no task: the ones just before it, at the end also those behind it."""
+    place = siblings.index(section)
+    first, last = place, place + 1
+    while first > 0 and not siblings[first - 1].ids:
+        first -= 1
+    if not any(later.ids for later in siblings[last:]):
+        last = len(siblings)
+    return [each for each in siblings[first:last] if not _is_summary(each)]
 
 
 def _section(section: Section, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """A small project, built into everything that is handed in: complete, the same every time, and it runs by itself."""
 
+import base64
 import importlib.metadata
 import json
 import os
@@ -46,6 +47,8 @@ def fill(project: Project) -> Path:
             cell.execution_count = place
         data = {"text/markdown": "| a | b |\n|---|---|\n| 1 | $x^2$ |"}
         nb.cells[4].outputs = [new_output("display_data", data=data)]
+        picture, words = {"image/png": base64.b64encode(png([0, 255])).decode()}, {"image/png": {"alt": "a line"}}
+        nb.cells[3].outputs = [new_output("display_data", data=picture, metadata=words)]
         nbformat.write(nb, project.root / f"notebooks/{stem}.ipynb")
         (project.root / f"figures/{stem}_line.png").write_bytes(png([0, 255]))
     root = project_dir()
@@ -84,7 +87,7 @@ def test_everything_is_built(built, unpacked):
     nb = nbformat.read(root / "dist/submission.ipynb", as_version=4)
     assert "Ada" in nb.cells[0].source and nb.cells[-1].source.startswith("assert sum")
     page = (root / "dist/submission.html").read_text()
-    assert page.count("<math") == 4 and "Ada" in page and "<script" not in page
+    assert page.count("<math") == 4 and "Ada" in page and 'alt="a line"' in page and "<script" not in page
     assert (root / "dist/report.pdf").read_bytes().startswith(b"%PDF-")
     inside = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert {
@@ -217,6 +220,7 @@ def test_a_full_run_ends_with_the_hand_in(project, monkeypatch, capsys):
     monkeypatch.setattr(run, "build", lambda root, runs, say: calls.append((root, runs)))
     monkeypatch.setattr(run, "execute", lambda *_, **__: None)
     monkeypatch.setattr(run, "check", lambda *_, **__: [])
+    monkeypatch.setattr(run, "publish", lambda *_: ([], []))
     assert run.main([], project.root) == 0 and calls == []  # nothing is handed in without submission.toml
     (project.root / "submission.toml").write_text(FILLED)
     assert run.main(["--quick"], project.root) == 0 and calls == []

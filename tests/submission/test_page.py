@@ -39,6 +39,8 @@ def notebook():
         ),
         new_code_cell(source, outputs=outputs, execution_count=1),
     ]
+    for place, cell in enumerate(cells):
+        cell["id"] = f"cell-{place}"
     return new_notebook(cells=cells)
 
 

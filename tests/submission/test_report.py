@@ -50,7 +50,16 @@ def test_by_sheet_and_task_whatever_the_order_in_the_notebooks(text):
 
 def test_the_report_notebook_comes_first(text):
     found = text(part("03_unet", *section("B3 · y")), part("09_report", *section("Abstract"), *section("C8 · all")))
-    in_order(found, "# Report", "text of Abstract", "text of C8 · all", "# Overview", "text of B3 · y")
+    in_order(
+        found, "# Report", "text of Abstract", "text of C8 · all", "# Overview", "text of B3 · y", '#elsewhere("C8"'
+    )
+
+
+def test_what_answers_no_task_stands_before_the_task_it_leads_to(text):
+    cells = [*section("Set-up"), *section("B3 · y"), *section("C6 · z"), *section("Outlook"), *section("Summary")]
+    found = text(part("03_unet", *cells))
+    in_order(found, "text of Summary", "text of Set-up", "text of B3", "text of C6", "text of Outlook")
+    assert all(found.count(f"text of {word}") == 1 for word in ("Summary", "Set-up", "Outlook"))
 
 
 def test_a_section_with_two_ids_is_printed_once_and_referred_to(text):
@@ -63,13 +72,15 @@ def test_outputs(text, tmp_path):
     outputs = [
         new_output("display_data", data={"image/png": PICTURE}, metadata={"image/png": {"alt": 'two "pixels"'}}),
         stream("figures/03_unet_a.png\nloss 0.5\n"),
-        new_output("display_data", data={"text/html": "<table><tr><th>h</th></tr><tr><td>1 &lt; 2</td></tr></table>"}),
+        new_output(
+            "display_data", data={"text/html": "<table><tr><th>head</th></tr><tr><td>1 &lt; 2</td></tr></table>"}
+        ),
         new_output("display_data", data={"text/markdown": "| a |\n|---|\n| 1 |", "text/plain": "<Markdown>"}),
         new_output("execute_result", data={"text/plain": "42"}, execution_count=1),
         stream("\n".join(f"epoch {n}" for n in range(100))),
     ]
     found = text(part("03_unet", *section("B3 · y", "show(fig)", *outputs)))
-    in_order(found, "show(fig)", r'"two \"pixels\"", "figures/03_unet_a.png")', "loss 0.5", "| h", "| a |", "42")
+    in_order(found, "show(fig)", r'"two \"pixels\"", "figures/03_unet_a.png")', "loss 0.5", "| head", "| a |", "42")
     assert found.count("figures/03_unet_a.png") == 1 and "<table>" not in found
     assert "epoch 0\n" in found and "epoch 99" in found and "epoch 50\n" not in found
     assert f"{100 - MAX_LINES} more lines" in found
