@@ -22,7 +22,7 @@ def cover(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
     parts.append(f"Group: **{group.group}**")
     members = [{"member": m["name"], "id": m["id"], "what this member did": m["did"]} for m in group.members]
     parts += [markdown_table(members), "## Sources", _list(group.sources), "## Aids", _list(group.aids)]
-    parts += ["## Time", _times(group, sheet, seconds)]
+    parts += ['<a id="time" name="time"></a>', "## Time", _times(group, sheet, seconds)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -64,15 +64,16 @@ def contents_by_sheet(sections: list[Section], sheet: str | None = None) -> str:
     for letter in SHEETS if sheet is None else [sheet]:
         rows = []
         for task in of_sheet(letter):
-            links = [f"[{number(s.stem)}](#{s.anchor})" for s in sections if task.id in s.ids]
+            links = ["[cover](#time)"] if task.id == TIME else []
+            links += [f"[{number(s.stem)}](#{s.anchor})" for s in sections if task.id in s.ids]
             rows.append({"id": task.id, "task": task.title, "where": " · ".join(links) or "not answered"})
         lines += [f"### {letter} · {SHEETS[letter]}", markdown_table(rows)]
     return "\n\n".join(lines) + "\n"
 
 
 def unanswered(sections: Iterable[Section], sheet: str | None = None) -> list[str]:
-    """Ids of the sheet that no section answers."""
-    answered = {id for section in sections for id in section.ids}
+    """Ids of the sheet that no section answers; the times stand on the cover."""
+    answered = {TIME, *(id for section in sections for id in section.ids)}
     return [task.id for task in of_sheet(sheet) if task.id not in answered]
 
 

@@ -98,7 +98,9 @@ def test_contents_by_sheet_name_every_id_and_say_what_is_open(parts):
     merged = merge(parts(), GROUP).cells[2].source
     assert "| C6 | BaseConv and U-Net, trained and discussed | [02](#02-C6) · [03](#03-C6) |" in merged
     assert "| C7 | ResNet-18 as encoder | not answered |" in merged
+    assert "| A-t | the time each task took | [cover](#time) · [02](#02-time) · [03]" in merged
     sections = [section for _, _, those in parts().values() for section in those]
+    assert unanswered([], "A")[-1] == "A3e"
     assert {"C7", "A2b", "B4"} < set(unanswered(sections)) and "C9" not in unanswered(sections)
     assert unanswered(sections, "D") == ["D1", "D2", "D6", "D8"]
 
