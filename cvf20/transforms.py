@@ -84,13 +84,17 @@ class RandomWarp(v2.Transform):
 class RandomForegroundCrop(v2.Transform):
     """Cut out `size` (height, width) at the image's own scale, around a random foreground pixel of the mask.
 
-    Where foreground is rare, most random crops show nothing; this one always shows some, anywhere in the crop.
+    Where foreground is rare, most random crops show nothing; this one shows some, anywhere in the crop.
+    anywhere: probability of a crop at any place instead, so that what lies far from all foreground is seen too
+
     An image without foreground is cropped anywhere. Images smaller than `size` are a ValueError.
     """
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self, size: tuple[int, int], anywhere: float = 0.0):
         super().__init__()
-        self.size = tuple(size)
+        if not 0 <= anywhere <= 1:
+            raise ValueError(f"anywhere={anywhere}: a probability in [0, 1] is wanted")
+        self.size, self.anywhere = tuple(size), anywhere
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         mask = next(inpt for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask))
@@ -100,7 +104,7 @@ class RandomForegroundCrop(v2.Transform):
             raise ValueError(f"image of size {tuple(whole.tolist())}: RandomForegroundCrop wants at least {self.size}")
         foreground = ((mask > 0) & (mask != VOID)).nonzero()
         corner = (torch.rand(2) * (free + 1)).long()
-        if len(foreground):
+        if len(foreground) and float(torch.rand(())) >= self.anywhere:
             picked = foreground[torch.randint(len(foreground), ())][-2:]
             corner = picked - (torch.rand(2) * torch.tensor(self.size)).long()
         top, left = corner.clamp(min=0).minimum(free).tolist()

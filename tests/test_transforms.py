@@ -291,6 +291,16 @@ def test_a_foreground_crop_of_nothing_is_any_crop():
     assert len(starts) > 10 and min(starts) >= 0 and max(starts) <= 24
 
 
+@pytest.mark.parametrize("anywhere", [0.0, 0.5, 1.0])
+def test_some_crops_may_lie_anywhere(anywhere):
+    """One foreground pixel in a corner: a crop of a quarter of the image shows it by chance in few cases."""
+    crop = RandomForegroundCrop((10, 15), anywhere)
+    shown = sum(int(crop(*pixel_and_frame(0, 0))[1].sum()) for _ in range(200)) / 200
+    assert abs(shown - (1 - anywhere)) < 0.12
+    with pytest.raises(ValueError, match="anywhere=1.5"):
+        RandomForegroundCrop((10, 15), 1.5)
+
+
 def test_a_crop_larger_than_the_image_is_an_error():
     with pytest.raises(ValueError, match=r"image of size \(20, 30\).*\(24, 6\)"):
         RandomForegroundCrop((24, 6))(*pixel_and_frame(0, 0))
