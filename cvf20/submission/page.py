@@ -16,6 +16,8 @@ _LOADS = re.compile(
     re.IGNORECASE,
 )
 
+_IMAGE = re.compile(r"<img\b[^>]*\balt=([\"'])(.+?)\1[^>]*>")
+
 
 def page(nb: NotebookNode, title: str) -> str:
     """nb, which is changed, as a page. Raises ValueError if something in it would be loaded from elsewhere."""
@@ -33,13 +35,13 @@ def page(nb: NotebookNode, title: str) -> str:
                 if kind in output.get("data", {}):
                     output.data[kind] = formulas.replace(output.data[kind], mark)
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
-    exporter.register_filter(
-        "clean_html", lambda html: html
-    )  # nothing foreign is in it; cleaning took most of the time
+    # nothing foreign is in it, and looking for it took most of the time
+    exporter.register_filter("clean_html", lambda html: html)
     body, _ = exporter.from_notebook_node(nb)
     sets = formulas.mathml(found)
     body = re.sub(r"FORMULA(\d+)X", lambda match: sets[found[int(match[1])]], body)
     body = re.sub(r"(<table\b.*?</table>)", r'<div class="wide">\1</div>', body, flags=re.DOTALL)
+    body = _IMAGE.sub(r"<figure>\g<0><figcaption>\2</figcaption></figure>", body)
     if loads := [tag for tag in _LOADS.findall(_without_code(body))]:
         raise ValueError(f"{title}: the page would load {loads[0][:120]}; wanted a page that stands alone")
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
@@ -54,4 +56,4 @@ def page(nb: NotebookNode, title: str) -> str:
 
 def _without_code(body: str) -> str:
     """Only what is markup: text in a page is escaped, base64 holds no bracket."""
-    return re.sub(r"<pre\b.*?</pre>", "", body, flags=re.DOTALL)
+    return re.sub(r"<(pre|code)\b.*?</\1>", "", body, flags=re.DOTALL)

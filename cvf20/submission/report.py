@@ -38,7 +38,10 @@ def report(parts: dict, group: Group, sheet: str | None = None, seconds: dict[st
         main = folder / "main.typ"
         text = to_typst(markdown(parts, group, sheet, seconds or {}, folder))
         style = resources.files(__package__).joinpath("report.typ").read_text(encoding="utf-8")
-        head = f"#let title = {_string(group.title)}\n#let course = {_string(_course(group))}\n"
+        names = ", ".join(_string(member["name"]) for member in group.members)
+        head = (
+            f"#let authors = ({names})\n#let title = {_string(group.title)}\n#let course = {_string(_course(group))}\n"
+        )
         main.write_text(head + style + text, encoding="utf-8")
         try:
             return typst.compile(main, root=folder, ignore_system_fonts=True, timestamp=0)

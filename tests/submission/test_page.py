@@ -54,6 +54,7 @@ def test_nothing_is_loaded_and_everything_is_there():
     assert "<title>Title &lt;1&gt;</title>" in text and "FORMULA" not in text
     assert len(parsed.of("math")) == 2 and "<munder>" in text
     assert parsed.of("img")[0]["alt"] == 'two "pixels"'
+    assert '<figcaption>two "pixels"</figcaption>' in text
     assert {"id": "03-C6", "name": "03-C6"} in parsed.of("a")
     assert "&lt;script&gt;" in text and "$x$" in text  # output and code are text
     assert '<div class="wide"><table>' in text
