@@ -41,29 +41,25 @@ def gap_pixels(foreground: Tensor, connectivity: int = 4) -> tuple[Tensor, Tenso
     foreground: (N, H, W) bool. A pixel that touches three components stands for each of their three pairs.
     """
     masks = as_masks(foreground, "foreground")
+    height, width = masks.shape[1:]
     strip = to_strip(masks)
     label, count = label_strip(strip, connectivity)
-    rows, columns = strip.shape
-    offsets = neighbour_offsets(columns, connectivity)
-    # Flat, with room for a step beyond either end
-    padded = np.pad(label.ravel(), columns + 1)
-    inner = (
-        np.arange(rows * columns).reshape(-1, masks.shape[1] + 1, columns)[:, :-1, :-1].ravel()
-    )  # the images' pixels
-    here = inner[label.ravel()[inner] == 0]
-    around = [padded[here + columns + 1 + sign * offset] for offset in offsets for sign in (-1, 1)]
-    highest = np.max(around, axis=0)
-    lowest = np.min([np.where(labels > 0, labels, count + 1) for labels in around], axis=0)
-    several = lowest < highest
-    here, around = here[several], [labels[several] for labels in around]
-    index, key = [], []
-    for one, other in combinations(around, 2):
-        low, high = np.minimum(one, other).astype(np.int64), np.maximum(one, other)
-        between = (low > 0) & (low != high)
-        index.append(here[between])
-        key.append((low * (count + 1) + high)[between])
-    height, width = masks.shape[1:]
-    image, rest = np.divmod(np.concatenate(index), (height + 1) * columns)
-    pixel = image * height * width + rest // columns * width + rest % columns
-    pair = np.unique(np.concatenate(key), return_inverse=True)[1]
-    return torch.from_numpy(pixel), torch.from_numpy(pair)
+    margin = width + 2  # room for a step beyond either end of the flat strip
+    mask, label = (np.pad(values.ravel(), margin) for values in (strip, label))
+    steps = [sign * offset for offset in neighbour_offsets(width + 1, connectivity) for sign in (-1, 1)]
+    inner = slice(margin, -margin)
+    touched = sum(np.roll(mask, -step)[inner].view(np.uint8) for step in steps)  # number of neighbours in cells
+    here = np.flatnonzero((touched > 1) & ~mask[inner])
+    row, x = np.divmod(here, width + 1)
+    image, y = np.divmod(row, height + 1)
+    in_image = (y < height) & (x < width)  # and not between two images of the strip
+    here, pixel = here[in_image], ((image * height + y) * width + x)[in_image]
+
+    pixels, keys = [], []
+    for one, other in combinations([label[margin + here + step].astype(np.int64) for step in steps], 2):
+        between = (one != other) & (one > 0) & (other > 0)
+        low, high = np.minimum(one, other)[between], np.maximum(one, other)[between]
+        pixels.append(pixel[between])
+        keys.append(low * (count + 1) + high)
+    pair = np.unique(np.concatenate(keys), return_inverse=True)[1]
+    return torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(pair)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cvf20.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
-from cvf20.losses.common import full_precision
+from cvf20.labels import split_void
+from cvf20.losses.common import full_precision, match_shape
 from cvf20.losses.cross_entropy import binary_cross_entropy
 from cvf20.losses.gaps import merge_loss
-from cvf20.losses.pixelwise import pixel_cross_entropy
 
 
 def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 4, holes: bool = False) -> Tensor:
@@ -49,37 +50,34 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
 
 def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.ndarray:
     correct = to_strip(predicted & true)
-    false_positive, false_negative = to_strip(predicted & ~true), to_strip(true & ~predicted)
-    correct_label, _ = label_strip(correct, connectivity)
-    wrong_label, positives = label_strip(false_positive, connectivity)
-    negative_label, negatives = label_strip(false_negative, connectivity)
-    wrong_label += np.where(false_negative, negative_label + positives, 0)
-    wrong, offsets = false_positive | false_negative, neighbour_offsets(correct.shape[1], connectivity)
-    mistakes, neighbours = _touching(
-        wrong.ravel(), correct.ravel(), wrong_label.ravel(), correct_label.ravel(), offsets
-    )
-    # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
-    some_neighbour = np.zeros(positives + negatives + 1, dtype=np.int32)
-    some_neighbour[mistakes] = neighbours
-    is_critical = some_neighbour == 0
-    is_critical[mistakes[neighbours != some_neighbour[mistakes]]] = True
-    is_critical[0] = False  # everything that is no mistake
-    return from_strip(is_critical[wrong_label], true.shape)
+    correct_label = label_strip(correct, connectivity)[0].ravel()
+    critical = np.zeros(correct.size, dtype=bool)
+    for mistakes in (predicted & ~true, true & ~predicted):
+        wrong = to_strip(mistakes)
+        label, count = label_strip(wrong, connectivity)
+        label, offsets = label.ravel(), neighbour_offsets(wrong.shape[1], connectivity)
+        mistake, neighbour = _touching(wrong.ravel(), correct.ravel(), label, correct_label, offsets)
+        # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
+        some_neighbour = np.zeros(count + 1, dtype=correct_label.dtype)
+        some_neighbour[mistake] = neighbour
+        is_critical = some_neighbour == 0
+        is_critical[mistake[neighbour != some_neighbour[mistake]]] = True
+        pixels = np.flatnonzero(wrong)
+        critical[pixels] = is_critical[label[pixels]]
+    return from_strip(critical, true.shape)
 
 
 def _touching(
     wrong: np.ndarray, correct: np.ndarray, wrong_label: np.ndarray, correct_label: np.ndarray, offsets: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (mistake, correct component) of all pairs of neighbouring pixels, from flat strips."""
-    mistakes, neighbours = [], []
+    pairs = []
     for offset in offsets:
         here = np.flatnonzero(wrong[:-offset] & correct[offset:])
-        mistakes.append(wrong_label[here])
-        neighbours.append(correct_label[here + offset])
+        pairs.append((wrong_label[here], correct_label[here + offset]))
         here = np.flatnonzero(correct[:-offset] & wrong[offset:])
-        mistakes.append(wrong_label[here + offset])
-        neighbours.append(correct_label[here])
-    return np.concatenate(mistakes), np.concatenate(neighbours)
+        pairs.append((wrong_label[here + offset], correct_label[here]))
+    return tuple(np.concatenate(labels) for labels in zip(*pairs, strict=True))
 
 
 class TopologyLoss(nn.Module):
@@ -143,21 +141,24 @@ class TopologyLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
         base = self.base(logits, target) if weight_map is None else self.base(logits, target, weight_map)
-        values, keep = pixel_cross_entropy(logits, target)
-        total = base
+        labels, keep = split_void(match_shape(target, logits), num_classes=2)
         if self.strength * self.weight > 0:
-            foreground = (target.reshape(values.shape) == 1) & keep
-            scores = full_precision(logits.detach()).squeeze(1)
-            found = [
-                self.mistakes((scores > math.log(threshold / (1 - threshold))) & keep, foreground)
-                for threshold in self.thresholds
-            ]
-            times = torch.stack(found).sum(0)
-            penalty = (values.masked_fill(times == 0, 0) * times).sum() / (len(found) * keep.sum().clamp(min=1))
-            total = total + self.strength * self.weight * penalty
+            total = base + self.strength * self.weight * self.penalty(full_precision(logits), labels, keep)
+        else:
+            total = base
         if self.strength * self.merge_weight > 0:
             total = total + self.strength * self.merge_weight * merge_loss(logits, target, self.connectivity)
         return total
+
+    def penalty(self, logits: Tensor, labels: Tensor, keep: Tensor) -> Tensor:
+        """P; logits, labels and the mask of the pixels that are not void, all (N, 1, H, W)."""
+        foreground, scores = (labels == 1).squeeze(1), logits.detach().masked_fill(~keep, -torch.inf).squeeze(1)
+        found = [self.mistakes(scores > math.log(tau / (1 - tau)), foreground) for tau in self.thresholds]
+        times = torch.stack(found).sum(0, dtype=torch.uint8).flatten()
+        pixel = times.nonzero().squeeze(1)  # few: the cross-entropy of all pixels would cost as much as the search
+        x = logits.flatten()[pixel]
+        costs = -F.logsigmoid(torch.where(labels.flatten()[pixel] == 1, x, -x))
+        return (costs * times[pixel]).sum() / (len(found) * keep.sum().clamp(min=1))
 
     def extra_repr(self) -> str:
         names = ("weight", "thresholds", "warm_up", "connectivity", "holes", "merge_weight")

@@ -1,0 +1,389 @@
+"""critical_components against its definition by brute force; TopologyLoss, its control and the merge term."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cvf20.components import label_components
+from cvf20.constants import VOID
+from cvf20.fingerprint import describe
+from cvf20.losses import (
+    BorderWeightedLoss,
+    SorensenDiceLoss,
+    TopologyLoss,
+    WrongPixelLoss,
+    binary_cross_entropy,
+    border_weight_map,
+    critical_components,
+    merge_loss,
+)
+from cvf20.losses.gaps import gap_pixels
+
+quick = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**31)
+densities = st.floats(0.05, 0.95)
+STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
+both = pytest.mark.parametrize("connectivity", [4, 8])
+
+
+def masks(*rows: str) -> torch.Tensor:
+    """(1, H, W) bool from rows of # and ."""
+    return torch.tensor([[[pixel == "#" for pixel in row] for row in rows]])
+
+
+def draw_masks(seed: int, density: float, wrong: float, shape=(30, 6, 7)) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    target = torch.rand(shape, generator=draw) < density
+    return target ^ (torch.rand(shape, generator=draw) < wrong), target
+
+
+def count(mask: np.ndarray, connectivity: int) -> int:
+    return ndimage.label(mask, STRUCTURE[connectivity])[1]
+
+
+def by_definition(prediction: torch.Tensor, target: torch.Tensor, connectivity: int, holes=False) -> torch.Tensor:
+    """Every component of mistakes of every image, added to the correct foreground by itself."""
+    critical = torch.zeros_like(prediction)
+    for image, (p, t) in enumerate(zip(prediction.numpy(), target.numpy(), strict=True)):
+        for wrong in (p & ~t, t & ~p):
+            labels, number = ndimage.label(wrong, STRUCTURE[connectivity])
+            for component in (labels == i for i in range(1, number + 1)):
+                if count(p & t | component, connectivity) != count(p & t, connectivity):
+                    critical[image] |= torch.from_numpy(component)
+    if holes:
+        critical |= by_definition(~prediction, ~target, 12 - connectivity)
+    return critical
+
+
+@both
+@pytest.mark.parametrize("holes", [False, True])
+@quick
+@given(seeds, densities, densities)
+def test_critical_components_equal_the_definition(connectivity, holes, seed, density, wrong):
+    prediction, target = draw_masks(seed, density, wrong)  # 1200 images for each of the four choices
+    found = critical_components(prediction, target, connectivity, holes)
+    assert found.equal(by_definition(prediction, target, connectivity, holes))
+
+
+@both
+@settings(max_examples=10, deadline=None)
+@given(seeds)
+def test_critical_components_of_smooth_shapes_equal_the_definition(connectivity, seed):
+    noise = np.random.default_rng(seed).standard_normal((2, 40, 50))
+    target, prediction = (ndimage.gaussian_filter(noise + shift, (0, 2, 2)) > 0 for shift in (0, noise[:, ::-1] / 2))
+    pair = torch.from_numpy(prediction), torch.from_numpy(target)
+    assert critical_components(*pair, connectivity, True).equal(by_definition(*pair, connectivity, True))
+
+
+@both
+@quick
+@given(seeds, densities, densities)
+def test_laws_of_critical_components(connectivity, seed, density, wrong):
+    prediction, target = draw_masks(seed, density, wrong, (4, 8, 9))
+
+    def critical(prediction, target, connectivity=connectivity):
+        return critical_components(prediction, target, connectivity, holes=True)
+
+    found = critical(prediction, target)
+    assert not (found & (prediction == target)).any(), "only mistakes are critical"
+    assert critical(target, prediction).equal(found), "who is right does not matter"
+    assert critical(~prediction, ~target, 12 - connectivity).equal(found), "nor which side is the foreground"
+    for change in (lambda x: x.flip(-1), lambda x: x.transpose(-1, -2), lambda x: x.roll(1, 0)):
+        assert critical(change(prediction), change(target)).equal(change(found))
+    assert not critical(target, target).any()
+
+
+def test_the_four_kinds_of_critical_mistakes():
+    bridge = critical_components(masks("######", "##..##"), masks("##..##", "##..##"))
+    assert bridge.equal(masks("..##..", "......")), "merges two objects"
+    cut = critical_components(masks("##.###"), masks("######"))
+    assert cut.equal(masks("..#...")), "splits one object"
+    assert critical_components(masks("#..#"), masks("#...")).equal(masks("...#")), "invents one"
+    assert critical_components(masks("#..."), masks("#..#")).equal(masks("...#")), "misses one"
+    grown = critical_components(masks("###.", "...."), masks("##..", "...."))
+    assert not grown.any(), "a mistake at the rim of one object changes nothing"
+
+
+def test_corners_join_under_8_connectivity_only():
+    prediction, target = masks("#.", "##"), masks("#.", ".#")  # the pixel below joins the two that touch at a corner
+    assert critical_components(prediction, target, 4).equal(masks("..", "#."))
+    assert not critical_components(prediction, target, 8).any()
+
+
+def test_holes_are_seen_through_the_complement():
+    ring, disc = masks("###", "#.#", "###"), masks("###", "###", "###")
+    for mistake in ((ring, disc), (disc, ring)):
+        assert not critical_components(*mistake).any()
+        assert critical_components(*mistake, holes=True).equal(masks("...", ".#.", "..."))
+
+
+def test_images_do_not_touch_each_other():
+    top, bottom = masks("...", "###"), masks("###", "...")
+    stacked = critical_components(torch.cat([top, bottom]), torch.cat([top & False, bottom]))
+    assert stacked.equal(torch.cat([top, top & False])), "an invented object does not touch the next image's"
+
+
+@both
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (2, 7, 1), (0, 4, 4)])
+def test_small_empty_and_full_masks(connectivity, shape):
+    empty, full = torch.zeros(shape, dtype=torch.bool), torch.ones(shape, dtype=torch.bool)
+    for holes in (False, True):
+        assert critical_components(full, empty, connectivity, holes).equal(full)
+        assert critical_components(empty, full, connectivity, holes).equal(full)
+        assert critical_components(full, full, connectivity, holes).equal(empty)
+        assert critical_components(empty, empty, connectivity, holes).equal(empty)
+
+
+def test_memory_layout_does_not_matter():
+    prediction, target = draw_masks(0, 0.5, 0.3, (5, 8, 10))
+    strided = torch.stack([prediction, target], -1)
+    found = critical_components(strided[..., 0], strided[..., 1])
+    assert not strided[..., 0].is_contiguous() and found.equal(critical_components(prediction, target))
+
+
+def test_labels_number_the_components_of_the_whole_batch():
+    mask = masks("#.#", "..#").expand(2, 2, 3)
+    assert label_components(mask)[:, 0].tolist() == [[1, 0, 2], [3, 0, 4]]
+
+
+# --- the loss -----------------------------------------------------------------------------------------------------
+
+
+def sample(seed: int, void=0.1, shape=(2, 1, 7, 8)) -> tuple[torch.Tensor, torch.Tensor]:
+    """float64 logits (2, 1, 7, 8), none near 0, and target (2, 7, 8) with void."""
+    draw = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(shape, dtype=torch.float64, generator=draw)
+    logits += 0.1 * logits.sign()
+    target = torch.randint(0, 2, (shape[0], *shape[2:]), generator=draw)
+    target[torch.rand(target.shape, generator=draw) < void] = VOID
+    return logits.requires_grad_(), target
+
+
+def gradient(loss, logits, target):
+    return torch.autograd.grad(loss(logits, target), logits)[0]
+
+
+@quick
+@given(seeds, st.sampled_from([(0.5,), (0.3,), (0.2, 0.5, 0.9)]))
+def test_critical_pixels_count_1_plus_weight_times(seed, thresholds):
+    logits, target = sample(seed)
+    keep = target != VOID
+    times = torch.zeros(target.shape, dtype=torch.float64)
+    for threshold in thresholds:
+        prediction = (logits.detach().sigmoid().squeeze(1) > threshold) & keep
+        times += by_definition(prediction, target == 1, 4).double() / len(thresholds)
+    costs = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.squeeze(1), (target == 1).double(), reduction="none"
+    )
+    wanted = ((1 + 7 * times) * costs)[keep].sum() / keep.sum()
+    loss = TopologyLoss(weight=7.0, thresholds=thresholds)
+    torch.testing.assert_close(loss(logits, target), wanted, rtol=1e-12, atol=0)
+    torch.testing.assert_close(loss(logits, target.unsqueeze(1)), wanted, rtol=1e-12, atol=0)
+    by_hand = torch.autograd.grad(wanted, logits)[0]
+    torch.testing.assert_close(gradient(loss, logits, target), by_hand, rtol=1e-10, atol=1e-14)
+
+
+def test_gradient_reaches_critical_pixels_and_no_others():
+    logits, target = sample(3)
+    nothing = TopologyLoss(base=lambda logits, target: 0 * logits.sum(), weight=1.0)
+    keep = target != VOID
+    critical = by_definition((logits.detach().squeeze(1) > 0) & keep, target == 1, 4)
+    assert critical.any() and ((gradient(nothing, logits, target).squeeze(1) != 0) == critical).all()
+
+
+def test_control_weights_all_wrong_pixels_alike():
+    logits, target = sample(4)
+    keep = target != VOID
+    wrong = ((logits.squeeze(1) > 0) != (target == 1)) & keep
+    costs = torch.nn.functional.softplus(torch.where(target == 1, -logits.squeeze(1), logits.squeeze(1)))
+    wanted = (costs * (1 + 3 * wrong))[keep].mean()
+    torch.testing.assert_close(WrongPixelLoss(weight=3.0)(logits, target), wanted, rtol=1e-9, atol=0)
+    assert WrongPixelLoss(weight=3.0)(logits, target) > TopologyLoss(weight=3.0)(logits, target)
+
+
+@pytest.mark.parametrize("loss", [TopologyLoss, WrongPixelLoss])
+@pytest.mark.parametrize("choices", [{}, {"holes": True}, {"thresholds": (0.2, 0.8)}, {"merge_weight": 2.0}])
+def test_gradient_by_finite_differences(loss, choices):
+    logits, target = sample(5)
+    assert torch.autograd.gradcheck(lambda x: loss(**choices)(x, target), logits)
+
+
+def test_a_perfect_prediction_costs_what_the_base_costs():
+    _, target = sample(6, void=0)
+    logits = (2.0 * target - 1).unsqueeze(1).double() * 3
+    base = binary_cross_entropy(logits, target)
+    assert TopologyLoss(holes=True)(logits, target) == WrongPixelLoss()(logits, target) == base
+    assert TopologyLoss(base=SorensenDiceLoss())(logits, target) == SorensenDiceLoss()(logits, target)
+
+
+def test_warm_up_raises_the_strength_from_start_to_end():
+    logits, target = sample(7)
+    loss = TopologyLoss(weight=4.0, warm_up=(0.2, 0.6), merge_weight=1.0)
+    full, base = loss(logits, target), binary_cross_entropy(logits, target)
+    assert full > base, "without a word about progress the penalty is there in full"
+    for share, strength in ((0, 0), (0.2, 0), (0.3, 0.25), (0.6, 1), (1, 1)):
+        loss.set_progress(share)
+        torch.testing.assert_close(loss(logits, target), base + strength * (full - base), rtol=1e-12, atol=1e-14)
+    step = TopologyLoss(warm_up=(0.4, 0.4))
+    for share, strength in ((0.39, 0), (0.4, 1)):
+        step.set_progress(share)
+        assert step.strength == strength
+    nested = TopologyLoss(base=TopologyLoss(warm_up=(0.4, 0.4)))
+    nested.set_progress(0.1)
+    assert nested.base.strength == 0 and nested.strength == 1
+
+
+def test_progress_is_no_part_of_the_recipe():
+    loss = TopologyLoss(warm_up=(0.2, 0.6))
+    before = describe(loss)
+    loss.set_progress(0.3)
+    assert describe(loss) == before and describe(TopologyLoss(warm_up=(0.2, 0.5))) != before
+    assert describe(WrongPixelLoss(warm_up=(0.2, 0.6))) != before
+
+
+def test_weight_map_reaches_the_base():
+    logits, target = sample(8)
+    base, weights = BorderWeightedLoss(sigma=1.5), border_weight_map(target, sigma=1.5)
+    assert TopologyLoss(base, weight=0.0)(logits, target, weights) == base(logits, target)
+    assert TopologyLoss(base, weight=0.0)(logits, target, 1 + weights) != base(logits, target)
+
+
+losses = pytest.mark.parametrize("loss", [TopologyLoss(holes=True, merge_weight=1.0), WrongPixelLoss(), merge_loss])
+
+
+@losses
+def test_void_is_left_out_of_loss_and_gradient(loss):
+    logits, target = sample(9, void=0.3)
+    void = (target == VOID).unsqueeze(1)
+    assert (gradient(loss, logits, target)[void] == 0).all()
+    changed = torch.where(void, torch.full_like(logits, torch.nan), logits)
+    assert loss(changed, target) == loss(logits, target)
+    assert loss(logits, torch.full_like(target, VOID)) == 0
+    assert (gradient(loss, logits, torch.full_like(target, VOID)) == 0).all()
+
+
+@losses
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(loss, dtype):
+    logits, target = sample(10)
+    half = logits.detach().to(dtype).requires_grad_()
+    assert loss(half, target).dtype == torch.float32 and loss(half, target) == loss(half.float(), target)
+    assert gradient(loss, half, target).isfinite().all()
+
+
+@losses
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize("logit", [-1e4, 0.0, 1e4])
+@pytest.mark.parametrize("size", [(1, 1), (3, 4)])
+def test_empty_full_and_tiny_images(loss, value, logit, size):
+    logits = torch.full((2, 1, *size), logit, requires_grad=True)
+    target = torch.full((2, *size), value)
+    assert loss(logits, target).isfinite() and gradient(loss, logits, target).isfinite().all()
+
+
+@losses
+def test_memory_layout_does_not_change_the_loss(loss):
+    logits, target = sample(11)
+    strided = torch.stack([logits.detach()] * 2, -1)[..., 0]
+    turned = target.transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(loss(strided, turned), loss(logits, target), rtol=1e-12, atol=0)
+
+
+def test_nan_logits_give_a_nan_loss():
+    logits, target = sample(12, void=0)
+    with torch.no_grad():
+        logits[0, 0, 0, 0] = torch.nan
+    for loss in (TopologyLoss(holes=True), WrongPixelLoss()):
+        assert loss(logits, target).isnan()
+
+
+def test_following_the_gradient_removes_every_critical_mistake():
+    logits, target = sample(13, void=0)
+    logits = logits.detach().clone().requires_grad_()
+    loss, optimizer = TopologyLoss(holes=True), torch.optim.Adam([logits], lr=0.3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(logits, target).backward()
+        optimizer.step()
+    assert not critical_components(logits.detach().squeeze(1) > 0, target == 1, holes=True).any()
+
+
+# --- the merge term -----------------------------------------------------------------------------------------------
+
+
+def leaks_by_definition(logits: torch.Tensor, target: torch.Tensor, connectivity: int) -> list[float]:
+    """The highest logit in the gap of every pair of components of every image."""
+    strongest = []
+    for image_logits, image in zip(logits[:, 0].tolist(), (target == 1).numpy(), strict=True):
+        labels = ndimage.label(image, STRUCTURE[connectivity])[0]
+        pairs = {}
+        for y, x in np.argwhere(labels == 0):
+            window = labels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+            structure = STRUCTURE[connectivity][1 - min(y, 1) :, 1 - min(x, 1) :][: window.shape[0], : window.shape[1]]
+            near = set(window[structure]) - {0}
+            for pair in {(a, b) for a in near for b in near if a < b}:
+                pairs[pair] = max(pairs.get(pair, -np.inf), image_logits[y][x])
+        strongest += pairs.values()
+    return strongest
+
+
+@both
+@quick
+@given(seeds)
+def test_merge_loss_equals_its_definition(connectivity, seed):
+    logits, target = sample(seed, void=0)
+    wanted = leaks_by_definition(logits.detach(), target, connectivity)
+    wanted = torch.nn.functional.softplus(torch.tensor(wanted, dtype=torch.float64)).mean() if wanted else 0
+    torch.testing.assert_close(merge_loss(logits, target, connectivity).item(), float(wanted), rtol=1e-9, atol=0)
+
+
+def test_merge_loss_is_the_strongest_leak_of_each_gap():
+    target = masks("##.##", "##.##", "##.##").long()
+    logits = torch.tensor([-5.0, 2.0, -1.0]).reshape(1, 1, 3, 1).expand(1, 1, 3, 5).clone().requires_grad_()
+    assert merge_loss(logits, target) == torch.nn.functional.softplus(torch.tensor(2.0))
+    reached = gradient(merge_loss, logits, target)[0, 0] != 0
+    assert reached.nonzero().tolist() == [[1, 2]]
+    pixel, pair = gap_pixels(target == 1)
+    assert sorted(pixel.tolist()) == [2, 7, 12] and set(pair.tolist()) == {0}
+
+
+def test_no_touching_cells_no_merge_loss():
+    logits, _ = sample(14)
+    for target in (masks("#...#").long(), masks(".....").long(), masks("#####").long()):
+        x = logits[:1, :, :1, :5]
+        assert merge_loss(x, target) == 0 and (gradient(merge_loss, logits[:1, :, :1, :5], target) == 0).all()
+
+
+# --- wrong input --------------------------------------------------------------------------------------------------
+
+
+def test_wrong_input_is_named():
+    prediction, target = draw_masks(0, 0.5, 0.5)
+    with pytest.raises(ValueError, match=r"one shape, found \(30, 6, 7\) and \(30, 5, 7\)"):
+        critical_components(prediction, target[:, 1:])
+    with pytest.raises(ValueError, match="target must be .* bool, found .* torch.int64"):
+        critical_components(prediction, target.long())
+    with pytest.raises(ValueError, match=r"prediction must be \(N, H, W\)"):
+        critical_components(prediction[0], target[0])
+    with pytest.raises(ValueError, match="connectivity=6: expected 4 or 8"):
+        critical_components(prediction, target, 6)
+    logits, target = sample(0)
+    for loss in (TopologyLoss(), TopologyLoss(base=lambda *_: 0), merge_loss):
+        with pytest.raises(ValueError, match=r"target has shape \(2, 6, 8\), wanted \(2, 1, 7, 8\)"):
+            loss(logits, target[:, 1:])
+        with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
+            loss(logits, torch.full_like(target, 2))
+        with pytest.raises(ValueError, match="float32"):
+            loss(logits, target.float())
+    for choices, message in (
+        ({"weight": -1.0}, "weight=-1"),
+        ({"thresholds": ()}, "thresholds="),
+        ({"thresholds": (0.5, 1.0)}, "thresholds="),
+        ({"warm_up": (0.5, 0.2)}, "warm_up="),
+        ({"connectivity": 6}, "connectivity=6"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TopologyLoss(**choices)
