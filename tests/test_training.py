@@ -162,7 +162,7 @@ def test_train_is_the_loop_that_one_would_write_by_hand(accelerator):
         theirs.train()
         losses = []
         for images, target in DataLoader(data, 2, shuffle=True):
-            optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * steps / 6)) / 2
+            optimizer.param_groups[0]["lr"] = options["lr"] * (1 + math.cos(math.pi * steps / 6)) / 2
             loss = cross_entropy_criterion(theirs(images), target)
             optimizer.zero_grad()
             loss.backward()
