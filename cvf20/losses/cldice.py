@@ -49,10 +49,11 @@ def share_inside(skeleton: Tensor, mask: Tensor) -> Tensor:
 
 def soft_skeleton(values: Tensor, iterations: int) -> Tensor:
     """What opening removes, collected over ever thinner versions of the image (N, 1, H, W), values 0 … 1."""
-    skeleton = torch.relu(values - opened(values))
-    for _ in range(iterations):
-        values = eroded(values)
-        skeleton = skeleton + (1 - skeleton) * torch.relu(values - opened(values))
+    skeleton = torch.zeros_like(values)
+    for _ in range(iterations + 1):
+        thinner = eroded(values)
+        skeleton = skeleton + (1 - skeleton) * torch.relu(values - dilated(thinner))
+        values = thinner
     return skeleton
 
 
@@ -62,5 +63,5 @@ def eroded(values: Tensor) -> Tensor:
     return torch.minimum(rows, columns)
 
 
-def opened(values: Tensor) -> Tensor:
-    return F.max_pool2d(eroded(values), 3, 1, 1)
+def dilated(values: Tensor) -> Tensor:
+    return F.max_pool2d(values, 3, 1, 1)
