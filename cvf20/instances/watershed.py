@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from skimage.feature import peak_local_max
+from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 from torch import Tensor
 
@@ -17,20 +18,26 @@ from cvf20.models.watershed import foreground_probability, inner_energy
 
 
 def deep_watershed(
-    output: Tensor, *, foreground: float = 0.5, marker: float = 0.5, min_marker: int = 1, min_area: int = 1
+    output: Tensor, *, foreground: float = 0.5, depth: float = 0.4, smooth: float = 2.0, min_area: int = 1
 ) -> Tensor:
     """Instances (N, H, W) int64 of the output (N, 1 + bins + 2, H, W) of a `WatershedNet`, 0 background.
 
     foreground: probability above which a pixel belongs to some instance
-    marker:     expected energy, 0 on the boundary and outside to 1 innermost, above which connected pixels are a marker
-    min_marker: pixels of the smallest marker
+    depth:      how far the expected energy (0 outside to 1 innermost) must fall between two summits for them to be
+                two instances: the dynamics of a summit (Najman and Schmitt 1996). A level alone will not do: a head
+                rises above the neck as one person rises above the gap to the next, only less
+    smooth:     standard deviation in pixels of the Gaussian that the energy is smoothed with
     min_area:   pixels of the smallest instance
-    A component of the foreground that holds no marker is one instance. All thresholds are to be chosen on validation.
+    A component of the foreground without a summit that high is one instance. All are to be chosen on validation.
     """
-    probability, energy = (values.cpu().numpy() for values in (foreground_probability(output), inner_energy(output)))
+    probability, energy = (
+        values.double().cpu().numpy() for values in (foreground_probability(output), inner_energy(output))
+    )
     instances = []
     for inside, height in zip(probability > foreground, energy, strict=True):
-        markers = _drop_small(ndimage.label((height > marker) & inside, np.ones((3, 3)))[0], min_marker)
+        height = np.where(inside, ndimage.gaussian_filter(height, smooth), 0)
+        flooded = reconstruction(height - depth, height)  # dilation: nothing but summits of that depth stays as low
+        markers, _ = ndimage.label((height - flooded > depth - 1e-9) & inside, np.ones((3, 3)))
         instances.append(_flood(height, markers, inside, min_area))
     return torch.from_numpy(np.stack(instances)).to(output.device)
 
