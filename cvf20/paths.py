@@ -27,3 +27,8 @@ def out_dir() -> Path:
 def runs_dir() -> Path:
     """Checkpoints and logs of training runs: $CVF20_RUNS, else runs/."""
     return _folder("CVF20_RUNS", "runs")
+
+
+def read_dir() -> Path:
+    """Where a report reads figures/ and results/: what a run has built, else what is published beside the package."""
+    return out_dir() if any(out_dir().glob("results/*.json")) else project_dir()

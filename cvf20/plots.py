@@ -3,6 +3,7 @@
 import inspect
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -46,6 +47,18 @@ def show(fig: Figure, name: str, alt: str = "") -> None:
     fig.savefig(drawn, dpi=DPI)
     PIL.Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True, dpi=(DPI, DPI))
     plt.close(fig)
+    show_file(name, alt)
+
+
+def show_file(name: str, alt: str = "", folder: Path | None = None) -> None:
+    """Display the picture figures/<name>.png that is already there, and print its file's name.
+
+    folder: the one that holds figures/; None: $CVF20_OUT
+    Raises FileNotFoundError, naming the notebook that draws it, where it is missing.
+    """
+    path = (folder or out_dir()) / "figures" / f"{name}.png"
+    if not path.is_file():
+        raise FileNotFoundError(f"figures/{name}.png is missing: notebook {results.notebook_of(name)} draws it")
     display(Image(path.read_bytes(), format="png", alt=alt or name), metadata={"image/png": {"alt": alt or name}})
     print(f"figures/{name}.png")
 

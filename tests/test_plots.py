@@ -13,7 +13,7 @@ from PIL import Image
 
 from cvf20 import plots
 from cvf20.constants import VOID
-from cvf20.paths import project_dir
+from cvf20.paths import project_dir, read_dir
 
 PALETTE = np.array([(10, 20, 30), (200, 100, 50)], np.uint8)
 
@@ -46,6 +46,32 @@ def test_show_rejects_a_name_without_a_notebook(shown, tmp_path):
         plots.show(plt.figure(), "line")
     assert not shown and not (tmp_path / "figures").exists()
     plt.close("all")
+
+
+def test_a_file_is_shown_as_it_is(shown, tmp_path, capsys):
+    (tmp_path / "else" / "figures").mkdir(parents=True)
+    path = tmp_path / "else" / "figures" / "03_dot.png"
+    Image.new("RGB", (3, 2), (0, 90, 200)).save(path)
+    before = path.read_bytes()
+    plots.show_file("03_dot", alt="a blue dot", folder=tmp_path / "else")
+    ((picture, metadata),) = shown
+    assert picture.data == before == path.read_bytes()
+    assert metadata == {"image/png": {"alt": "a blue dot"}}
+    assert capsys.readouterr().out == "figures/03_dot.png\n"
+
+
+def test_a_missing_file_names_the_notebook_that_draws_it(shown):
+    with pytest.raises(FileNotFoundError, match="figures/03_dot.png is missing: notebook 03_unet draws it"):
+        plots.show_file("03_dot")
+    assert not shown
+
+
+def test_a_report_reads_what_was_built_else_what_is_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path))
+    assert read_dir() == project_dir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "03_a-seed0.json").write_text("{}")
+    assert read_dir() == tmp_path
 
 
 def test_show_works_where_the_environment_asks_for_agg(tmp_path):
