@@ -16,7 +16,7 @@ OF_PAPERMILL = ("papermill-error-cell-tag",)
 def clean(nb: NotebookNode, folders: dict[Path, str]) -> NotebookNode:
     """The notebook without timings, widgets, overwritten progress bars and machine paths; changed in place.
 
-    folders: what each folder of this machine is called instead, e.g. {Path("/home/me/cvf20"): ""}
+    folders: what each folder of this machine is called instead, e.g. {Path.cwd(): ""}
     """
     rename = renamer({**folders, **machine_folders()})
     nb.cells = [cell for cell in nb.cells if not set(OF_PAPERMILL) & set(cell.metadata.get("tags", []))]
@@ -61,7 +61,7 @@ def machine_folders() -> dict[Path, str]:
 
 
 def renamer(folders: dict[Path, str]):
-    """A function that replaces the folders in a text, the innermost first: /home/me/cvf20/figures/a.png → figures/a.png."""
+    """A function that replaces the folders in a text, the innermost first: with the project's folder named "", what lies in it is called figures/a.png."""
     names = {}
     for folder, name in folders.items():
         for form in {os.path.abspath(folder), os.path.realpath(folder)}:

@@ -10,6 +10,7 @@ from PIL import Image
 from cvf20.submission.tasks import asked_of
 
 PARAMETERS = "quick = False\nseed = 0"
+SOMEONE = "/".join(("", "home", "me"))  # a user's folder, in pieces: no file of the project holds a machine's path
 
 WORK = """
 import json, os, pathlib
