@@ -5,11 +5,13 @@ from scipy import ndimage
 
 
 def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
-    """One row per connected component of the truth of one image: how large, how central, and how much of it was found.
+    """One row per connected component of the truth of one image, in the order of ndimage.label.
 
     prediction, target: (H, W) bool
-    "area" in pixels; "found" the share of its pixels that are predicted; "rim" the distance in pixels from its centre to
-    the outline of the colony (the components closed into one body), small where nothing lies around it; "box" its slices.
+    area:  in pixels
+    found: share of its pixels that are predicted
+    rim:   distance in pixels from its centre to the outline of the colony (the components closed into one body)
+    box:   its slices
     """
     labels, _ = ndimage.label(target)
     colony = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(target, 12), iterations=8))[12:-12, 12:-12]
@@ -34,17 +36,15 @@ def wrong_pixels(prediction: np.ndarray, target: np.ndarray, border: int = 2) ->
     "inside":        the rest
     """
     wrong = prediction ^ target
-    missed = np.zeros_like(wrong)
-    for row in found_cells(prediction, target):
-        if row["found"] < 0.5:
-            missed[row["box"]] |= target[row["box"]]
+    numbers = [k for k, cell in enumerate(found_cells(prediction, target), start=1) if cell["found"] < 0.5]
+    missed = np.isin(ndimage.label(target)[0], numbers)
     labels, number = ndimage.label(prediction)
     touches = ndimage.maximum(target, labels, range(number + 1))
     invented = prediction & ~np.asarray(touches, bool)[labels]
     outline = target & ~ndimage.binary_erosion(target, border_value=1)
     near = ndimage.distance_transform_edt(~outline) <= border if outline.any() else np.zeros_like(wrong)
     kinds, rest = {}, wrong.copy()
-    for name, where in {"missed cell": missed & target, "invented cell": invented, "border": near}.items():
+    for name, where in {"missed cell": missed, "invented cell": invented, "border": near}.items():
         kinds[name] = int((rest & where).sum())
         rest &= ~where
     return kinds | {"inside": int(rest.sum())}
