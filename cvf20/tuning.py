@@ -24,7 +24,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 Space = dict[str, BaseDistribution]
 
 
-def open_study(file: Path, space: Space, seed: int = 0) -> optuna.Study:
+def open_study(file: Path, space: Space) -> optuna.Study:
     """The study kept in a journal file, made if it is not there; its goal is the highest value.
 
     Several processes may open the same file. Trials that were running in a process of this machine which is gone are
@@ -37,7 +37,6 @@ def open_study(file: Path, space: Space, seed: int = 0) -> optuna.Study:
             study_name="search",
             storage=storage,
             direction="maximize",
-            sampler=_sampler(seed),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
             load_if_exists=True,
         )
@@ -52,7 +51,7 @@ def open_study(file: Path, space: Space, seed: int = 0) -> optuna.Study:
         raise ValueError(f"{file} holds a search over another space; these differ: {', '.join(differ)}")
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if _is_dead(trial):
-            study.enqueue_trial(trial.params, user_attrs={"taken_up": trial.number})
+            study.enqueue_trial(trial.params)
             study.tell(trial.number, state=TrialState.FAIL)
     return study
 
@@ -77,7 +76,7 @@ def search(
         for parameters in first:
             study.enqueue_trial(parameters)
     while len(finished(study)) < trials:
-        study.sampler = _sampler(1_000 * seed + len(study.trials))
+        study.sampler = optuna.samplers.TPESampler(seed=1_000 * seed + len(study.trials), n_startup_trials=8)
         trial = study.ask(space)
         trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
         try:
@@ -167,10 +166,6 @@ def _report(trial: optuna.Trial, epoch: int, value: float) -> None:
     trial.report(value, epoch)
     if trial.should_prune():
         raise optuna.TrialPruned
-
-
-def _sampler(seed: int) -> optuna.samplers.TPESampler:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
 
 
 def _is_dead(trial: FrozenTrial) -> bool:
