@@ -19,6 +19,7 @@ from cvf20.learner import Learner
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
 from cvf20.transforms import IMAGENET_STD, train_transforms
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 AUGMENT = train_transforms((16, 16), degrees=20.0, displacement=1.0, color=0.2)
 CALLS = []  # one entry per call of counted_loss
 
@@ -33,15 +34,6 @@ def counted_loss(logits, target):
     if len(CALLS) == counted_loss.lifetime:
         raise Killed
     return cross_entropy_criterion(logits, target)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Pictures of 16×16 are too small to share: with more threads the tests wait for them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

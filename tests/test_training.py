@@ -15,14 +15,7 @@ from cvf20.metrics import average_precision, compute_confusion_matrix, iou
 from cvf20.training import evaluate_model, make_accelerator, seed_everything, train, validate
 from cvf20.transforms import eval_transforms
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Pictures of 16×16 are too small to share: with more threads the tests wait for them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -1,0 +1,13 @@
+"""What tests of several folders share."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Pictures of 16×16 are too small to share: with more threads the tests wait for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
