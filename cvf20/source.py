@@ -84,9 +84,8 @@ class _Module:
     """A file's top level: what each name stands for."""
 
     defined: dict[str, list[ast.AST]] = field(default_factory=dict)
-    imported: dict[str, Place] = field(
-        default_factory=dict
-    )  # local name → where it comes from; ("a.b", "") is a module
+    # local name → where it comes from; ("a.b", "") is a module
+    imported: dict[str, Place] = field(default_factory=dict)
 
 
 def _static(module: str, qualified_name: str) -> tuple[str, list[Place]]:
@@ -228,20 +227,35 @@ def _live(owner: type | FunctionType) -> tuple[str, list]:
             name: getattr(value, "__func__", getattr(value, "fget", value)) for name, value in vars(owner).items()
         }
         functions = [value for value in members.values() if inspect.isfunction(value)]
-        plain = {name: value for name, value in members.items() if isinstance(value, (bool, int, float, str, tuple))}
-        plain = {name: value for name, value in plain.items() if not name.startswith("__")}
+        plain = {name: value for name, value in members.items() if _is_plain(value) and not name.startswith("__")}
     else:
         functions, plain = [owner], {}
     code, used = [], []
     for function in functions:
         code.append(_function(inspect.getsource(function)))
-        for name in sorted(_names(function.__code__)):
+        names = _names(function.__code__)
+        for name in sorted(names):
             value = function.__globals__.get(name)
-            if inspect.isclass(value) or inspect.isfunction(value):
-                used += _owners(value)
-            elif isinstance(value, (bool, int, float, str, tuple)):
+            used += _behind(value, names)
+            if _is_plain(value):
                 plain[name] = value
     return json.dumps([code, repr(plain)]), used
+
+
+def _is_plain(value) -> bool:
+    """A constant whose text is the same in every process."""
+    return isinstance(value, (bool, int, float, str)) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def _behind(value, names: set[str]) -> list:
+    """Functions and classes of a global's value; of a module, those that the function may read from it: its `names`."""
+    if inspect.ismodule(value):
+        read = [vars(value).get(name) for name in sorted(names)] if _is_ours(value.__name__) else []
+        return [owner for item in read if not inspect.ismodule(item) for owner in _behind(item, names)]
+    if isinstance(value, (dict, list, tuple)):
+        items = value.values() if isinstance(value, dict) else value
+        return [owner for item in items for owner in _behind(item, names)]
+    return list(_owners(value)) if callable(value) else []
 
 
 def _function(source: str) -> str:

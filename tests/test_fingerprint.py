@@ -251,6 +251,17 @@ def test_a_class_from_the_notebook_counts_with_what_it_names(tmp_path, old, new)
     assert source_digest([first()]) == source_digest([first])
 
 
+@pytest.mark.parametrize("way", ["lab_loss.loss(a, b)", "CHOICES['mine'](a, b)", "PART(a, b)"])
+def test_a_function_of_the_notebook_counts_with_what_it_reaches(lab, loss_module, tmp_path, way):
+    """Through a module, a dictionary, or a partial function."""
+    cell = "import functools\nfrom cvf20 import lab_loss\nCHOICES = {'mine': lab_loss.loss}\n"
+    cell += f"PART = functools.partial(lab_loss.loss)\ndef loss(a, b):\n    return {way}\n"
+    function = notebook_cell(tmp_path / "cell.py", cell)
+    before = source_digest([function])
+    lab("lab_helper", HELPER.replace("values.mean()", "values.sum()"))
+    assert source_digest([function]) != before
+
+
 # --- recipe and arguments ---------------------------------------------------------------------------------------------
 
 
