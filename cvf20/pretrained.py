@@ -11,11 +11,11 @@ from pathlib import Path
 
 import requests
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, WeightsEnum
 
 from .datasets.download import TIMEOUT, flag
-from .models.encoders import check_weights, make_encoder
+from .models.encoders import Encoder, check_weights, make_encoder
 from .models.layers import choice
 from .paths import data_dir
 
@@ -60,7 +60,7 @@ class Pretrained:
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _skeleton(encoder: str) -> nn.Module:
+def _skeleton(encoder: str) -> Encoder:
     """The encoder's names and shapes, without drawing a weight."""
     with torch.device("meta"):
         return make_encoder(encoder)

@@ -22,7 +22,21 @@ class Stage(NamedTuple):
     channels: int
 
 
-class ResnetEncoder(ResNet):
+class Encoder(nn.Module):
+    """What the encoders share; a subclass lists its `stages` and computes `feature_maps`."""
+
+    stages: tuple[Stage, ...]
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) → one map (N, C, ⌈H/stride⌉, ⌈W/stride⌉) per stage."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The same maps by the stage's name."""
+        return {stage.name: value for stage, value in zip(self.stages, self.feature_maps(x), strict=True)}
+
+
+class ResnetEncoder(Encoder, ResNet):
     """ResNet-18 (He et al. 2016) without its head.
 
     Every residual block starts as the identity (the scale of its last batch norm is 0, Goyal et al. 2017). Where only
@@ -42,7 +56,6 @@ class ResnetEncoder(ResNet):
         del self.avgpool, self.fc
 
     def feature_maps(self, x: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) → one map (N, C, ⌈H/stride⌉, ⌈W/stride⌉) per stage."""
         maps = [self.relu(self.bn1(self.conv1(x)))]
         current = self.maxpool(maps[0])
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -50,12 +63,8 @@ class ResnetEncoder(ResNet):
             maps.append(current)
         return maps
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The same maps by the stage's name."""
-        return {stage.name: value for stage, value in zip(self.stages, self.feature_maps(x), strict=True)}
 
-
-class MobilenetEncoder(nn.Module):
+class MobilenetEncoder(Encoder):
     """The `features` of MobileNetV2 (Sandler et al. 2018), 2,223,872 parameters."""
 
     stages = (
@@ -71,7 +80,6 @@ class MobilenetEncoder(nn.Module):
         self.features = mobilenet_v2().features
 
     def feature_maps(self, x: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) → one map (N, C, ⌈H/stride⌉, ⌈W/stride⌉) per stage."""
         wanted, maps = {stage.name for stage in self.stages}, []
         for name, block in self.features.named_children():
             x = block(x)
@@ -79,15 +87,11 @@ class MobilenetEncoder(nn.Module):
                 maps.append(x)
         return maps
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The same maps by the stage's name."""
-        return {stage.name: value for stage, value in zip(self.stages, self.feature_maps(x), strict=True)}
-
 
 ENCODERS = {"resnet18": ResnetEncoder, "mobilenet_v2": MobilenetEncoder}
 
 
-def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None) -> ResnetEncoder | MobilenetEncoder:
+def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None) -> Encoder:
     """The encoder `name`, "resnet18" or "mobilenet_v2", with whatever `weights` has of its state dict.
 
     Raises ValueError where a name is unknown or a shape does not fit; layers that `weights` lacks stay as initialised.
@@ -99,7 +103,7 @@ def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None) -> Resn
     return encoder
 
 
-def check_weights(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def check_weights(encoder: Encoder, weights: Mapping[str, Tensor]) -> None:
     """ValueError unless `weights` is a part of the encoder's state dict."""
     if not isinstance(weights, Mapping):
         raise ValueError(f"weights={weights!r}: a state dict is wanted, e.g. cvf20.pretrained.load_pretrained().state")

@@ -5,6 +5,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from .encoders import Encoder
+
 
 class TransferModel(nn.Module):
     """A network with a pretrained `encoder` and a last 1×1 convolution `output`, both made by the subclass.
@@ -12,7 +14,7 @@ class TransferModel(nn.Module):
     No other parameter's name starts with "encoder", so that Learner(lr_scales={"encoder": 0.1}) means it alone.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
     output: nn.Conv2d
     encoder_frozen = False
     decoder_stride = 32  # of the coarsest map that the decoder normalises
