@@ -160,6 +160,7 @@ def mask_rcnn(
         proposals=tuple(proposals),
         box_samples=box_samples,
         detections=detections,
+        trainable_layers=trainable_layers,
     )
 
 

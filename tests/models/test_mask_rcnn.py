@@ -121,9 +121,9 @@ def test_norms_are_frozen_where_their_statistics_are_known():
 
 
 def test_its_repr_tells_settings_apart():
-    """A run's fingerprint reads it, and anchors are not among the layers."""
-    reprs = {repr(mask_rcnn(width=8, **choice)) for choice in ({}, {"anchor_sizes": (9,) * 5}, {"detections": 3})}
-    assert len(reprs) == 3
+    """A run's fingerprint reads it, and neither anchors nor what learns are among the layers."""
+    choices = ({}, {"anchor_sizes": (9,) * 5}, {"detections": 3}, {"trainable_layers": 1})
+    assert len({repr(mask_rcnn(width=8, **choice)) for choice in choices}) == len(choices)
 
 
 def test_anchors_fit_the_boxes():
