@@ -87,22 +87,18 @@ def run_case_study(
         losses = fit_keypoints(model, train, seed=seed, **options)
         seconds = time.perf_counter() - started
         mse = mse_loss(predict_keypoints(model, val), to_unit(val.keypoints).flatten(1)).item()
-        result = {
-            "name": name,
-            "seed": seed,
-            "notebook": results.notebook_of(name),
-            "data": Faces.name,
-            "synthetic": Faces.synthetic,
-            "quick": quick,
-            "metrics": {"val": {"score": score(mse), "mse": mse}},
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "recipe": recipe,
-            "seconds": round(seconds, 1),
-            "device": next(model.parameters()).device.type,
-            "versions": {"torch": torch.__version__},
-            "commit": results.commit(),
-            "data_sha256": train.sha256,
-        }
+        result = results.new_result(
+            name,
+            seed,
+            train,
+            metrics={"val": {"score": score(mse), "mse": mse}},
+            recipe=recipe,
+            seconds=seconds,
+            quick=quick,
+            parameters=results.parameters(model),
+            device=next(model.parameters()).device.type,
+            versions={"torch": torch.__version__},
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".tmp")
         torch.save({"weights": model.cpu().state_dict(), "result": json.dumps(result), "losses": losses}, partial)

@@ -160,20 +160,24 @@ class Learner:
         """
         folder = self.folder  # before training changes the weights
         if (folder / "result.json").exists():
-            curves = self.curves
-            for row in zip(*curves.values(), strict=True):
-                after_epoch(dict(zip(curves, row, strict=True)))
+            for row in self._rows():
+                after_epoch(row)
         else:
             self._train(after_epoch)
         self.accelerator.wait_for_everyone()
         self.result = json.loads((folder / "result.json").read_text())
         self._load_weights(torch.load(folder / "best.pt", weights_only=True))
-        if self.verbose and not self._printed:
-            curves = self.curves
-            for row in zip(*curves.values(), strict=True):
-                print(self._line(dict(zip(curves, row, strict=True))))
+        if not self._printed:
+            for row in self._rows():
+                self._print(row)
         self._publish()
         return self.result
+
+    def _rows(self) -> list[dict]:
+        """The curves epoch by epoch, as training handed them out."""
+        curves = self.curves
+        rows = [dict(zip(curves, row, strict=True)) for row in zip(*curves.values(), strict=True)]
+        return [row | {"epoch": int(row["epoch"])} for row in rows]
 
     def test(self, data: Dataset, flips: bool = False) -> dict[str, float]:
         """Metrics on the test split, computed once per finished run and added to its result."""
@@ -296,25 +300,21 @@ class Learner:
 
     def _finish(self, state: dict, scores: dict) -> None:
         results.write_curves(state["rows"], self.folder / "curves.csv")
-        result = {
-            "name": self.name,
-            "seed": self.seed,
-            "notebook": results.notebook_of(self.name),
-            "data": self.train_data.name,
-            "synthetic": self.train_data.synthetic,
-            "quick": self.quick,
-            "metrics": {"val": scores},
-            "best_epoch": state["best_epoch"],
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "recipe": self.recipe,
-            "seconds": round(state["seconds"], 1),
-            "threads": torch.get_num_threads(),
-            "device": self.accelerator.device.type,
-            "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
-            "versions": {p.__name__: p.__version__ for p in (torch, torchvision, accelerate)},
-            "commit": results.commit(),
-            "data_sha256": self.train_data.sha256,
-        }
+        result = results.new_result(
+            self.name,
+            self.seed,
+            self.train_data,
+            metrics={"val": scores},
+            recipe=self.recipe,
+            seconds=state["seconds"],
+            quick=self.quick,
+            best_epoch=state["best_epoch"],
+            parameters=results.parameters(self.model),
+            threads=torch.get_num_threads(),
+            device=self.accelerator.device.type,
+            precision="bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+            versions={p.__name__: p.__version__ for p in (torch, torchvision, accelerate)},
+        )
         results.write_text(self.folder / "result.json", json.dumps(result, indent=1))
         (self.folder / "last.pt").unlink()
 
@@ -375,7 +375,7 @@ class Learner:
     def _line(self, row: dict) -> str:
         """One line per epoch that stays readable in a saved notebook."""
         values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
-        return f"{self.label}  epoch {int(row['epoch']):3d}/{self.recipe['epochs']}  lr {row['lr']:.1e}  {values}"
+        return f"{self.label}  epoch {row['epoch']:3d}/{self.recipe['epochs']}  lr {row['lr']:.1e}  {values}"
 
 
 def _monitored(row: dict[str, float], monitor: str | None) -> float:

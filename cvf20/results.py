@@ -47,6 +47,24 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def new_result(name: str, seed: int, data, *, metrics: dict, recipe: dict, seconds: float, quick: bool, **more) -> dict:
+    """What every result says; data: the data set it was made on, `more`: what only this kind of result says."""
+    return {
+        "name": name,
+        "seed": seed,
+        "notebook": notebook_of(name),
+        "data": data.name,
+        "synthetic": data.synthetic,
+        "quick": quick,
+        "metrics": metrics,
+        "recipe": recipe,
+        "seconds": round(seconds, 1),
+        "commit": commit(),
+        "data_sha256": data.sha256,
+        **more,
+    }
+
+
 def write_result(result: dict, folder: Path | None = None) -> Path:
     """Store `result` as results/<name>-seed<seed>.json below $CVF20_OUT (or in `folder`); returns the file's path."""
     missing = [key for key in REQUIRED if key not in result]
@@ -113,19 +131,8 @@ def measured(
     if not file.exists():
         started = time.perf_counter()
         metrics = compute()
-        result = {
-            "name": name,
-            "seed": seed,
-            "notebook": notebook_of(name),
-            "data": data.name,
-            "synthetic": data.synthetic,
-            "quick": quick,
-            "metrics": metrics,
-            "recipe": recipe,
-            "seconds": round(time.perf_counter() - started, 1),
-            "commit": commit(),
-            "data_sha256": data.sha256,
-        }
+        seconds = time.perf_counter() - started
+        result = new_result(name, seed, data, metrics=metrics, recipe=recipe, seconds=seconds, quick=quick)
         write_text(file, json.dumps(_plain(result), indent=1))
     result = json.loads(file.read_text())
     write_result(result)
