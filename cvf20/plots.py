@@ -37,7 +37,7 @@ plt.rcParams.update(
 def show(fig: Figure, name: str, alt: str = "") -> None:
     """Save the figure as figures/<name>.png below $CVF20_OUT, display it and print its file's name.
 
-    Pictures keep 256 colours of their own choice, which halves their size and is hard to see.
+    Pictures keep 256 colours, which halves their size: exactly those of flat areas, such as label maps and legends.
     name begins with the notebook's number, e.g. "03_unet_curves"; alt says in words what the picture shows
     """
     results.notebook_of(name)  # ValueError where no notebook would own the file
@@ -45,9 +45,27 @@ def show(fig: Figure, name: str, alt: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     fig.savefig(drawn, dpi=DPI)
-    PIL.Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True, dpi=(DPI, DPI))
+    _to_256_colours(PIL.Image.open(drawn).convert("RGB")).save(path, optimize=True, dpi=(DPI, DPI))
     plt.close(fig)
     show_file(name, alt)
+
+
+def _to_256_colours(picture: PIL.Image.Image, flat: int = 96, smallest: int = 200) -> PIL.Image.Image:
+    """The picture in its `flat` most frequent colours that cover `smallest` pixels or more, and what suits the rest."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    codes, place, counts = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_inverse=True, return_counts=True)
+    kept = [k for k in np.argsort(-counts, kind="stable")[:flat] if counts[k] >= smallest]
+    index = np.full(len(codes), 255, np.uint8)
+    index[kept] = range(len(kept))
+    drawn, colours = index[place], [channel for k in kept for channel in int(codes[k]).to_bytes(3)]
+    rest = ~np.isin(place, kept)
+    if rest.any():
+        others = PIL.Image.fromarray(pixels[rest][None]).quantize(256 - len(kept))
+        drawn[rest] = np.asarray(others)[0] + len(kept)
+        colours += others.getpalette()
+    result = PIL.Image.fromarray(drawn.reshape(picture.height, picture.width), "P")
+    result.putpalette(colours)
+    return result
 
 
 def show_file(name: str, alt: str = "", folder: Path | None = None) -> None:

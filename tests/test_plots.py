@@ -41,6 +41,18 @@ def test_show_writes_displays_and_names_the_figure(shown, tmp_path, capsys):
     assert not plt.fignum_exists(fig.number), "a figure left open would be drawn twice"
 
 
+def test_a_label_keeps_its_colour_beside_a_photograph_of_many(shown, tmp_path):
+    random = np.random.default_rng(0)
+    fig, axes = plt.subplots(1, 2)
+    axes[0].imshow(random.integers(0, 256, (200, 200, 3), np.uint8), interpolation="nearest")
+    axes[1].imshow(PALETTE[np.repeat([[0, 1]], 2, 0)], interpolation="nearest")
+    plots.show(fig, "01_many")
+    with Image.open(tmp_path / "figures" / "01_many.png") as image:
+        assert image.mode == "P"
+        found = {colour for count, colour in image.convert("RGB").getcolors() if count > 1000}
+    assert {tuple(map(int, colour)) for colour in PALETTE} <= found
+
+
 def test_show_rejects_a_name_without_a_notebook(shown, tmp_path):
     with pytest.raises(ValueError, match="'line' must begin with a notebook's number"):
         plots.show(plt.figure(), "line")

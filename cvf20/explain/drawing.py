@@ -5,7 +5,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from .table import Row, Table, times
 
-WIDTH, HEIGHT, COLUMN, LEVEL = 1.15, 0.64, 1.5, 1.2  # of a box, and from box to box, in inches
+WIDTH, HEIGHT, COLUMN, LEVEL = 1.2, 0.64, 1.45, 1.2  # of a box, and from box to box, in inches
 DOWN, UP, SKIP, PLAIN = "tab:red", "tab:green", "0.45", "0.2"
 
 
@@ -25,7 +25,7 @@ def draw(table: Table, joins: list[tuple[int, int]], input_shape: tuple[int, ...
     fig = Figure(figsize=(width + 2.0, depth + 2.0), dpi=100, layout="none")
     ax = fig.add_axes((0, 0, 1, 1), xlim=(-1.0, width + 1.0), ylim=(-depth - 0.8, 1.2))
     ax.set_axis_off()
-    ax.text(width / 2, 0.95, title, ha="center", va="center", fontsize=11)
+    ax.text(width / 2, 0.95, title, ha="center", va="center", fontsize=14)
 
     for i, (x, y) in place.items():
         paint = {"facecolor": "white" if i < 0 else "#dce6f2", "edgecolor": PLAIN, "linewidth": 1}
@@ -33,8 +33,8 @@ def draw(table: Table, joins: list[tuple[int, int]], input_shape: tuple[int, ...
         ax.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.06", **paint))
         name = "input" if i < 0 else short(table[i])
         channels, size = shapes[i][0], times(shapes[i][1:])
-        ax.text(x, y + 0.17, name, ha="center", va="center", fontsize=7.5, color="0.35")
-        ax.text(x, y - 0.08, f"{channels}" + (f" @ {size}" if size else ""), ha="center", va="center", fontsize=8.5)
+        ax.text(x, y + 0.17, name, ha="center", va="center", fontsize=9.5, color="0.35")
+        ax.text(x, y - 0.08, f"{channels}" + (f" @ {size}" if size else ""), ha="center", va="center", fontsize=10.5)
 
     for here, there in zip(list(place), list(place)[1:], strict=False):
         between = [row for row in table[here + 1 : there] if row.resizes]
@@ -68,11 +68,11 @@ def connect(ax, start: tuple[float, float], end: tuple[float, float], between: l
     elif y1 < y0:
         style["connectionstyle"] = "angle,angleA=-90,angleB=180,rad=4"
         arrow(ax, (x0, y0 - HEIGHT / 2), (x1 - WIDTH / 2, y1), DOWN, style)
-        ax.text(x0 + 0.07, y0 - HEIGHT / 2 - 0.16, label, ha="left", va="center", fontsize=7.5, color=DOWN)
+        ax.text(x0 + 0.07, y0 - HEIGHT / 2 - 0.16, label, ha="left", va="center", fontsize=9.5, color=DOWN)
     else:
         style["connectionstyle"] = "angle,angleA=0,angleB=-90,rad=4"
         arrow(ax, (x0 + WIDTH / 2, y0), (x1, y1 - HEIGHT / 2), UP, style)
-        ax.text(x1 - 0.07, y1 - HEIGHT / 2 - 0.16, label, ha="right", va="center", fontsize=7.5, color=UP)
+        ax.text(x1 - 0.07, y1 - HEIGHT / 2 - 0.16, label, ha="right", va="center", fontsize=9.5, color=UP)
 
 
 def skip(ax, start: tuple[float, float], end: tuple[float, float], channels: int) -> None:
@@ -84,7 +84,7 @@ def skip(ax, start: tuple[float, float], end: tuple[float, float], channels: int
         arrow(ax, (x0, y0 + HEIGHT / 2), (x1, y1 + HEIGHT / 2), SKIP, style)
         return
     arrow(ax, (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1), SKIP, style)
-    ax.text((x0 + x1) / 2, y0 + 0.1, f"skip, {channels}", ha="center", va="center", fontsize=7.5, color=SKIP)
+    ax.text((x0 + x1) / 2, y0 + 0.1, f"skip, {channels}", ha="center", va="center", fontsize=9.5, color=SKIP)
 
 
 def arrow(ax, start, end, color: str, style: dict) -> None:
