@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from skimage.feature import peak_local_max
-from skimage.morphology import reconstruction
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 from torch import Tensor
 
@@ -31,13 +31,13 @@ def deep_watershed(
     A component of the foreground without a summit that high is one instance. All are to be chosen on validation.
     """
     probability, energy = (
-        values.double().cpu().numpy() for values in (foreground_probability(output), inner_energy(output))
+        values.detach().double().cpu().numpy() for values in (foreground_probability(output), inner_energy(output))
     )
     instances = []
     for inside, height in zip(probability > foreground, energy, strict=True):
         height = np.where(inside, ndimage.gaussian_filter(height, smooth), 0)
         flooded = reconstruction(height - depth, height)  # dilation: nothing but summits of that depth stays as low
-        markers, _ = ndimage.label((height - flooded > depth - 1e-9) & inside, np.ones((3, 3)))
+        markers, _ = ndimage.label(local_maxima(flooded) & inside, np.ones((3, 3)))
         instances.append(_flood(height, markers, inside, min_area))
     return torch.from_numpy(np.stack(instances)).to(output.device)
 

@@ -64,6 +64,20 @@ def test_a_head_on_its_neck_is_a_summit_but_no_person():
     assert deep_watershed(ideal_output(target), depth=0.1, smooth=0.0).max() == 2
 
 
+@pytest.mark.parametrize("smooth", [0.0, 1.0, 2.0])
+def test_two_summits_of_one_height_are_one_unless_the_valley_is_deep(smooth):
+    """Energies of 1 at either end of a bar with a valley between them; the network's own are equal where it is sure."""
+    inside = torch.zeros(1, 24, 60, dtype=torch.bool)
+    inside[:, 6:18, 6:54] = True
+    for valley, expected in ((0.9, 1), (0.7, 1), (0.1, 2)):
+        energy = torch.where(inside, 1.0, 0.0)
+        energy[:, 6:18, 24:36] = valley
+        share = energy[:, None]  # of the innermost of two bins, the other one being outside
+        output = torch.cat([24.0 * inside[:, None] - 12, torch.log(1 - share + 1e-9), torch.log(share + 1e-9)], 1)
+        output = torch.cat([output, torch.zeros(1, 2, 24, 60)], 1)
+        assert len(instance_numbers(deep_watershed(output, smooth=smooth)[0], void=None)) == expected, valley
+
+
 def test_outputs_without_anybody_and_with_one_pixel():
     nobody = torch.zeros(2, 20, 20, dtype=torch.int64)
     assert not deep_watershed(ideal_output(nobody)).any() and not classical_watershed(nobody > 0).any()
