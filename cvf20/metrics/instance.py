@@ -1,8 +1,8 @@
 """Metrics of instance segmentation: matched label images, and average precision of scored masks (COCO protocol).
 
 In a target 0 is background, 255 void, any other number an instance; in a prediction every number but 0 is one. Void
-pixels are taken out of the predictions first, and a prediction that lies more than half in void is not judged at all
-(Kirillov et al. 2019, "Panoptic segmentation", section 4.2).
+pixels are taken out of the predictions first, and a prediction that lies more than half in void and matches nothing is
+not judged at all (Kirillov et al. 2019, "Panoptic segmentation", section 4.2).
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(masks: Tensor, target: Tensor) -> tuple[Overlap, np.ndarray]:
-    """Overlaps of masks (n, H, W) bool with the instances of target (H, W), and which of the n masks are judged."""
+    """Overlaps of masks (n, H, W) bool with the instances of target (H, W), and (n,) bool: more than half in void."""
     if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != target.shape:
         raise ValueError(
             f"masks must be bool (n, H, W) with the target's size {tuple(target.shape)}, found {masks.dtype} "
@@ -37,12 +37,13 @@ def overlap(masks: Tensor, target: Tensor) -> tuple[Overlap, np.ndarray]:
         )
     whole = masks.flatten(1).sum(1)
     masks = (masks & (target != VOID)).flatten(1)
-    judged = (masks.sum(1) > 0) & (2 * masks.sum(1) >= whole)
-    predicted, true = masks[judged].float(), instance_masks(target).flatten(1).float()
+    in_void = 2 * masks.sum(1) < whole
+    predicted, true = masks.float(), instance_masks(target).flatten(1).float()
     common = (predicted @ true.T).double()  # exact: counts of pixels below 2²⁴
     predicted_area, true_area = predicted.sum(1).double()[:, None], true.sum(1).double()
-    shares = common / (predicted_area + true_area - common), common / predicted_area, common / true_area
-    return Overlap(*(share.cpu().numpy() for share in shares)), judged.cpu().numpy()
+    inside = common / predicted_area.clamp(min=1)  # an empty mask lies in nothing
+    shares = common / (predicted_area + true_area - common), inside, common / true_area
+    return Overlap(*(share.cpu().numpy() for share in shares)), in_void.cpu().numpy()
 
 
 def match_instances(
@@ -58,24 +59,27 @@ def match_instances(
     iou_threshold: at least this overlap makes a match; 0.5 or more, so that a match is unique
     Returns, over all images together: F1, precision, recall; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor
     SQ, the mean IoU of matches (the other factor is F1); count_error, the mean of |predicted − true| per image.
-    F1 and PQ are 1 where there is nothing to find and nothing was found; AP is nan without a true instance.
+    F1, PQ and SQ are 1 where there is nothing to find and nothing was found; else SQ is nan without a match, precision
+    1 without a prediction and recall 1 without a true instance. AP is nan without a true instance.
     """
     if not 0.5 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold={iou_threshold}: 0.5 to 1 is wanted, below a match is not unique")
     matched, predicted, true, quality, miscounted = 0, 0, 0, 0.0, []
     for labels, truth in _images(prediction, target):
-        iou = overlap(instance_masks(labels, void=None), truth)[0].iou
+        (iou, *_), in_void = overlap(instance_masks(labels, void=None), truth)
         pairs = match(iou, iou_threshold)
         matched += len(pairs)
         quality += sum(iou[pair] for pair in pairs)
-        predicted, true = predicted + iou.shape[0], true + iou.shape[1]
-        miscounted.append(abs(iou.shape[0] - iou.shape[1]))
+        judged = ~in_void
+        judged[[p for p, _ in pairs]] = True
+        predicted, true = predicted + int(judged.sum()), true + iou.shape[1]
+        miscounted.append(abs(int(judged.sum()) - iou.shape[1]))
     result = {
         "F1": _share(2 * matched, predicted + true),
         "precision": _share(matched, predicted),
         "recall": _share(matched, true),
         "PQ": _share(2 * quality, predicted + true),
-        "SQ": _share(quality, matched),
+        "SQ": float(quality / matched) if matched else 1.0 if predicted + true == 0 else float("nan"),
         "count_error": float(np.mean(miscounted)) if miscounted else float("nan"),
     }
     if scores is not None:
@@ -111,12 +115,12 @@ def failure_kinds(prediction: Tensor | Sequence[Tensor], target: Tensor | Sequen
     """
     kinds = dict.fromkeys(("merged", "split", "missed", "false"), 0)
     for labels, truth in _images(prediction, target):
-        shares, _ = overlap(instance_masks(labels, void=None), truth)
+        shares, in_void = overlap(instance_masks(labels, void=None), truth)
         held, parts = shares.covered >= 0.5, shares.inside >= 0.5
         merging, splitting = held.sum(1) > 1, parts.sum(0) > 1
         kinds["merged"] += int((held.sum(1)[merging] - 1).sum())
         kinds["split"] += int((parts.sum(0)[splitting] - 1).sum())
-        explained_predictions = merging | parts[:, splitting].any(1)
+        explained_predictions = merging | parts[:, splitting].any(1) | in_void
         explained_truth = splitting | held[merging].any(0)
         for p, t in match(shares.iou, 0.5):
             explained_predictions[p] = explained_truth[t] = True
@@ -136,21 +140,24 @@ def mask_average_precision(
     with the highest IoU of at least the threshold. Over all images together precision, made non-increasing, is read at
     101 recalls and averaged (Lin et al. 2014; cocodataset.org, "detection evaluation"). nan without a true instance.
     """
-    scores, hits, truths = [], [], 0
+    scores, hits, ignored, truths = [], [], [], 0
     for (masks, image_scores), target in zip(predictions, targets, strict=True):
         if image_scores.shape != masks.shape[:1]:
             raise ValueError(f"scores has shape {tuple(image_scores.shape)}, wanted ({len(masks)},), one per mask")
         if image_scores.isnan().any():
             raise ValueError("scores holds nan, wanted numbers")
         order = image_scores.argsort(descending=True, stable=True)[:max_detections]
-        shares, judged = overlap(masks[order], target)
-        scores.append(image_scores[order].double().cpu().numpy()[judged])
+        shares, in_void = overlap(masks[order], target)
+        scores.append(image_scores[order].double().cpu().numpy())
         hits.append(np.stack([_hits(shares.iou, threshold) for threshold in COCO_THRESHOLDS]))
+        ignored.append(in_void)
         truths += shares.iou.shape[1]
     if truths == 0:
         return dict.fromkeys(("mask_AP", "mask_AP50", "mask_AP75"), float("nan"))
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    precision = [_interpolated_precision(row[order], truths) for row in np.concatenate(hits, axis=1)]
+    in_void = np.concatenate(ignored)[order]
+    rows = np.concatenate(hits, axis=1)[:, order]
+    precision = [_interpolated_precision(row[row | ~in_void], truths) for row in rows]
     return {"mask_AP": float(np.mean(precision)), "mask_AP50": precision[0], "mask_AP75": precision[5]}
 
 

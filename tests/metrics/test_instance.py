@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torchmetrics.functional.detection import panoptic_quality
 
 from cvf20.constants import VOID
 from cvf20.instance_labels import instance_masks, instance_numbers
@@ -85,10 +86,33 @@ def test_void_is_taken_out_of_predictions():
     spilled, lost = bands(0, 3, 3, 3, 0, 0), bands(0, 0, 0, 4, 4, 4)
     assert match_instances([spilled], [target])["PQ"] == 1
     assert match_instances([lost], [target])["precision"] == 1, "in void nobody can be wrong"
-    shares, judged = overlap(torch.stack([bands(0, 3, 3, 3, 0, 0) > 0, bands(0, 0, 3, 3, 3, 0) > 0]), target)
-    assert judged.tolist() == [True, False], "two thirds of the second lie in void"
+    _, in_void = overlap(torch.stack([bands(0, 3, 3, 3, 0, 0) > 0, bands(0, 0, 3, 3, 3, 0) > 0]), target)
+    assert in_void.tolist() == [False, True], "two thirds of the second lie in void"
     numbered_255 = match_instances([bands(VOID, VOID, VOID)], [bands(0, 0, 3)])
     assert numbered_255["precision"] == 0, "in a prediction 255 is an instance like any other"
+
+
+def test_a_person_found_whole_counts_however_far_the_mask_goes_on_in_void():
+    """As in torchmetrics: only what matches nothing is left out for lying in void."""
+    target, prediction = bands(0, 3, VOID, VOID), bands(0, 3, 3, 3)
+    found = match_instances([prediction], [target], [torch.tensor([0.9])])
+    category = torch.where(target == VOID, 7, (target > 0).long())
+    things = [torch.stack([(prediction > 0).long(), prediction], -1)[None], torch.stack([category, target], -1)[None]]
+    assert panoptic_quality(*things, things={1}, stuffs={0}, return_per_class=True)[0, 0] == found["PQ"] == 1
+    assert (found["F1"], found["count_error"], found["mask_AP"]) == (1, 0, pytest.approx(1))
+    assert sum(failure_kinds([prediction], [target]).values()) == 0
+    twice = mask_average_precision([((prediction > 0).repeat(2, 1, 1), torch.tensor([0.9, 0.8]))], [target])
+    assert twice["mask_AP"] == pytest.approx(1), "the second matches nothing and lies in void"
+
+
+def test_an_empty_mask_is_a_false_positive():
+    target = bands(0, 3)
+    masks = torch.stack([torch.zeros_like(target, dtype=torch.bool), target > 0])
+    assert mask_average_precision([(masks, torch.tensor([0.9, 0.8]))], [target])["mask_AP"] == pytest.approx(0.5)
+
+
+def test_without_a_match_there_is_no_mean_iou_of_matches():
+    assert math.isnan(match_instances([bands(1, 0)], [bands(0, 3)])["SQ"])
 
 
 def test_failure_kinds_name_each_case():
