@@ -1,6 +1,7 @@
 """Metrics of topology: which cells are merged, split, missed or invented, and how many pieces and holes there are.
 
-4-connectivity throughout. An object is a component of a bool mask, or a label of an instance image.
+4-connectivity throughout. An object is a component of a bool mask, or a label of an instance image; void (255 in an
+instance target) is background in both.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from skimage.metrics import adapted_rand_error, variation_of_information
 from torch import Tensor
 
 from cvf20.components import label_components
+from cvf20.constants import VOID
 from cvf20.labels import check_integer, split_void
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
@@ -31,12 +33,12 @@ def topology_errors(prediction: Tensor, target: Tensor, exclude_border: bool = F
       missed    cells of which less than half is foreground in the prediction
       spurious  components of which less than half is foreground in the target
       betti0    Σ over the images of |components − components|, so errors that cancel within an image do not show
-      betti1    the same of holes
+      betti1    the same of holes; both compare whole images, cut cells included
       cells     that were counted
     Exchanging the arguments exchanges merges with splits and missed with spurious (without exclude_border).
     Raises ValueError when shapes differ or are not (N, H, W).
     """
-    check_objects(prediction, target)
+    prediction, target = without_void(prediction, target)
     total = dict.fromkeys((*COUNTS, "cells"), 0)
     for predicted, true in zip(as_objects(prediction), as_objects(target), strict=True):
         match = relate(predicted, true, exclude_border)
@@ -77,17 +79,18 @@ def partition_errors(prediction: Tensor, target: Tensor, exclude_border: bool = 
     """Variation of information VI (bits) and adapted Rand error ARE, by scikit-image, averaged over the images.
 
     Arguments as in `topology_errors`. Both compare the two partitions on the target's cells only (its background, and
-    with exclude_border its cut cells, are left out). Images without a cell do not count; nan where none has one.
+    with exclude_border its cut cells, are left out). Images without a cell do not count, nor for ARE, which looks at
+    pairs of pixels, those whose cells are single pixels; nan where none is left.
     """
-    check_objects(prediction, target)
-    scores = []
+    prediction, target = without_void(prediction, target)
+    vi, are = [], []
     for predicted, true in zip(as_objects(prediction), as_objects(target), strict=True):
         ignored = [0, *border_objects(true)] if exclude_border else [0]
         if not np.isin(true, ignored).all():
-            are = adapted_rand_error(true, predicted, ignore_labels=ignored)[0]
-            scores.append((variation_of_information(true, predicted, ignore_labels=ignored).sum(), are))
-    vi, are = np.mean(scores, axis=0) if scores else (np.nan, np.nan)
-    return {"VI": float(vi), "ARE": float(are)}
+            vi.append(variation_of_information(true, predicted, ignore_labels=ignored).sum())
+            if np.bincount(true[~np.isin(true, ignored)]).max() > 1:
+                are.append(adapted_rand_error(true, predicted, ignore_labels=ignored)[0])
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in (("VI", vi), ("ARE", are))}
 
 
 def error_map(prediction: Tensor, target: Tensor) -> Tensor:
@@ -96,7 +99,7 @@ def error_map(prediction: Tensor, target: Tensor) -> Tensor:
     Arguments as in `topology_errors`. Every pixel of a cell holds the cell's state; spurious components hold theirs
     where the target is background. A cell that is both merged and split is shown as merged.
     """
-    check_objects(prediction, target)
+    prediction, target = without_void(prediction, target)
     pictures = []
     for predicted, true in zip(as_objects(prediction), as_objects(target), strict=True):
         match = relate(predicted, true, exclude_border=False)
@@ -109,7 +112,7 @@ def error_map(prediction: Tensor, target: Tensor) -> Tensor:
 
 def cell_states(prediction: Tensor, target: Tensor, exclude_border: bool = False) -> list[str]:
     """ "right", "merged", "split" or "missed" for every counted cell of all images."""
-    pairs = zip(as_objects(prediction), as_objects(target), strict=True)
+    pairs = zip(*map(as_objects, without_void(prediction, target)), strict=True)
     return [state for predicted, true in pairs for state in relate(predicted, true, exclude_border).states()]
 
 
@@ -185,7 +188,8 @@ def as_objects(objects: Tensor) -> np.ndarray:
     return labels.detach().cpu().numpy().astype(np.int64)
 
 
-def check_objects(prediction: Tensor, target: Tensor) -> None:
+def without_void(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with background where the target is void. Raises ValueError unless they are objects (N, H, W)."""
     check_same_shape(prediction, target)
     for name, objects in (("prediction", prediction), ("target", target)):
         check_integer(objects, name)
@@ -193,3 +197,6 @@ def check_objects(prediction: Tensor, target: Tensor) -> None:
             raise ValueError(f"{name} must be (N, H, W) with at least one pixel, found {tuple(objects.shape)}")
         if objects.min() < 0:
             raise ValueError(f"{name} holds the label {objects.min().item()}, wanted bool or labels ≥ 0")
+    if target.dtype == torch.bool:
+        return prediction, target
+    return prediction.masked_fill(target == VOID, 0), target.masked_fill(target == VOID, 0)

@@ -141,6 +141,17 @@ def test_instances_that_touch_are_apart():
     assert topology_errors(instances > 0, instances)["betti0"] == 1
 
 
+def test_void_is_no_cell():
+    prediction, target = torch.tensor([[[7, 7, 0, 3, 3, 9]]]), torch.tensor([[[4, 4, 0, VOID, VOID, VOID]]])
+    nothing_wrong = dict.fromkeys(("splits", "merges", "missed", "spurious", "betti0", "betti1"), 0)
+    assert topology_errors(prediction, target) == nothing_wrong | {"cells": 1}
+    assert cell_states(prediction, target) == ["right"]
+    assert [STATES[state] for state in error_map(prediction, target)[0, 0].tolist()] == ["right"] * 2 + [
+        "background"
+    ] * 4
+    assert partition_errors(prediction, target) == {"VI": 0, "ARE": 0}
+
+
 def test_error_map_paints_each_cell_with_its_state():
     picture = error_map(PREDICTION, TARGET)[0]
     names = [STATES[state] for state in picture[2, [0, 2, 6, 12, 17]].tolist()]
@@ -194,6 +205,11 @@ def test_scores_of_logits():
 def test_tiny_and_strided_images():
     dot = torch.ones(2, 1, 1, dtype=torch.bool)
     assert topology_errors(dot, dot)["cells"] == 2 and topology_errors(~dot, dot)["missed"] == 2
+    perfect = partition_errors(dot, dot)
+    assert perfect["VI"] == 0 and math.isnan(perfect["ARE"]), "one pixel makes no pair"
+    block = torch.ones(1, 3, 3, dtype=torch.bool)
+    padded = torch.nn.functional.pad(dot[:1], (0, 2, 0, 2))
+    assert partition_errors(torch.cat([padded, block]), torch.cat([padded, block])) == {"VI": 0, "ARE": 0}
     prediction, target = draw_masks(0)
     strided = torch.stack([prediction, target], -1)
     assert topology_errors(strided[..., 0], strided[..., 1]) == topology_errors(prediction, target)
