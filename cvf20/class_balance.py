@@ -10,10 +10,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from .constants import VOID
+from .datasets.wrappers import check_plain
 
 
 def class_counts(dataset) -> Tensor:
-    """(K,) int64: pixels of every class in a data set's masks."""
+    """(K,) int64: pixels of every class in a data set's masks; K = 2 for foreground against background."""
     return sum(_histogram(mask, dataset.num_classes) for mask in dataset.masks)
 
 
@@ -33,8 +34,9 @@ def repeat_rare(dataset, threshold: float = 0.5, most: int = 8):
 
     A class in a share f of the images is worth r = √(threshold / f) looks, 1 at least; an image is shown as often as
     its rarest class is worth, rounded, and at most `most` times. The result is a data set of the same kind, whose
-    images are shared with the first one.
+    images are shared with the first one. Raises ValueError for weight maps or repetitions: they wrap the result.
     """
+    check_plain(dataset)
     contained = torch.stack([_histogram(mask, dataset.num_classes) > 0 for mask in dataset.masks])  # (N, K)
     shares = contained.double().mean(0)
     worth = torch.where(shares > 0, (threshold / shares).sqrt(), 1.0)
@@ -49,7 +51,7 @@ def repeat_rare(dataset, threshold: float = 0.5, most: int = 8):
 
 
 def _histogram(mask: Tensor, num_classes: int) -> Tensor:
-    return torch.bincount(mask[mask != VOID].flatten().long(), minlength=num_classes)
+    return torch.bincount(mask[mask != VOID].flatten().long(), minlength=max(2, num_classes))
 
 
 class RareClassCrop(v2.RandomResizedCrop):

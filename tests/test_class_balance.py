@@ -27,6 +27,13 @@ def test_counts_leave_void_out():
     assert counts.tolist() == [sum(int((mask == k).sum()) for mask in data.masks) for k in range(3)]
 
 
+def test_counts_of_foreground_and_background():
+    data = Patches(2, num_classes=1)
+    data.masks = [torch.zeros(3, 3, dtype=torch.uint8), torch.ones(3, 3, dtype=torch.uint8)]
+    assert class_counts(data).tolist() == [9, 9]
+    assert len(repeat_rare(data)) == 2
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_weights(power):
     counts = torch.tensor([1000, 10, 0, 1])

@@ -24,10 +24,17 @@ class Wrapper(SegmentationDataset):
         return self.data.title
 
 
+def check_plain(data: SegmentationDataset) -> None:
+    """ValueError where items are more than an image and its mask: wrapping these would lose the rest silently."""
+    if type(data).__getitem__ is not SegmentationDataset.__getitem__:
+        raise ValueError(f"data is {type(data).__name__}: choose images first, then add weight maps, then repeat")
+
+
 class Region(Wrapper):
     """The same rows and columns of every image, e.g. Region(data, np.s_[260:, :])."""
 
     def __init__(self, data: SegmentationDataset, window: tuple[slice, slice]):
+        check_plain(data)
         super().__init__(data)
         self.images, self.masks = ([x[..., *window].contiguous() for x in kind] for kind in (data.images, data.masks))
         for name, mask in zip(self.names, self.masks, strict=True):
@@ -75,6 +82,7 @@ class WithWeightMaps(Wrapper):
     """
 
     def __init__(self, data: SegmentationDataset, weight_map: Callable[[Tensor], Tensor]):
+        check_plain(data)
         super().__init__(data)
         self.weights = [weight_map(mask[None])[0].float().contiguous() for mask in data.masks]
         for name, mask, weights in zip(self.names, self.masks, self.weights, strict=True):
