@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from cvf20.constants import VOID
 from cvf20.datasets.yeast_movie import separate_touching
 from cvf20.losses.border import gap_weight_map
 
@@ -19,15 +20,17 @@ class SeparateTouching(v2.Transform):
     """Last step of an augmentation: instance mask → foreground mask {0, 1}, one 4-connected component per cell.
 
     E.g. v2.Compose([train_transforms(…), SeparateTouching()]) on YeastMovie(target="instances"). An instance that
-    augmentation cut in pieces, or mirrored at the edge, counts as one cell per piece. Everything but masks passes
-    unchanged, weight maps too.
+    augmentation cut in pieces, or mirrored at the edge, counts as one cell per piece. Void stays void. Everything but
+    masks passes unchanged, weight maps too.
     """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if type(inpt) is not tv_tensors.Mask:
             return inpt
-        foreground = separate_touching(label(inpt.numpy(), connectivity=1))
-        return tv_tensors.wrap(torch.from_numpy(foreground).to(inpt.dtype), like=inpt)
+        labels = inpt.as_subclass(Tensor)
+        void = labels == VOID
+        parted = separate_touching(label(labels.masked_fill(void, 0).numpy(), connectivity=1))
+        return tv_tensors.wrap(torch.from_numpy(parted).to(labels.dtype).masked_fill(void, VOID), like=inpt)
 
 
 def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:

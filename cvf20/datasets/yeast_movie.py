@@ -81,12 +81,14 @@ def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -
 
 
 def separate_touching(instances: np.ndarray) -> np.ndarray:
-    """Foreground (H, W) uint8 of instance labels (0 background): one component per cell under 4-connectivity.
+    """Foreground (H, W) uint8 of instance labels (0 background): at most one component per cell, 4-connected.
 
     Of two edge neighbours with different labels, the pixel of the larger cell becomes background: a line of one
-    pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped.
+    pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped; a cell no wider
+    than the lines around it vanishes.
     """
-    labels = np.unique(instances, return_inverse=True)[1].reshape(instances.shape)  # any numbers -> 0, 1, 2, …
+    numbers = np.append(0, instances)  # any numbers -> 0, 1, 2, …, 0 being the background, also where there is none
+    labels = np.unique(numbers, return_inverse=True)[1][1:].reshape(instances.shape)
     area = np.bincount(labels.ravel())
     foreground = instances != 0
     for first, second in (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]):

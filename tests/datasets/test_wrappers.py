@@ -1,12 +1,16 @@
 """Wrapped data sets: weights move with their masks, regions are cut, and the Learner trains on all of it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 from tiny import Patches, tiny_unet
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from cvf20.class_balance import repeat_rare
 from cvf20.components import label_components
 from cvf20.constants import VOID
 from cvf20.datasets import Region, Repeated, WithWeightMaps, YeastMovie
@@ -113,6 +117,15 @@ def test_learner_trains_on_weights(tmp_path, monkeypatch):
     assert other.folder != learner.folder
 
 
+def test_wrappers_refuse_the_order_that_would_lose_something():
+    data, weights = Patches(4), lambda mask: mask.float()
+    for wrapped in (Repeated(data, 3), WithWeightMaps(data, weights)):
+        for wrap in (partial(Region, window=np.s_[:8]), partial(WithWeightMaps, weight_map=weights), repeat_rare):
+            with pytest.raises(ValueError, match=f"data is {type(wrapped).__name__}: choose images first"):
+                wrap(wrapped)
+    assert len(Repeated(WithWeightMaps(Region(repeat_rare(data), np.s_[:8, :]), weights), 3)[0]) == 3
+
+
 def test_wrong_weight_maps_are_named():
     with pytest.raises(ValueError, match=r"weight_map gave \(3, 16\) for patch_0, wanted \(16, 16\)"):
         WithWeightMaps(Patches(2), lambda mask: mask[:, :3].float())
@@ -135,6 +148,11 @@ def test_augmented_cells_stay_apart(synthetic):
         assert all(len(np.unique(cells[labels == i])) == 1 for i in range(1, count + 1)), "no component holds two cells"
         assert (cells[mask.numpy() == 1] > 0).all()
         assert len(set(np.unique(cells)) - set(cells[mask.numpy() == 1])) <= 1, "the background has no component"
+
+
+def test_void_stays_void():
+    mask = tv_tensors.Mask(torch.tensor([[0, 4, 4, VOID, VOID]]))
+    assert SeparateTouching()(mask).tolist() == [[0, 1, 1, VOID, VOID]]
 
 
 def test_unaugmented_cells_are_the_binary_target(synthetic):

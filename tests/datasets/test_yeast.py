@@ -98,6 +98,11 @@ def test_the_gap_is_one_pixel_of_the_larger_cell():
     assert np.array_equal(separate_touching(instances), expected)
 
 
+def test_without_background_no_cell_is_taken_for_it():
+    instances = np.array([[5, 7, 7], [7, 7, 7], [7, 7, 7]])
+    assert separate_touching(instances).tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 1]]
+
+
 def test_stretch_is_monotonic_and_robust():
     field = np.random.default_rng(0).normal(300, 20, (100, 100))
     field[0, 0] = 60000  # one hot pixel must not darken the rest
