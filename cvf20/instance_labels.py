@@ -52,6 +52,7 @@ def instance_scores(labels: Tensor, probability: Tensor, void: int | None = VOID
         raise ValueError(
             f"probability has shape {tuple(probability.shape)}, wanted that of labels {tuple(labels.shape)}"
         )
+    probability = probability.to(torch.promote_types(probability.dtype, torch.float32))  # sums of many pixels
     masks = instance_masks(labels, void).flatten(1).to(probability.dtype)
     return masks @ probability.flatten() / masks.sum(1)
 

@@ -1,6 +1,7 @@
 """Choosing the thresholds of a post-processing, on validation data."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
@@ -17,7 +18,8 @@ def grid_search(
     segment: called as segment(**arguments), gives the label images of all validation images
     targets: their true label images
     grid:    argument → values to try, every combination once
-    score:   called as score(predictions, targets); the first of equal ones wins, so put the plainest values first
+    score:   called as score(predictions, targets); the first of equal ones wins, so put the plainest values first.
+             Combinations whose score is nan lose; ValueError where all are
     Returns (best arguments, [{**arguments, "score": …}, …] in the order tried).
     """
     empty = [name for name, values in grid.items() if len(values) == 0]
@@ -27,5 +29,7 @@ def grid_search(
     for values in itertools.product(*grid.values()):
         arguments = dict(zip(grid, values, strict=True))
         table.append({**arguments, "score": float(score(segment(**arguments), targets))})
-    best = max(table, key=lambda row: row["score"])
+    best = max(table, key=lambda row: (not math.isnan(row["score"]), row["score"]))
+    if math.isnan(best["score"]):
+        raise ValueError(f"score is nan for all {len(table)} combinations of {', '.join(grid)}")
     return {name: best[name] for name in grid}, table
