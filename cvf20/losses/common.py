@@ -19,3 +19,12 @@ def match_shape(target: Tensor, prediction: Tensor) -> Tensor:
             f"target has shape {tuple(target.shape)}, wanted {tuple(prediction.shape)} or the same without channel axis"
         )
     return expanded
+
+
+def check_classes(target: Tensor, logits: Tensor) -> None:
+    """ValueError unless target (N, …) has the shape of the logits (N, K, …) without the class axis."""
+    if target.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f"target must be logits' shape without the class axis, found target {tuple(target.shape)} "
+            f"for logits {tuple(logits.shape)}"
+        )

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from cvf20.constants import VOID
 from cvf20.labels import split_void
-from cvf20.losses.common import full_precision
+from cvf20.losses.common import check_classes, full_precision
 from cvf20.losses.cross_entropy import cross_entropy_criterion, weighted_mean
 
 
@@ -17,7 +17,8 @@ def smoothed_cross_entropy(
 
     logits, target, weight: as for `cross_entropy_criterion`, and so are the errors raised
     smoothing: ε in [0, 1); 0 is `cross_entropy_criterion`
-    With weights, each class's term carries its own weight and the sum is divided by Σ w[tᵢ], as in torch.
+    With weights, each class's term carries its own weight and the sum is divided by Σ w[tᵢ], as in torch, but pixels of
+    a class of weight 0 are left out altogether.
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing={smoothing}: a number in [0, 1) is wanted")
@@ -37,10 +38,12 @@ def multiclass_dice(logits: Tensor, target: Tensor, ignore_index: int = VOID) ->
     logits: (N, K, H, W), p their softmax; target: (N, H, W) integer labels, t one-hot
     Only classes that the batch contains count: of an absent one the formula would only say that p should be 0, which
     the other classes' terms say already. Every class weighs the same, however few pixels it has.
-    Returns a scalar, computed in float32 at least; 0 with zero gradient where everything is void.
+    Returns a scalar, computed in float32 at least; 0 with zero gradient where everything is void. Raises ValueError
+    when shapes do not fit or a label is out of range.
     """
+    check_classes(target, logits)
     labels, keep = split_void(target, logits.shape[1], ignore_index)
-    p = full_precision(logits).softmax(1) * keep.unsqueeze(1)
+    p = full_precision(logits).masked_fill(~keep.unsqueeze(1), 0).softmax(1) * keep.unsqueeze(1)
     t = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype) * keep.unsqueeze(1)
     axes = (0, *range(2, logits.ndim))
     size = t.sum(axes)  # (K,) pixels of the class, t² = t

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvf20.labels import split_void
-from cvf20.losses.common import full_precision, match_shape
+from cvf20.losses.common import check_classes, full_precision, match_shape
 
 
 def pixel_cross_entropy(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,10 +21,6 @@ def pixel_cross_entropy(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
         labels, keep = (part.squeeze(1) for part in split_void(match_shape(target, logits), num_classes=2))
         logits = full_precision(logits.squeeze(1))
         return -F.logsigmoid(torch.where(labels == 1, logits, -logits)), keep
-    if target.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(
-            f"target must be logits' shape without the class axis, found target {tuple(target.shape)} "
-            f"for logits {tuple(logits.shape)}"
-        )
+    check_classes(target, logits)
     labels, keep = split_void(target, logits.shape[1])
     return -F.log_softmax(full_precision(logits), dim=1).gather(1, labels.unsqueeze(1)).squeeze(1), keep

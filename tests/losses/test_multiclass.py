@@ -147,3 +147,30 @@ def test_smoothing_out_of_range_is_named(smoothing):
 def test_label_out_of_range_is_named():
     with pytest.raises(ValueError, match="label 7"):
         multiclass_dice(torch.zeros(1, 2, 1, 1), torch.full((1, 1, 1), 7))
+
+
+def test_dice_names_shapes_that_do_not_fit():
+    logits = torch.zeros(2, 3, 4, 4)
+    for shape in ((1, 4, 4), (2, 4, 1), (2, 3, 4)):
+        with pytest.raises(ValueError, match="target must be logits' shape without the class axis"):
+            multiclass_dice(logits, torch.zeros(shape, dtype=torch.long))
+
+
+def test_dice_of_logits_that_are_no_numbers():
+    logits, target = torch.zeros(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 4, 4, dtype=torch.long)
+    target[0, 0, 0] = VOID
+    broken = logits.masked_fill(target.unsqueeze(1) == VOID, torch.nan)
+    loss = multiclass_dice(broken, target)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all(), "under void"
+    assert torch.isnan(multiclass_dice(broken, torch.zeros_like(target)))
+
+
+def test_dice_of_single_pixels_and_strided_tensors():
+    single = torch.tensor([[[[50.0]], [[0.0]]]])
+    assert multiclass_dice(single, torch.zeros(1, 1, 1, dtype=torch.long)) == 0
+    logits, target = torch.randn(2, 3, 6, 5), torch.randint(0, 3, (2, 6, 5))
+    strided = logits.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert multiclass_dice(strided, target.mT.contiguous().mT).item() == pytest.approx(
+        multiclass_dice(logits, target).item()
+    )

@@ -134,7 +134,7 @@ def test_angles_do_not_depend_on_the_length_of_the_prediction():
     nothing = torch.zeros_like(prediction, requires_grad=True)
     value = angular_loss(nothing, true, weight)
     value.backward()
-    assert float(value) == pytest.approx((math.pi / 2) ** 2) and not nothing.grad.any()
+    assert value.item() == pytest.approx((math.pi / 2) ** 2) and not nothing.grad.any()
 
 
 def test_balanced_cross_entropy_is_the_mean_of_the_classes_means():
