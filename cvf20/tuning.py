@@ -1,7 +1,9 @@
 """Hyper-parameter search with Optuna: one journal file that several processes may work on, and the range test (D8)."""
 
+import contextlib
 import functools
 import json
+import math
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -12,7 +14,7 @@ import optuna
 import torch
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -28,9 +30,11 @@ def open_study(file: Path, space: Space) -> optuna.Study:
     """The study kept in a journal file, made if it is not there; its goal is the highest value.
 
     Several processes may open the same file. Trials that were running in a process of this machine which is gone are
-    queued again. Raises ValueError where the file belongs to a search over another space, or is no journal.
+    queued again, and a last line that a full disk or a power cut left unfinished is dropped. Raises ValueError where
+    the file belongs to a search over another space, or is no journal; it is then left as it was.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(file)
     try:
         storage = JournalStorage(JournalFileBackend(str(file)))
         study = optuna.create_study(
@@ -40,7 +44,7 @@ def open_study(file: Path, space: Space) -> optuna.Study:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
             load_if_exists=True,
         )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"{file} is no study: {error}") from error
     described = {name: distribution_to_json(distribution) for name, distribution in space.items()}
     kept = study.user_attrs.get("space")
@@ -51,8 +55,9 @@ def open_study(file: Path, space: Space) -> optuna.Study:
         raise ValueError(f"{file} holds a search over another space; these differ: {', '.join(differ)}")
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if _is_dead(trial):
-            study.enqueue_trial(trial.params)
-            study.tell(trial.number, state=TrialState.FAIL)
+            with contextlib.suppress(ValueError):  # another process was faster
+                study.tell(trial.number, state=TrialState.FAIL)
+                study.enqueue_trial(trial.params)
     return study
 
 
@@ -68,24 +73,33 @@ def search(
 
     evaluate: (parameters, report) → value; it calls report(epoch, value) after every epoch, which ends the trial there
               when it is worse than the median of the others. A FloatingPointError, as `train` raises it when the
-              loss is no number, counts as a failed trial, and the search goes on.
-    seed:     trial k draws from (seed, k): an interrupted search goes on as it would have
+              loss is no number, or a value that is none, counts as a failed trial, and the search goes on. Whatever
+              else stops a trial, an interrupt too, passes through, and its parameters are queued again.
+    seed:     trial k draws from (seed, k): a search stopped between two trials goes on as it would have. Processes
+              that start together take different seeds, or they begin with the same parameters
     first:    parameters to try before others
     """
     if not study.trials:
         for parameters in first:
             study.enqueue_trial(parameters)
     while len(finished(study)) < trials:
-        study.sampler = optuna.samplers.TPESampler(seed=1_000 * seed + len(study.trials), n_startup_trials=8)
+        draws = 1_000 * seed + len(study.trials)
+        study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=8, multivariate=True)
         trial = study.ask(space)
         trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
         try:
             value = evaluate(trial.params, functools.partial(_report, trial))
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the value is {value}")
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
         except FloatingPointError as error:
             trial.set_user_attr("error", str(error))
             study.tell(trial, state=TrialState.FAIL)
+        except BaseException:
+            study.tell(trial, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+            raise
         else:
             study.tell(trial, value)
 
@@ -166,6 +180,21 @@ def _report(trial: optuna.Trial, epoch: int, value: float) -> None:
     trial.report(value, epoch)
     if trial.should_prune():
         raise optuna.TrialPruned
+
+
+def _drop_torn_line(file: Path) -> None:
+    """Optuna's records are lines; it would glue the next one to an unfinished one and could read neither again."""
+    lock = JournalFileSymlinkLock(str(file))
+    lock.acquire()
+    try:
+        content = file.read_bytes() if file.exists() else b""
+        if content and not content.startswith(b'{"op_code"'):
+            raise ValueError(f"{file} is no study: it begins with {content[:20]!r}")
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(file, whole)
+    finally:
+        lock.release()
 
 
 def _is_dead(trial: FrozenTrial) -> bool:

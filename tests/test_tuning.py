@@ -72,9 +72,36 @@ def test_a_diverged_trial_fails_and_the_search_goes_on(file):
     assert study.best_params["x"] >= 0
 
 
-def test_another_error_is_not_swallowed(file):
-    with pytest.raises(ZeroDivisionError):
-        search(open_study(file, SPACE), SPACE, lambda parameters, report: 1 / 0, 3)
+def test_a_value_that_is_no_number_is_a_failed_trial(file):
+    values = iter([float("nan"), 1.0, float("inf")])
+    study = open_study(file, SPACE)
+    search(study, SPACE, lambda parameters, report: next(values), 3)
+    assert states(study) == ["FAIL", "COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_another_error_is_not_swallowed_and_its_trial_not_lost(file, error):
+    """As when a cell of a notebook is interrupted and run again: the process lives on."""
+
+    def stops(parameters, report):
+        raise error
+
+    with pytest.raises(error):
+        search(open_study(file, SPACE), SPACE, stops, 3, first=[{"x": 0.5, "kind": "b"}])
+    study = open_study(file, SPACE)
+    search(study, SPACE, parabola, 3)
+    assert states(study) == ["COMPLETE"] * 3
+    assert finished(study)[0].params == {"x": 0.5, "kind": "b"}
+
+
+def test_an_unfinished_last_line_is_dropped(file):
+    search(open_study(file, SPACE), SPACE, parabola, 4)
+    file.write_bytes(file.read_bytes()[:-20])
+    study = open_study(file, SPACE)
+    before = len(finished(study))
+    assert before >= 3
+    search(study, SPACE, parabola, before + 2)
+    assert len(finished(open_study(file, SPACE))) == before + 2
 
 
 KILLED = """
@@ -146,11 +173,12 @@ def test_a_study_of_another_space_is_refused(file):
     open_study(file, dict(reversed(SPACE.items())))  # the order does not matter
 
 
-def test_a_file_that_is_no_study_is_refused(file):
-    file.write_text("no journal\n" * 3)
+@pytest.mark.parametrize("content", ["no journal\n" * 3, "my notes", "[1,2]\n[1]\n", "3\n4\n", '{"op_code": "x"}\n'])
+def test_a_file_that_is_no_study_is_refused(file, content):
+    file.write_text(content)
     with pytest.raises(ValueError, match=r"search\.journal is no study"):
         open_study(file, SPACE)
-    assert file.read_text() == "no journal\n" * 3
+    assert file.read_text() == content
 
 
 def test_importance_tells_the_parameter_that_matters(file):
