@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import BATCH_NORM, CONV, Residual
+from .layers import CONV, Residual, activation_layer, norm_layer
 from .unet import UNet
 
 
@@ -29,11 +29,13 @@ class HalfResolutionUNet(UNet):
     """Works on 2×2 pixels at a time: four times fewer positions in every layer, the same field of view one level earlier.
 
     The input's 2×2 blocks become channels, and the output predicts the 2×2 pixels of each position from its features
-    (sub-pixel convolution, Shi et al. 2016). Height and width must be even.
+    (sub-pixel convolution, Shi et al. 2016). Two dimensions; raises ValueError where height or width is odd.
     """
 
     def construct_input_module(self) -> nn.Module:
-        return nn.PixelUnshuffle(2)
+        if self.dim != 2:
+            raise ValueError(f"dim={self.dim}: HalfResolutionUNet works on 2×2 pixels, wanted 2")
+        return ToHalfResolution(2)
 
     def construct_encoder_module(self, depth: int) -> nn.Module:
         if depth > 0:
@@ -44,7 +46,9 @@ class HalfResolutionUNet(UNet):
         return super().construct_base_module() if self.depth > 0 else self.construct_encoder_module(0)
 
     def construct_output_module(self) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(self.fmaps[0], 4 * self.out_channels, 1), nn.PixelShuffle(2))
+        last = activation_layer(self.final_activation, "final_activation")
+        to_output = nn.Sequential(nn.Conv2d(self.fmaps[0], 4 * self.out_channels, 1), nn.PixelShuffle(2))
+        return to_output if last is None else to_output.append(last)
 
 
 class DilatedBaseUNet(UNet):
@@ -53,7 +57,8 @@ class DilatedBaseUNet(UNet):
     def construct_base_module(self) -> nn.Module:
         f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
         f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
-        return ParallelDilations(f_in, self.fmaps[self.depth], f_out, self.dim)
+        norm = norm_layer(self.norm_type, self.fmaps[self.depth], self.dim)
+        return ParallelDilations(f_in, self.fmaps[self.depth], f_out, self.dim, norm, self.activation)
 
 
 class AttentionUNet(UNet):
@@ -64,15 +69,27 @@ class AttentionUNet(UNet):
         return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.dim)
 
 
-class ParallelDilations(nn.Module):
-    """Sum of 3×3 convolutions of f_in with dilations 1, 2 and 4, normalised and rectified, then a 3×3 to f_out."""
+class ToHalfResolution(nn.PixelUnshuffle):
+    """(N, C, H, W) → (N, 4·C, H/2, W/2): the four pixels of a 2×2 block become channels."""
 
-    def __init__(self, f_in: int, f_intermediate: int, f_out: int, dim: int):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] % 2 or x.shape[-2] % 2:
+            raise ValueError(f"images must have even height and width, found {tuple(x.shape)}")
+        return super().forward(x)
+
+
+class ParallelDilations(nn.Module):
+    """Sum of 3×3 convolutions of f_in with dilations 1, 2 and 4, normalised and activated, then a 3×3 to f_out.
+
+    norm: of f_intermediate channels, or None; activation: as for UNet
+    """
+
+    def __init__(self, f_in: int, f_intermediate: int, f_out: int, dim: int, norm: nn.Module | None, activation):
         super().__init__()
         self.branches = nn.ModuleList(CONV[dim](f_in, f_intermediate, 3, padding=d, dilation=d) for d in (1, 2, 4))
-        self.combine = nn.Sequential(
-            BATCH_NORM[dim](f_intermediate), nn.ReLU(), CONV[dim](f_intermediate, f_out, 3, padding=1), nn.ReLU()
-        )
+        to_output = CONV[dim](f_intermediate, f_out, 3, padding=1)
+        layers = norm, activation_layer(activation), to_output, activation_layer(activation)
+        self.combine = nn.Sequential(*(layer for layer in layers if layer is not None))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.combine(sum(branch(x) for branch in self.branches))

@@ -78,8 +78,17 @@ def test_half_resolution_works_on_a_quarter_of_the_positions():
 
 
 def test_an_odd_size_is_an_error_of_the_half_resolution_network():
-    with pytest.raises(RuntimeError, match="pixel_unshuffle"):
+    with pytest.raises(ValueError, match=r"even height and width, found \(1, 1, 9, 8\)"):
         HalfResolutionUNet(1, 1, 1, (4, 8))(torch.randn(1, 1, 9, 8))
+    with pytest.raises(ValueError, match="dim=3"):
+        HalfResolutionUNet(1, 1, 1, (4, 8), dim=3)
+
+
+def test_own_models_follow_the_arguments_of_unet():
+    bounded = HalfResolutionUNet(1, 1, 1, (4, 8), final_activation=nn.Sigmoid)(10 * torch.randn(1, 1, 8, 8))
+    assert 0 <= bounded.min() and bounded.max() <= 1
+    plain = DilatedBaseUNet(1, 1, 1, (4, 8), norm_type=None, activation="elu")
+    assert not any(isinstance(module, (nn.BatchNorm2d, nn.ReLU)) for module in plain.modules())
 
 
 def test_a_closed_gate_stops_the_skip_and_an_open_one_lets_it_through():
