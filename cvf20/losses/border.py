@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cvf20.borders import border_distance, check_maps, grow
+from cvf20.borders import border_distance, check_maps, check_weights, grow
 from cvf20.constants import VOID
 from cvf20.losses.cross_entropy import weighted_mean
 from cvf20.losses.pixelwise import pixel_cross_entropy
@@ -99,12 +99,3 @@ def check_choices(sigma: float, sign: str, w0: float) -> None:
         raise ValueError(f"sign={sign!r}: expected one of {', '.join(map(repr, SIGNS))}")
     if not (sigma > 0 and w0 >= 0):
         raise ValueError(f"sigma={sigma} > 0 and w0={w0} ≥ 0 are wanted")
-
-
-def check_weights(weight_map: Tensor, values: Tensor) -> Tensor:
-    """The weights in the type of the values (N, H, W); ValueError unless they have their shape and are ≥ 0."""
-    if weight_map.shape != values.shape:
-        raise ValueError(f"weight_map has shape {tuple(weight_map.shape)}, wanted {tuple(values.shape)}")
-    if weight_map.numel() and not weight_map.min() >= 0:  # nan too
-        raise ValueError(f"weight_map holds {weight_map.min().item():g}, wanted weights ≥ 0")
-    return weight_map.to(values.dtype)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cvf20.borders import border_distance, check_maps
+from cvf20.borders import border_distance, check_maps, check_weights
 from cvf20.constants import VOID
 from cvf20.labels import check_labels, split_void
 from cvf20.metrics.semantic import check_same_shape
@@ -16,15 +16,14 @@ def weighted_confusion_matrix(
 
     prediction, target: (N, H, W) integer labels; weight_map: (N, H, W) ≥ 0, e.g. of `border_weight_map`
     `iou` and `overall_accuracy` of it are the border-weighted metrics; with weights of 1 it is
-    `compute_confusion_matrix`. Raises ValueError when shapes differ or a label of a pixel that is not void is out of range.
+    `compute_confusion_matrix`. Raises ValueError when shapes differ, a weight is negative or nan, or a label of a pixel
+    that is not void is out of range.
     """
     check_same_shape(prediction, target)
-    if weight_map.shape != target.shape:
-        raise ValueError(f"weight_map has shape {tuple(weight_map.shape)}, wanted {tuple(target.shape)}")
     labels, keep = split_void(target, num_classes, ignore_index)
     prediction = prediction.long().masked_fill(~keep, 0)
     check_labels(prediction, num_classes, "prediction")
-    weights = weight_map.double().masked_fill(~keep, 0)
+    weights = check_weights(weight_map, keep.double()).masked_fill(~keep, 0)
     pair = (labels * num_classes + prediction).flatten()
     return torch.bincount(pair, weights.flatten(), minlength=num_classes**2).reshape(num_classes, num_classes)
 

@@ -216,3 +216,8 @@ def test_wrong_input_is_named():
         for function in (BorderWeightedLoss, lambda **choices: border_weight_map(target, **choices)):
             with pytest.raises(ValueError, match=next(iter(choices))):
                 function(**choices)
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(1, 4, 5), torch.ones(1, 4, 5), torch.ones(1, 1, 1)])
+def test_without_two_cells_there_is_no_gap(labels):
+    assert (gap_weight_map(labels.long()) == 1).all()

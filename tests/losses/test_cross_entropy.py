@@ -193,3 +193,9 @@ def test_wrong_input_is_named():
         binary_cross_entropy(logits[:, :1], target[:1])
     with pytest.raises(ValueError, match="label 4, wanted 0 to 1"):
         binary_cross_entropy(logits[:, :1], torch.full_like(target, 4))
+
+
+def test_a_single_pixel():
+    pixel = torch.ones(1, 1, 1, dtype=torch.int64)
+    assert cross_entropy_criterion(torch.zeros(1, 4, 1, 1), pixel).item() == pytest.approx(math.log(4))
+    assert binary_cross_entropy(torch.zeros(1, 1, 1, 1), pixel).item() == pytest.approx(math.log(2))

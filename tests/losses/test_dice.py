@@ -145,3 +145,13 @@ def test_wrong_input_is_named():
         SorensenDiceLoss(from_logits=False)(10 * logits, target)
     with pytest.raises(ValueError, match="float32"):
         SorensenDiceLoss()(logits, target.float())
+
+
+def test_no_numbers_single_pixels_and_strided_tensors():
+    loss = SorensenDiceLoss()
+    logits, target = sample(8, void=0)
+    assert loss(logits.masked_fill(target.unsqueeze(1) == 1, torch.nan), target).isnan()
+    assert loss(torch.full((1, 1, 1, 1), 50.0), torch.ones(1, 1, 1, dtype=torch.int64)) == 0
+    strided, turned = torch.stack([logits.detach()] * 2, -1)[..., 0], target.mT.contiguous().mT
+    assert not strided.is_contiguous() and not turned.is_contiguous()
+    assert loss(strided, turned).item() == pytest.approx(loss(logits, target).item())

@@ -298,6 +298,8 @@ def test_nan_logits_give_a_nan_loss():
         logits[0, 0, 0, 0] = torch.nan
     for loss in (TopologyLoss(holes=True), WrongPixelLoss()):
         assert loss(logits, target).isnan()
+    gap = torch.tensor([[[1, 0, 1]]])
+    assert merge_loss(torch.full((1, 1, 1, 3), torch.nan), gap).isnan()
 
 
 def test_following_the_gradient_removes_every_critical_mistake():
