@@ -7,6 +7,7 @@ others go on, and the exit code is then 1.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -21,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import datasets
-from .datasets import SegmentationDataset
+from .datasets import SegmentationDataset, YeastColonies, YeastMovie
+from .datasets.yeast_colonies import invert_viridis
+from .datasets.yeast_movie import stretch
 from .models.averaged import AveragedPredictions
 from .paths import runs_dir
 from .rebuild import rebuild
@@ -98,13 +101,23 @@ def _steps(described: dict):
             yield name, settings
 
 
-def read_photograph(path: Path, mode: str) -> Image.Image:
-    """The picture the right way up, "RGB" or "L"; ValueError names a file that does not decode."""
+def read_photograph(path: Path, run: Run) -> Image.Image:
+    """The picture the right way up, "RGB" or "L", decoded as the run's data set decodes its own.
+
+    Pictures of more than 8 bits are stretched to 0 … 255. ValueError names a file that does not decode.
+    """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert(mode)
+            upright = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL's errors for a broken or foreign file
         raise ValueError(f"{path}: {error.strerror if isinstance(error, FileNotFoundError) else error}") from error
+    if run.data is YeastColonies:
+        with contextlib.suppress(ValueError):  # not in viridis' colours: the picture is grey already
+            return Image.fromarray(invert_viridis(path))
+    deep = upright.mode == "F" or upright.mode.startswith("I")
+    if deep or run.data is YeastMovie:
+        upright = Image.fromarray(stretch(np.asarray(upright if deep else upright.convert("L"))))
+    return upright.convert("RGB" if len(run.mean) == 3 else "L")
 
 
 @torch.inference_mode()
@@ -163,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     used, failures = set(), 0
     for path in options.images:
         try:
-            image = read_photograph(path, "RGB" if len(run.mean) == 3 else "L")
+            image = read_photograph(path, run)
             labels = predict_labels(run, image)
         except ValueError as error:
             failures += 1

@@ -3,6 +3,7 @@
 import json
 import os
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cvf20 import predict
-from cvf20.datasets import StanfordBackground
+from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie, base
 from cvf20.learner import Learner
 from cvf20.losses import cross_entropy_criterion
 from cvf20.models import BaseConv
@@ -119,6 +120,9 @@ class Seen(nn.Module):
         return x[:, :2]
 
 
+PHOTOGRAPHS = Run(Seen(), StanfordBackground, (0.5,) * 3, (0.2,) * 3)
+
+
 @pytest.mark.parametrize(
     ("settings", "photo", "seen"),
     [
@@ -153,7 +157,43 @@ def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by 90°
     path = photograph(tmp_path / "p.jpg", (30, 20), exif=exif)
-    assert read_photograph(path, "RGB").size == (20, 30)
+    assert read_photograph(path, PHOTOGRAPHS).size == (20, 30)
+
+
+def a_colony(folder, grey):
+    for kind in ("input", "mask"):
+        (folder / f"train_{kind}").mkdir()
+        plt.imsave(folder / f"train_{kind}/it_{kind}.png", grey, cmap="viridis", vmin=0, vmax=255)
+    return YeastColonies, "train", folder / "train_input/it_input.png"
+
+
+def a_frame(folder, grey):
+    field = 170 + 9 * grey.astype(np.uint16)
+    for kind in ("channel1_phase", "mask1"):
+        Image.fromarray(field).save(folder / f"it_{kind}.tif")
+    return YeastMovie, "all", folder / "it_channel1_phase.tif"
+
+
+@pytest.mark.parametrize("write", [a_colony, a_frame])
+def test_a_data_sets_own_files_are_read_as_in_training(tmp_path, monkeypatch, write):
+    cls, split, path = write(tmp_path, np.random.default_rng(0).integers(0, 256, (12, 10), dtype=np.uint8))
+    monkeypatch.setattr(base, "locate", lambda *_: tmp_path)
+    monkeypatch.setattr(cls, "sample_names", lambda self: ["it"])
+    (wanted,) = cls(split=split).images
+    found = read_photograph(path, Run(Seen(), cls, (0.1,), (0.05,)))
+    assert found.mode == "L" and np.array_equal(found, wanted[0])
+
+
+def test_what_is_grey_already_is_no_viridis(tmp_path):
+    path = photograph(tmp_path / "grey.png", mode="L")
+    assert np.array_equal(read_photograph(path, Run(Seen(), YeastColonies, (0.1,), (0.05,))), Image.open(path))
+
+
+def test_sixteen_bits_are_stretched_not_cut_off(tmp_path):
+    values = np.linspace(200, 60000, 300).astype(np.uint16).reshape(15, 20)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    found = np.asarray(read_photograph(tmp_path / "deep.png", PHOTOGRAPHS))
+    assert found.shape == (15, 20, 3) and len(np.unique(found)) > 250 and (np.diff(found[..., 0].ravel()) >= 0).all()
 
 
 def test_runs_that_cannot_be_repeated_are_named(tmp_path):
