@@ -27,6 +27,7 @@ from .datasets.yeast_colonies import invert_viridis
 from .datasets.yeast_movie import stretch
 from .models.averaged import AveragedPredictions
 from .paths import runs_dir
+from .pretrained import read_state
 from .rebuild import rebuild
 from .training import forward, make_accelerator
 
@@ -56,7 +57,7 @@ def load_run(run: str | Path, spec: str | None = None) -> Run:
     """
     folder = find_run(run)
     result = json.loads((folder / "result.json").read_text())
-    state = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
+    state = read_state(folder / "best.pt")
     by_name = {data.name: data for data in vars(datasets).values() if isinstance(data, type) and hasattr(data, "name")}
     if result["data"] not in by_name:
         raise ValueError(f"{folder}: trained on {result['data']!r}, wanted one of {', '.join(by_name)}")
@@ -109,7 +110,7 @@ def read_photograph(path: Path, run: Run) -> Image.Image:
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL's errors for a broken or foreign file
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's for what does not decode
         raise ValueError(f"{path}: {error.strerror if isinstance(error, FileNotFoundError) else error}") from error
     if run.data is YeastColonies:
         with contextlib.suppress(ValueError):  # not in viridis' colours: the picture is grey already
@@ -175,19 +176,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     used, failures = set(), 0
     for path in options.images:
-        try:
-            image = read_photograph(path, run)
-            labels = predict_labels(run, image)
-        except ValueError as error:
-            failures += 1
-            print(error, file=sys.stderr)
-            continue
         stem, number = path.stem, 1
         while stem in used:  # a/scene.jpg and b/scene.jpg
             number += 1
             stem = f"{path.stem}_{number}"
+        try:
+            image = read_photograph(path, run)
+            labels = predict_labels(run, image)
+            written = write_pictures(labels, image, run.data.palette, options.out / stem)
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: e.g. too small for the network
+            failures += 1
+            print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
+            continue
         used.add(stem)
-        print(f"{path}: {', '.join(map(str, write_pictures(labels, image, run.data.palette, options.out / stem)))}")
+        print(f"{path}: {', '.join(map(str, written))}")
     return 1 if failures else 0
 
 

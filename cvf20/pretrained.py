@@ -85,7 +85,7 @@ def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     folder = data_dir() / "weights"
     for file, name in ((_file_name(source.torchvision), label), (source.partial, source.partial)):
         if (folder / file).is_file():
-            return _checked(encoder, name, _read(folder / file), folder / file)
+            return _checked(encoder, name, read_state(folder / file), folder / file)
     warnings.warn(
         f"{encoder}: no ImageNet weights: {problem}, and {folder} holds neither {_file_name(source.torchvision)} nor "
         f"{source.partial}. The encoder starts from RANDOM weights.",
@@ -121,7 +121,8 @@ def _unreachable(url: str) -> str:
     return ""
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The state dict in a file. Raises ValueError, naming the file, where it holds none."""
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a truncated or foreign file: zip, pickle and torch each have errors of their own

@@ -82,6 +82,32 @@ def test_only_good_images_give_zero(tmp_path):
     assert Image.open("predictions/a_2_labels.png").size == (5, 5)  # no picture replaces another
 
 
+def test_an_image_that_the_network_cannot_take_is_named_and_the_rest_go_on(tmp_path, monkeypatch, capsys):
+    class Even(nn.Module):
+        def forward(self, x):
+            if x.shape[-1] % 2:
+                raise RuntimeError("sizes do not match")
+            return x
+
+    monkeypatch.setattr(predict, "load_run", lambda *_: Run(Even(), StanfordBackground, (0.5,) * 3, (0.2,) * 3))
+    images = [photograph(tmp_path / f"{n}.png", (n, n)) for n in (8, 9, 16)]
+    bad = tmp_path / "bad.ppm"
+    bad.write_bytes(b"P6 3x 3 255\n")
+    assert main(["--weights", "any", *map(str, [images[0], images[1], bad, images[2]])]) == 1
+    odd, unreadable = capsys.readouterr().err.splitlines()
+    assert odd == f"{images[1]}: sizes do not match" and unreadable.startswith(f"{bad}: ")
+    assert {path.name for path in (tmp_path / "predictions").glob("*_labels.png")} == {"8_labels.png", "16_labels.png"}
+
+
+def test_broken_weights_are_named(tmp_path):
+    folder = tmp_path / "runs/02_x-seed0-abc"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    (folder / "best.pt").write_text("<html>")
+    with pytest.raises(ValueError, match="best.pt is no readable state dict"):
+        load_run(folder)
+
+
 def test_unknown_run_is_an_error_before_any_image(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--weights", "nothing", str(tmp_path / "a.jpg")])
