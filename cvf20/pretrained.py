@@ -5,6 +5,7 @@ state dict with the layers that could be had. CVF20_OFFLINE=1 forbids the downlo
 """
 
 import functools
+import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,9 @@ def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     if state is not None:
         return _checked(encoder, label, state)
     folder = data_dir() / "weights"
-    for file, name in ((_file_name(source.torchvision), label), (source.partial, source.partial)):
-        if (folder / file).is_file():
-            return _checked(encoder, name, read_state(folder / file), folder / file)
+    for name in (_file_name(source.torchvision), source.partial):
+        if (file := folder / name).is_file():
+            return _checked(encoder, label if _is_torchvisions(file) else name, read_state(file), file)
     warnings.warn(
         f"{encoder}: no ImageNet weights: {problem}, and {folder} holds neither {_file_name(source.torchvision)} nor "
         f"{source.partial}. The encoder starts from RANDOM weights.",
@@ -100,7 +101,10 @@ def _file_name(weights: WeightsEnum) -> str:
 
 def _from_torchvision(weights: WeightsEnum) -> tuple[dict[str, Tensor] | None, str]:
     """The state dict through torchvision's loader, or None and why not."""
-    cached = (Path(torch.hub.get_dir()) / "checkpoints" / _file_name(weights)).is_file()
+    file = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(weights)
+    cached = file.is_file()
+    if cached and not _is_torchvisions(file):  # get_state_dict checks what it downloads, not what is there
+        return None, f"{file} is not what torchvision published"
     if not cached and flag("CVF20_OFFLINE"):
         return None, "no download was attempted, because CVF20_OFFLINE is set"
     if not cached and (problem := _unreachable(weights.url)):
@@ -109,6 +113,11 @@ def _from_torchvision(weights: WeightsEnum) -> tuple[dict[str, Tensor] | None, s
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True), ""
     except (OSError, RuntimeError) as error:  # a broken connection, a wrong checksum
         return None, f"{weights.url}: {error}"
+
+
+def _is_torchvisions(file: Path) -> bool:
+    """Whether the content's sha256 begins as the name says: resnet18-f37072fd.pth."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8] == file.stem.rpartition("-")[2]
 
 
 @functools.cache  # a process asks once
@@ -127,7 +136,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a truncated or foreign file: zip, pickle and torch each have errors of their own
         raise ValueError(f"{file} is no readable state dict: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
         raise ValueError(f"{file} holds {type(state).__name__}, a state dict (names to tensors) is wanted")
     return state
 
@@ -135,6 +144,8 @@ def read_state(file: Path) -> dict[str, Tensor]:
 def _checked(encoder: str, source: str, state: dict[str, Tensor], file: Path | None = None) -> Pretrained:
     """Without the classifier, and known to fit."""
     state = {name: value for name, value in state.items() if not name.startswith(SOURCES[encoder].head)}
+    if not state:
+        raise ValueError(f"{file or source}: found no layer of the encoder {encoder}, wanted some or all")
     try:
         check_weights(_skeleton(encoder), state)
     except ValueError as error:

@@ -1,5 +1,7 @@
 """Pretrained weights: which source wins, what the table says, and what happens without network or with a bad file."""
 
+import hashlib
+
 import pytest
 import requests
 import torch
@@ -54,13 +56,30 @@ def test_a_block_that_is_there_in_part_is_counted(weights_folder, whole):
     assert table["layer1.0"] == "1 of 12 tensors: resnet18_imagenet_partial.pth" and table["conv1"] == "random"
 
 
-def test_torchvisions_own_file_wins_and_loses_its_head(weights_folder, whole):
+def test_torchvisions_own_file_wins_and_loses_its_head(weights_folder, whole, monkeypatch):
     torch.save(without_last_block(whole), weights_folder / "resnet18_imagenet_partial.pth")
-    torch.save(whole, weights_folder / OWN_NAME)
+    torch.save(whole, weights_folder / "own.pth")
+    own = f"resnet18-{hashlib.sha256((weights_folder / 'own.pth').read_bytes()).hexdigest()[:8]}.pth"
+    (weights_folder / "own.pth").rename(weights_folder / own)
+    monkeypatch.setattr(pretrained, "_file_name", lambda _: own)
     found = load_pretrained("resnet18")
     assert found.source == "torchvision ResNet18_Weights.IMAGENET1K_V1"
     assert not any(name.startswith("fc.") for name in found.state)
     assert {row["weights"] for row in found.table()} == {found.source}
+
+
+def test_other_weights_under_torchvisions_name_are_not_called_torchvisions(weights_folder, whole):
+    torch.save(whole, weights_folder / OWN_NAME)
+    assert load_pretrained("resnet18").source == OWN_NAME
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", b"", {"layer9.weight": torch.zeros(3)}])
+def test_a_broken_file_in_the_download_cache_falls_back(weights_folder, whole, content):
+    torch.save(without_last_block(whole), weights_folder / "resnet18_imagenet_partial.pth")
+    file = weights_folder.parent / "hub/checkpoints" / OWN_NAME
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
+    assert load_pretrained("resnet18").source == "resnet18_imagenet_partial.pth"
 
 
 def test_nothing_there_is_random_with_a_warning():
@@ -127,6 +146,8 @@ def test_broken_download_falls_back(weights_folder, whole, monkeypatch):
         ({"layer9.weight": torch.zeros(3)}, "layer9.weight"),
         ({"conv1.weight": torch.zeros(3)}, "conv1.weight.*shape"),
         ([torch.zeros(3)], "holds list"),
+        ({7: torch.zeros(3)}, "names to tensors"),
+        ({"fc.bias": torch.zeros(1000)}, "no layer of the encoder"),
         (b"<html>not found</html>", "no readable state dict"),
         (torch.nn.ReLU(), "no readable state dict"),  # weights_only: nothing but tensors is unpickled
     ],
