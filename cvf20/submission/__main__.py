@@ -7,7 +7,7 @@ from pathlib import Path
 from cvf20.paths import project_dir
 
 from . import run
-from .archive import BUILT
+from .archive import AGAIN, BUILT
 from .build import build
 from .check import Finding, check
 from .complete import archive_findings, project_findings
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return report(options.files)
     try:
         build(project_dir(), options.sheet)
-    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: pandoc's
+    except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
         print(f"build: {error}")
         return 1
     return 0
@@ -50,7 +50,11 @@ def report(files: list[Path]) -> int:
         if file.suffix != ".ipynb":
             findings += archive_findings(file)
         elif file.name in BUILT:
-            nb = read(file)
+            try:
+                nb = read(file)
+            except (OSError, ValueError) as error:
+                findings.append(Finding("error", file.name, None, str(error), AGAIN))
+                continue
             findings += [
                 Finding(f[0], file.name, *f[1:]) for f in (*source_faults(nb), *output_faults(nb, draft=False))
             ]

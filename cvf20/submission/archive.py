@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,7 @@ SUFFIXES = {".py", ".sh", ".md", ".txt", ".toml", ".yml", ".css", ".typ", ".ipyn
 BUILT = ("submission.ipynb", "submission.html", "report.pdf")
 SECRET = re.compile(r"credential|secret|passw|token|netrc|kaggle\.json|id_rsa|\.pem$|\.key$", re.IGNORECASE)
 TOO_BIG = 100e6  # many a course's upload takes no more
+AGAIN = "build it: python -m cvf20.submission build"
 
 Content = Path | bytes
 
@@ -81,37 +83,45 @@ def size_table(path: Path) -> str:
 
 def archive_faults(path: Path) -> Iterator[tuple[str, str, str]]:
     """(level, what, how to mend) for a zip as it would be handed in."""
-    again = "build it: python -m cvf20.submission build"
     if path.suffix != ".zip" or not zipfile.is_zipfile(path):
-        yield "error", "is no zip", again
+        yield "error", "is no zip", AGAIN
         return
-    with zipfile.ZipFile(path) as archive:
-        if broken := archive.testzip():
-            yield "error", f"{broken} is damaged", again
-            return
-        names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-        folders = {PurePosixPath(name).parts[0] for name in names}
-        if len(folders) != 1 or any(len(PurePosixPath(name).parts) == 1 for name in names):
-            yield "error", f"unpacks into {', '.join(sorted(folders)[:3])} …, not into one folder", again
-            return
-        below = {str(PurePosixPath(*PurePosixPath(name).parts[1:])): name for name in names}
-        for wanted in (*BUILT, "pyproject.toml", "cvf20/__init__.py"):
-            if wanted not in below:
-                yield "error", f"lacks {wanted}", again
-        for name in names:
-            parts = PurePosixPath(name).parts
-            if any(part.startswith(".") or part in ("__pycache__", "__MACOSX") for part in parts) or name[0] == "/":
-                yield "error", f"holds {name}, which is hidden, a cache, or leads out", again
-            elif SECRET.search(parts[-1]):
-                yield "error", f"holds {name}, which looks like a credential", "leave it out"
-            elif parts[-1] in ("last.pt", "best.pt") or parts[-1].startswith("events.out"):
-                yield "error", f"holds {name}, an intermediate of training", again
-        links = [entry.filename for entry in archive.infolist() if (entry.external_attr >> 16) & 0o170000 == 0o120000]
-        for name in links:
-            yield "error", f"holds {name}, a symbolic link", again
-        toml = archive.read(below["submission.toml"]).decode() if "submission.toml" in below else ""
-        values = [line.split("#")[0] if line.lstrip().startswith("#") else line for line in toml.splitlines()]
-        if "DRAFT" in path.name or any(PLACEHOLDER in line for line in values):
-            yield "note", "is a DRAFT", f"fill in what says {PLACEHOLDER} in submission.toml, then build again"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield from _content_faults(archive)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # RuntimeError: encrypted
+        yield "error", f"is damaged ({error})", AGAIN
+        return
     if path.stat().st_size > TOO_BIG:
         yield "note", f"{path.stat().st_size / 1e6:.0f} MB, more than many uploads take", "build one sheet: --sheet B"
+
+
+def _content_faults(archive: zipfile.ZipFile) -> Iterator[tuple[str, str, str]]:
+    """The faults of what is inside. Where the zip is damaged, zipfile raises whatever it comes upon."""
+    if broken := archive.testzip():
+        yield "error", f"{broken} is damaged", AGAIN
+        return
+    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    folders = {PurePosixPath(name).parts[0] for name in names}
+    if len(folders) != 1 or any(len(PurePosixPath(name).parts) == 1 for name in names):
+        yield "error", f"unpacks into {', '.join(sorted(folders)[:3])} …, not into one folder", AGAIN
+        return
+    below = {str(PurePosixPath(*PurePosixPath(name).parts[1:])): name for name in names}
+    for wanted in (*BUILT, "pyproject.toml", "cvf20/__init__.py"):
+        if wanted not in below:
+            yield "error", f"lacks {wanted}", AGAIN
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if any(part.startswith(".") or part in ("__pycache__", "__MACOSX") for part in parts) or name[0] == "/":
+            yield "error", f"holds {name}, which is hidden, a cache, or leads out", AGAIN
+        elif SECRET.search(parts[-1]):
+            yield "error", f"holds {name}, which looks like a credential", "leave it out"
+        elif parts[-1] in ("last.pt", "best.pt") or parts[-1].startswith("events.out"):
+            yield "error", f"holds {name}, an intermediate of training", AGAIN
+    links = [entry.filename for entry in archive.infolist() if (entry.external_attr >> 16) & 0o170000 == 0o120000]
+    for name in links:
+        yield "error", f"holds {name}, a symbolic link", AGAIN
+    toml = archive.read(below["submission.toml"]).decode(errors="replace") if "submission.toml" in below else ""
+    values = [line.split("#")[0] if line.lstrip().startswith("#") else line for line in toml.splitlines()]
+    if "DRAFT" in Path(archive.filename).name or any(PLACEHOLDER in line for line in values):
+        yield "note", "is a DRAFT", f"fill in what says {PLACEHOLDER} in submission.toml, then build again"

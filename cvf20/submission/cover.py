@@ -1,11 +1,11 @@
 """The first page of the hand-in: who, what, from which sources, and where each task is answered; all of it Markdown."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from cvf20.results import markdown_table
 
+from .faults import read_result
 from .group import Group
 from .notebook import number
 from .sections import Section
@@ -43,7 +43,7 @@ def training_seconds(results: Path, stems: Iterable[str]) -> dict[str, float]:
     total = {}
     for stem in stems:
         files = sorted(results.glob(f"{number(stem)}_*.json"))
-        values = [json.loads(file.read_bytes()).get("seconds") or 0 for file in files]
+        values = [result["seconds"] or 0 for file in files if (result := read_result(file))]
         if values:
             total[stem] = sum(values)
     return total

@@ -168,6 +168,13 @@ def result_faults(path: Path, draft: bool) -> Iterator[Fault]:
         yield tentative, None, "is SYNTHETIC", "run with the real data (data/README.md)"
 
 
+def read_result(path: Path) -> dict | None:
+    """What a result file holds, None where `result_faults` finds an error in it."""
+    if any(level == "error" for level, *_ in result_faults(path, draft=True)):
+        return None
+    return json.loads(path.read_bytes())
+
+
 def _leaves(value) -> Iterator:
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .faults import read_result
 from .notebook import number
 
 # sheet → (data set, metric on validation, notebooks), in the order of what is preferred
@@ -55,7 +56,7 @@ class Best:
 def best_of(sheet: str, results: Path, runs: Path | None = None) -> Best | None:
     """The sheet's best run on real data and full budget, or None where there is none yet. runs=None: without its file"""
     for data, metric, numbers in CONTESTS[sheet]:
-        entries = [json.loads(file.read_bytes()) for file in sorted(results.glob("*.json"))]
+        entries = [result for file in sorted(results.glob("*.json")) if (result := read_result(file))]
         entries = [
             (result["metrics"].get("val", {}).get(metric), result)
             for result in entries

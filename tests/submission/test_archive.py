@@ -147,3 +147,24 @@ def test_other_archives_damage_and_links_are_found(tmp_path):
     content[place] ^= 0xFF
     (tmp_path / "hurt.zip").write_bytes(content)
     assert any("damaged" in what for _, what, _ in archive_faults(tmp_path / "hurt.zip"))
+
+
+def test_no_damage_stops_the_look(tmp_path):
+    write_zip(tmp_path / "whole.zip", "h", GOOD)
+    whole, path = (tmp_path / "whole.zip").read_bytes(), tmp_path / "hurt.zip"
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert all(what and mend for _, what, mend in archive_faults(path))
+    for cut in (whole[100:], whole[: len(whole) // 2]):
+        path.write_bytes(cut)
+        assert [level for level, _, _ in archive_faults(path)] == ["error"]
+
+
+def test_encrypted_zip_is_an_error(tmp_path):
+    write_zip(tmp_path / "a.zip", "h", GOOD)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for head, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(head) + flags] |= 1  # says that the first file is encrypted
+    (tmp_path / "a.zip").write_bytes(content)
+    ((level, what, _),) = archive_faults(tmp_path / "a.zip")
+    assert level == "error" and "encrypted" in what

@@ -32,7 +32,7 @@ FILLED = OPEN.replace("FILL IN: group", "7")
 NETWORK_RESULT = dict(
     name="03_unet_best", seed=0, data="stanford_background", quick=False, synthetic=False, seconds=60.0
 )
-NETWORK_RESULT |= {"metrics": {"val": {"mIoU": 0.5}}}
+NETWORK_RESULT |= {"notebook": "03_unet", "metrics": {"val": {"mIoU": 0.5}}, "recipe": {}}
 
 
 def fill(project: Project) -> Path:
@@ -246,8 +246,19 @@ def test_command(built, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("0 errors, 0 notes in 2 notebooks\n")
     broken = built[0].parent / "x.zip"
     broken.write_text("x")
-    assert command.main(["check", str(broken)]) == 1
-    assert "x.zip: is no zip" in capsys.readouterr().out
+    (built[0].parent / "submission.ipynb").write_text("{")
+    assert command.main(["check", str(broken), str(built[0].parent / "submission.ipynb")]) == 1
+    printed = capsys.readouterr().out
+    assert "x.zip: is no zip" in printed and "submission.ipynb: found no notebook" in printed
+
+
+def test_a_missing_library_is_said(monkeypatch, capsys):
+    def without_typst(*_):
+        raise ModuleNotFoundError("No module named 'typst'")
+
+    monkeypatch.setattr(command, "build", without_typst)
+    assert command.main(["build"]) == 1
+    assert capsys.readouterr().out == "build: No module named 'typst'\n"
 
 
 def test_check_of_the_whole_project_says_what_lacks(built, tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from cvf20.submission.cover import training_seconds
 from cvf20.submission.weights import NETWORKS, Best, best_of, collect, half, read_me
 
 
@@ -14,8 +15,8 @@ def run(project):
     """Writes a result, and its weights if asked; returns the result."""
 
     def write(name, score, seed=0, data="stanford_background", metric="mIoU", state=None, **changes):
-        result = dict(name=name, seed=seed, data=data, quick=False, synthetic=False, seconds=1.5)
-        result |= dict(metrics={"val": {metric: score}}, **changes)
+        result = dict(name=name, seed=seed, notebook=name, data=data, quick=False, synthetic=False, seconds=1.5)
+        result |= dict(metrics={"val": {metric: score}}, recipe={}, **changes)
         (project.root / f"results/{name}-seed{seed}.json").write_text(json.dumps(result))
         if state is not None:
             folder = project.root / f"runs/{name}-seed{seed}-abc"
@@ -44,6 +45,14 @@ def test_the_highest_score_of_the_sheets_notebooks_and_data_wins(run):
     assert best_of("D", run.results).run == "03_case_study_FlattenNet"
     run("07_msrc", 0.7, data="msrc", metric="accuracy")
     assert best_of("D", run.results).run == "07_msrc"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_broken_result_is_passed_over(run, content):
+    run("03_unet_best", 0.5)
+    (run.results / "03_x-seed0.json").write_text(content)
+    assert best_of("A", run.results).run == "03_unet_best"
+    assert training_seconds(run.results, ["03_unet"]) == {"03_unet": 1.5}
 
 
 def test_weights_belong_to_the_very_run(run):
