@@ -1,6 +1,5 @@
 """The zip: what of the project goes in, always the same bytes from the same files, and what a finished one must be."""
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from cvf20.results import NOTEBOOKS, markdown_table
 
 from .group import PLACEHOLDER
 from .notebook import number
+from .private import is_private
 
 FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.sh", "run_tests.sh", "submission.toml")
 FILES += ("data/README.md",)
@@ -17,7 +17,6 @@ FOLDERS = ("cvf20", "scripts", "tests", "benchmarks")
 NUMBERED = ("notebooks", "figures", "results")
 SUFFIXES = {".py", ".sh", ".md", ".txt", ".toml", ".yml", ".css", ".typ", ".ipynb", ".png", ".svg", ".json", ".csv"}
 BUILT = ("submission.ipynb", "submission.html", "report.pdf")
-SECRET = re.compile(r"credential|secret|passw|token|netrc|kaggle\.json|id_rsa|\.pem$|\.key$", re.IGNORECASE)
 TOO_BIG = 100e6  # many a course's upload takes no more
 AGAIN = "build it: python -m cvf20.submission build"
 
@@ -27,7 +26,7 @@ Content = Path | bytes
 def project_files(project: Path, stems: list[str] | None = None) -> tuple[dict[str, Content], list[str]]:
     """(name in the zip → file, names that were left out although they stand in an included folder).
 
-    stems: notebooks whose files go in; None: all. Links, hidden files and caches are passed over.
+    stems: notebooks whose files go in; None: all. Links, hidden files and caches are passed over, credentials left out.
     """
     numbers = {number(stem) for stem in (NOTEBOOKS if stems is None else stems)}
     found, left_out = {}, []
@@ -41,11 +40,12 @@ def project_files(project: Path, stems: list[str] | None = None) -> tuple[dict[s
                 continue
             if folder in NUMBERED and number(inside.parts[1]) not in numbers:
                 continue
-            if path.suffix in SUFFIXES and not SECRET.search(path.name):
+            if path.suffix in SUFFIXES:
                 found[inside.as_posix()] = path
             else:
                 left_out.append(inside.as_posix())
-    return found, left_out
+    private = [name for name, path in found.items() if is_private(name, path.read_bytes())]
+    return {name: path for name, path in found.items() if name not in private}, left_out + private
 
 
 def _passed_over(project: Path, inside: Path) -> bool:
@@ -114,8 +114,8 @@ def _content_faults(archive: zipfile.ZipFile) -> Iterator[tuple[str, str, str]]:
         parts = PurePosixPath(name).parts
         if any(part.startswith(".") or part in ("__pycache__", "__MACOSX") for part in parts) or name[0] == "/":
             yield "error", f"holds {name}, which is hidden, a cache, or leads out", AGAIN
-        elif SECRET.search(parts[-1]):
-            yield "error", f"holds {name}, which looks like a credential", "leave it out"
+        elif is_private("/".join(parts[1:]), archive.read(name)):
+            yield "error", f"holds {name}, which looks like a credential or contains one", "leave it out"
         elif parts[-1] in ("last.pt", "best.pt") or parts[-1].startswith("events.out"):
             yield "error", f"holds {name}, an intermediate of training", AGAIN
     links = [entry.filename for entry in archive.infolist() if (entry.external_attr >> 16) & 0o170000 == 0o120000]

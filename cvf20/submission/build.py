@@ -83,7 +83,7 @@ def _tell(group: Group, parts: dict, sheet: str | None, weights: list[str], left
     for line in weights:
         say(line)
     for name in left_out:
-        say(f"left out: {name}, a kind of file that is not handed in")
+        say(f"left out: {name}, a kind of file that is not handed in, or a credential")
     if missing := unanswered([section for _, _, those in parts.values() for section in those], sheet):
         say(f"not answered: {', '.join(missing)}")
     if group.draft:

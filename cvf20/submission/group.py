@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from .private import is_private
 from .tasks import TASKS
 
 PLACEHOLDER = "FILL IN"
@@ -63,9 +64,12 @@ def _open(value: str) -> bool:
 def read_group(path: Path) -> Group:
     """Raises ValueError, naming the key, where something is unknown, missing, of another type, or not two or three."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path.name}: {error}") from None
+    if is_private(path.name, text.encode()):
+        raise ValueError(f"{path.name}: holds a password, key or token, and all of it goes into the zip; wanted none")
     known = {each.name for each in fields(Group)}
     if unknown := set(content) - known:
         raise ValueError(f"{path.name}: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

@@ -11,6 +11,13 @@ from cvf20.submission.tasks import asked_of
 
 PARAMETERS = "quick = False\nseed = 0"
 SOMEONE = "/".join(("", "home", "me"))  # a user's folder, in pieces: no file of the project holds a machine's path
+CREDENTIALS = [  # in pieces: no file of the project holds anything like one
+    "-----BEGIN " + "PRIVATE KEY-----",
+    "AK" + "IA" + "X" * 16,
+    "gh" + "p_" + "x" * 36,
+    "hf" + "_" + "x" * 34,
+    "https:" + "//name:" + "word@example.org/a.git",
+]
 
 WORK = """
 import json, os, pathlib

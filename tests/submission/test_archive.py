@@ -6,7 +6,7 @@ import subprocess
 import zipfile
 
 import pytest
-from submission.projects import png
+from submission.projects import CREDENTIALS, png
 
 from cvf20.submission.archive import BUILT, archive_faults, project_files, size_table, write_zip
 
@@ -43,6 +43,31 @@ def test_unknown_kinds_and_credentials_are_left_out_and_said(tree):
         (root / name).write_text("x")
     files, left_out = project_files(root)
     assert sorted(files) == wanted and sorted(left_out) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["cvf20/secrets/aws.json", "scripts/service_account.json", "cvf20/apikey.txt"])
+def test_names_of_credentials_are_known(tree, tmp_path, name):
+    root, wanted = tree
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("x")
+    files, left_out = project_files(root)
+    assert sorted(files) == wanted and left_out == [name]
+    assert any("credential" in what for _, what, _ in faults(tmp_path, GOOD | {name: b"x"}))
+
+
+@pytest.mark.parametrize("text", CREDENTIALS)
+def test_text_with_a_credential_is_left_out_and_found(tree, tmp_path, text):
+    root, wanted = tree
+    (root / "README.md").write_text(f"a = '{text}'")
+    files, left_out = project_files(root)
+    assert sorted([*files, "README.md"]) == wanted and left_out == ["README.md"]
+    assert any("credential" in what for _, what, _ in faults(tmp_path, GOOD | {"a.md": text.encode()}))
+    assert faults(tmp_path, GOOD | {"a.png": text.encode()}) == []  # bytes of a picture are no text
+
+
+def test_addresses_are_no_credentials(tmp_path):
+    text = b'{"a":"https://a.org:80/b","c":"d@e.org"} git@a.org:b/c.git https://a.org/@b:c@d'
+    assert faults(tmp_path, GOOD | {"a.md": text}) == []
 
 
 def test_one_sheet_takes_its_notebooks_only(tree):

@@ -3,6 +3,7 @@
 import tomllib
 
 import pytest
+from submission.projects import CREDENTIALS
 
 from cvf20.paths import project_dir
 from cvf20.submission.group import PLACEHOLDER, read_group
@@ -51,6 +52,7 @@ def test_ids_that_are_known_stand_in_a_drafts_name(group):
         (FILLED.replace('did = "all"\n', "", 1), "member 1 has"),
         (FILLED.replace('"Ada"', '""', 1), "member 1 has"),
         (FILLED + "[hours]\nC66 = 1\n", "hours for C66"),
+        (f'repository = "{CREDENTIALS[-1]}"\n' + FILLED, "holds a password"),
         ("course = ", "submission.toml: "),
     ],
 )
