@@ -1,5 +1,6 @@
 """The first page of the hand-in: who, what, from which sources, and where each task is answered; all of it Markdown."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,10 +21,16 @@ def cover(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
     exercises = [SHEETS[sheet]] if sheet else list(SHEETS.values())
     parts.append(f"**{group.course}** · {' · '.join(exercises)}")
     parts.append(f"Group: **{group.group}**")
-    members = [{"member": m["name"], "id": m["id"], "what this member did": m["did"]} for m in group.members]
+    titles = {"name": "member", "id": "id", "did": "what this member did"}
+    members = [{title: _in_a_cell(member[key]) for key, title in titles.items()} for member in group.members]
     parts += [markdown_table(members), "## Sources", _list(group.sources), "## Aids", _list(group.aids)]
     parts += ['<a id="time" name="time"></a>', "## Time", _times(group, sheet, seconds)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _in_a_cell(text: str) -> str:
+    """On one line, with every | escaped: as it is, it would end the table's cell."""
+    return re.sub(r"(?<!\\)\|", r"\|", " ".join(text.split()))
 
 
 def _list(items: Iterable[str]) -> str:
@@ -33,7 +40,8 @@ def _list(items: Iterable[str]) -> str:
 def _times(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
     """Training time per notebook is measured, hours per task are the group's own."""
     rows = [{"notebook": stem, "minutes of training, all runs": round(value / 60)} for stem, value in seconds.items()]
-    hours = [f"{task.id} {group.hours.get(task.id, '') or '____'}" for task in of_sheet(sheet) if task.id != TIME]
+    open_ids = group.open_hours()
+    hours = [f"{t.id} {'____' if t.id in open_ids else group.hours[t.id]}" for t in of_sheet(sheet) if t.id != TIME]
     spent = "Hours that the group spent: " + " · ".join(hours)
     return f"{markdown_table(rows)}\n\n{spent}" if rows else spent
 

@@ -79,13 +79,22 @@ def read_group(path: Path) -> Group:
         kind = list if key in ("members", "sources", "aids") else dict if key == "hours" else str
         if not isinstance(value, kind):
             raise ValueError(f"{path.name}: {key} is {value!r}, wanted a {kind.__name__}")
+    if empty := [key for key in ("course", "title", "group") if not content[key].strip()]:
+        raise ValueError(f"{path.name}: {', '.join(empty)} is empty, wanted a text")
+    for key in ("sources", "aids"):
+        if wrong := [item for item in content.get(key, ()) if not isinstance(item, str)]:
+            raise ValueError(f"{path.name}: {key} holds {wrong[0]!r}, wanted texts")
     members = content["members"]
     if len(members) not in (2, 3):
         raise ValueError(f"{path.name}: {len(members)} members, wanted two or three")
     for place, member in enumerate(members, start=1):
-        if set(member) != set(_MEMBER) or not all(isinstance(value, str) and value for value in member.values()):
+        complete = isinstance(member, dict) and set(member) == set(_MEMBER)
+        if not complete or not all(isinstance(value, str) and value.strip() for value in member.values()):
             raise ValueError(f"{path.name}: member {place} has {member}, wanted {', '.join(_MEMBER)}, each a text")
     if unknown := set(content.get("hours", {})) - set(TASKS):
         raise ValueError(f"{path.name}: hours for {', '.join(sorted(unknown))}, which are no tasks")
+    for id, spent in content.get("hours", {}).items():
+        if not isinstance(spent, str | int | float):
+            raise ValueError(f"{path.name}: hours of {id} are {spent!r}, wanted a number or text")
     lists = {key: tuple(content.get(key, ())) for key in ("members", "sources", "aids")}
     return Group(**{**content, **lists})

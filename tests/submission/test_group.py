@@ -6,6 +6,7 @@ import pytest
 from submission.projects import CREDENTIALS
 
 from cvf20.paths import project_dir
+from cvf20.submission.cover import cover
 from cvf20.submission.group import PLACEHOLDER, read_group
 from cvf20.submission.tasks import TASKS
 
@@ -51,7 +52,12 @@ def test_ids_that_are_known_stand_in_a_drafts_name(group):
         (FILLED.replace('"7"', "7"), "group is 7, wanted a str"),
         (FILLED.replace('did = "all"\n', "", 1), "member 1 has"),
         (FILLED.replace('"Ada"', '""', 1), "member 1 has"),
+        (FILLED.replace('"CV 1"', '""'), "course is empty"),
+        (FILLED.replace('"7"', '" "').replace('"Pixels"', '""'), "title, group is empty"),
+        ("members = [3, 4]\n" + FILLED.split("[[members]]")[0], "member 1 has 3"),
+        ("sources = [1]\n" + FILLED, "sources holds 1"),
         (FILLED + "[hours]\nC66 = 1\n", "hours for C66"),
+        (FILLED + "[hours]\nC6 = [1]\n", "hours of C6 are"),
         (f'repository = "{CREDENTIALS[-1]}"\n' + FILLED, "holds a password"),
         ("course = ", "submission.toml: "),
     ],
@@ -59,6 +65,13 @@ def test_ids_that_are_known_stand_in_a_drafts_name(group):
 def test_mistakes_are_named(group, text, message):
     with pytest.raises(ValueError, match=message):
         group(text)
+
+
+def test_cover_says_hours_and_holds_the_table_together(group):
+    found = group(FILLED.replace('"all"', r'"""a|b\\|c\n\nd"""', 1) + "[hours]\nC6 = 0\nC2 = 1.5\nC7 = ''\n")
+    text = cover(found, "C", {})
+    assert r"| Ada | 11 | a\|b\|c d |" in text.splitlines()
+    assert "C6 0 " in text and "C2 1.5 " in text and "C7 ____" in text
 
 
 def test_missing_file_is_named(tmp_path):
