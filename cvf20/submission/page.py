@@ -2,6 +2,7 @@
 
 import html
 import re
+from html.parser import HTMLParser
 from importlib import resources
 
 from nbconvert import HTMLExporter
@@ -10,11 +11,9 @@ from pygments.formatters import HtmlFormatter
 
 from . import formulas
 
-# what a browser would fetch when it shows the page (a link that a reader may click is none of it)
-_LOADS = re.compile(
-    r"<(?:script|iframe|object|embed|link|base)\b[^>]*>|<[^>]*\bsrc\s*=\s*[\"']?+(?!data:)[^>]*>|@import[^;]*|url\((?!data:)[^)]*\)",
-    re.IGNORECASE,
-)
+_TAGS = {"script", "iframe", "object", "embed", "link", "base"}
+_ADDRESSES = {"src", "poster", "background"}
+_STYLES = re.compile(r"@import[^;]*|url\(\s*+[\"']?+(?!data:|#)[^)]*\)", re.IGNORECASE)
 
 _IMAGE = re.compile(r"<img\b[^>]*\balt=([\"'])(.+?)\1[^>]*>")
 
@@ -42,7 +41,7 @@ def page(nb: NotebookNode, title: str) -> str:
     body = re.sub(r"FORMULA(\d+)X", lambda match: sets[found[int(match[1])]], body)
     body = re.sub(r"(<table\b.*?</table>)", r'<div class="wide">\1</div>', body, flags=re.DOTALL)
     body = _IMAGE.sub(r"<figure>\g<0><figcaption>\2</figcaption></figure>", body)
-    if loads := [tag for tag in _LOADS.findall(_without_code(body))]:
+    if loads := _Loads(body).found:
         raise ValueError(f"{title}: the page would load {loads[0][:120]}; wanted a page that stands alone")
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     style += HtmlFormatter(style="default").get_style_defs(".highlight")
@@ -54,6 +53,28 @@ def page(nb: NotebookNode, title: str) -> str:
     )
 
 
-def _without_code(body: str) -> str:
-    """Only what is markup: text in a page is escaped, base64 holds no bracket."""
-    return re.sub(r"<(pre|code)\b.*?</\1>", "", body, flags=re.DOTALL)
+class _Loads(HTMLParser):
+    """`found`: what a browser would fetch, or run, when it shows the page. A link that a reader may click is none of it."""
+
+    def __init__(self, body: str):
+        super().__init__()
+        self.found: list[str] = []
+        self.in_style = False
+        self.feed(body)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.in_style = tag == "style"
+        given = {name: (value or "").strip() for name, value in attributes}
+        fetched = {name for name in given if name in _ADDRESSES or name in ("href", "xlink:href") and tag != "a"}
+        foreign = any(not given[name].startswith(("data:", "#")) for name in fetched)
+        refresh = tag == "meta" and given.get("http-equiv", "").lower() == "refresh"
+        if tag in _TAGS or "srcset" in given or foreign or refresh or any(map(_STYLES.search, given.values())):
+            self.found.append(self.get_starttag_text())
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if self.in_style:
+            self.found += _STYLES.findall(data)

@@ -73,6 +73,15 @@ def test_same_notebook_same_page():
         '<link rel="stylesheet" href="x.css">',
         "<style>@import 'x.css';</style>",
         '<p style="background: url(x.png)">a</p>',
+        '<img srcset="https://example.org/x.png 2x">',
+        '<img src="data:," srcset="data:, 1x, https://example.org/x.png 2x">',
+        '<video poster="https://example.org/x.png"></video>',
+        '<table background="https://example.org/x.png"></table>',
+        '<svg><image href="https://example.org/x.png"/></svg>',
+        '<svg><use xlink:href="x.svg#a"/></svg>',
+        '<meta http-equiv="refresh" content="0; url=https://example.org">',
+        '<pre><img src="https://example.org/x.png"></pre>',
+        '<code><b style="background: url(x.png)">a</b></code>',
     ],
 )
 @pytest.mark.parametrize("place", ["markdown", "output"])
@@ -84,3 +93,12 @@ def test_what_would_be_loaded_is_refused(html, place):
         nb.cells[1].outputs = [new_output("display_data", data={"text/html": html})]
     with pytest.raises(ValueError, match="would load"):
         page(nb, "T")
+
+
+def test_what_is_in_the_page_and_what_is_only_text_may_stay():
+    nb = notebook()
+    drawn = '<svg><a href="https://a.org"><path clip-path="url(#p)"></path></a><use xlink:href="#q"></use></svg>'
+    nb.cells[1].outputs = [new_output("display_data", data={"text/html": drawn}), stream("@import url(a)")]
+    nb.cells[0].source = "The rule `@import 'a.css'` and url(a.png), `<img src=a.png>`"
+    text = page(nb, "T")
+    assert drawn in text and "@import url(a)" in text and "url(a.png)" in text
