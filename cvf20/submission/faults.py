@@ -24,7 +24,8 @@ MAX_BYTES = 3_000_000  # GitHub stops rendering somewhat above
 MAX_DPI = 100
 SYNTHETIC_BY_DESIGN = ("keypoints",)  # data sets that are drawn, not stand-ins for photographs
 MACHINE_PATH = re.compile(
-    r"(?<![\w.:/<~-])(?:/(?:home|root|Users|work|workspace|tmp|opt|usr|mnt|var|srv|private)/|[A-Za-z]:\\{1,2}Users\\)"
+    r"(?:(?<![\w.:/<~-])|(?<=file://))"
+    r"(?:/(?:home|root|Users|work|workspace|tmp|opt|usr|mnt|var|srv|private)/|[A-Za-z]:\\{1,2}Users\\)"
     r"[^\s\"'<>)\]]*"
 )
 WARNING = re.compile(r".*(?:Warning\b|\bWARNING\b).*")

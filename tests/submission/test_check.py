@@ -93,6 +93,7 @@ DEFECTS = {
     "synthetic table": (append(5, stream("SYNTHETIC stand-in for scenes\n")), "SYNTHETIC stand-in for scenes"),
     "path in source": (put(5, source=f"open('{SOMEONE}/x.png')"), f"{SOMEONE}/x.png"),
     "path in output": (append(5, stream("saved /root/cvf20/x.png\n")), "/root/cvf20/x.png"),
+    "path as an address": (append(5, stream(f"file://{SOMEONE}/x.png")), f"{SOMEONE}/x.png"),
     "Windows path": (append(5, stream(r"C:\Users\me\x.png")), r"C:\Users\me\x.png"),
     "too big": (append(5, stream("x" * 3_100_000)), "3.1 MB"),
     "kernel": (spoil_notebook(rename_kernel), "kernel name 'my-env'"),
