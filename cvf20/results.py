@@ -178,5 +178,5 @@ def markdown_table(rows: list[dict]) -> str:
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of trainable weights."""
+    """Number of weights, frozen ones included."""
     return sum(p.numel() for p in model.parameters())
