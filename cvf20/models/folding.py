@@ -5,6 +5,8 @@ import copy
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .layers import BATCH_NORM, CONV
+
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
     """A copy whose batch norms have become part of the convolutions before them; in eval mode the same function.
@@ -18,10 +20,10 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     for name, parent in list(folded.named_modules()):
         before = (None, None)
         for child_name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
+            if isinstance(child, tuple(BATCH_NORM.values())):
                 conv_name, conv = before
-                if not isinstance(conv, nn.Conv2d):
-                    raise ValueError(f"batch norm {name}.{child_name} follows {conv}, wanted a Conv2d")
+                if not isinstance(conv, tuple(CONV.values())):
+                    raise ValueError(f"batch norm {name}.{child_name} follows {conv}, wanted a convolution")
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, child))
                 setattr(parent, child_name, nn.Identity())
             before = (child_name, child)

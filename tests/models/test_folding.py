@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvf20.models import LightDecoderModel, ResnetBasedModel, UNet
 from cvf20.models.folding import fold_batch_norm
@@ -38,6 +39,17 @@ def test_the_same_function_without_batch_norm(build):
     if not any(isinstance(m, nn.Dropout2d) for m in folded.modules()):
         folded.train()
         torch.testing.assert_close(folded(x)[:1], folded(x[:1]))  # a training batch does not see itself
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_batch_norms_of_every_dimension_are_folded(dim):
+    model = UNet(1, 3, 4, 4, norm_type="batch", dim=dim).double().eval()
+    for norm in (m for m in model.modules() if isinstance(m, _BatchNorm)):
+        nn.init.normal_(norm.running_mean), nn.init.uniform_(norm.weight, 0.5, 1.5)
+    folded = fold_batch_norm(model)
+    x = torch.rand(2, 3, *(8,) * dim, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-6, atol=1e-6)
+    assert not any(isinstance(m, _BatchNorm) for m in folded.modules())
 
 
 def test_batch_norm_without_a_convolution_is_named():
