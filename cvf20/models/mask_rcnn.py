@@ -34,7 +34,7 @@ class MaskRCNN(nn.Module):
 
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses by name
                 (loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask), to be added up
-    Evaluation: forward(images) → foreground logits (N, 1, H, W): positive where a mask above 0.5 of a score above 0.5 is
+    Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
     `detect` gives the instances themselves. Images come normalised, and stay at their size.
     Void (255 in the labels) is blanked in the image: torchvision's losses know no region to leave out, so nothing is
     shown there that they could be wrong about.
@@ -125,6 +125,7 @@ def mask_rcnn(
     trainable_layers: how many of layer4, layer3, layer2, layer1, conv1 learn, from the top; random ones always do
 
     A batch norm whose statistics come with the weights is frozen, since batches are small; the others become group norm.
+    Raises ValueError for another number of anchor_sizes, trainable_layers beyond 0 to 5, or weights that do not fit.
     """
     if len(anchor_sizes) != LEVELS:
         raise ValueError(f"anchor_sizes={tuple(anchor_sizes)}: {LEVELS} numbers, one per pyramid level, are wanted")
