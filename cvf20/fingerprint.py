@@ -32,13 +32,14 @@ def describe(value):
     if isinstance(value, nn.Module):
         settings = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
         content = {**settings, **dict(value.named_children()), **dict(value.named_buffers(recurse=False))}
+        content |= dict(value.named_parameters(recurse=False))
         return {type(value).__qualname__: describe(content)}
-    if inspect.isfunction(value) and (value.__defaults__ or value.__closure__):
-        return [
-            value.__qualname__,
-            describe(value.__defaults__),
-            [describe(c.cell_contents) for c in value.__closure__ or ()],
-        ]
+    if inspect.ismethod(value):
+        return [value.__qualname__, describe(value.__self__)]
+    if inspect.isfunction(value) and (value.__defaults__ or value.__closure__ or value.__kwdefaults__):
+        cells = [describe(cell.cell_contents) for cell in value.__closure__ or ()]
+        keywords = [describe(value.__kwdefaults__)] if value.__kwdefaults__ else []
+        return [value.__qualname__, describe(value.__defaults__), cells, *keywords]
     return getattr(value, "__qualname__", repr(value))
 
 
