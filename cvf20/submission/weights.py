@@ -17,11 +17,13 @@ CONTESTS = {
     "D": [("msrc", "accuracy", ("07",)), ("keypoints", "score", ("03",))],
 }
 
+_NARROW = 'UNet(4, 1, 1, 8, norm_type="batch")'
 _PRINTED = 'UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type="batch", upsampling="transposed")'
 # run → (where its network is imported from, the expression that builds it)
 NETWORKS = {
     "03_unet_best": ("cvf20.models", _PRINTED),
     "03_unet_reweighted": ("cvf20.models", _PRINTED),
+    **{f"05_border_{weights}": ("cvf20.models", _NARROW) for weights in ("plain", "fade", "emphasise")},
     "03_case_study_FlattenNet": ("cvf20.models.case_study", "FlattenNet()"),
 }
 
