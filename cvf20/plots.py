@@ -50,12 +50,20 @@ def show(fig: Figure, name: str, alt: str = "") -> None:
     show_file(name, alt)
 
 
-def _to_256_colours(picture: PIL.Image.Image, flat: int = 96, smallest: int = 200) -> PIL.Image.Image:
-    """The picture in its `flat` most frequent colours that cover `smallest` pixels or more, and what suits the rest."""
+def _to_256_colours(picture: PIL.Image.Image, exact: int = 64, smallest: int = 32) -> PIL.Image.Image:
+    """The picture in 256 colours: `exact` of its most frequent ones, `exact` that would be changed most, and a mixture.
+
+    smallest: pixels of a colour that is worth keeping; a legend's patch has about a hundred
+    """
     pixels = np.asarray(picture).reshape(-1, 3)
-    codes, place, counts = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_inverse=True, return_counts=True)
-    kept = [k for k in np.argsort(-counts, kind="stable")[:flat] if counts[k] >= smallest]
-    index = np.full(len(codes), 255, np.uint8)
+    codes, first, place, counts = np.unique(
+        pixels @ (1 << 16, 1 << 8, 1), return_index=True, return_inverse=True, return_counts=True
+    )
+    mixed = np.asarray(picture.quantize(256 - 2 * exact).convert("RGB")).reshape(-1, 3)
+    change = np.abs(mixed[first].astype(int) - pixels[first]).max(1)
+    flat = np.flatnonzero(counts >= smallest)
+    kept = np.union1d(flat[np.argsort(-counts[flat])[:exact]], flat[np.argsort(-change[flat])[:exact]])
+    index = np.zeros(len(codes), np.uint8)
     index[kept] = range(len(kept))
     drawn, colours = index[place], [channel for k in kept for channel in int(codes[k]).to_bytes(3)]
     rest = ~np.isin(place, kept)

@@ -53,6 +53,17 @@ def test_a_label_keeps_its_colour_beside_a_photograph_of_many(shown, tmp_path):
     assert {tuple(map(int, colour)) for colour in PALETTE} <= found
 
 
+def test_a_legend_keeps_its_colours_beside_a_map_of_two_hundred(shown, tmp_path):
+    """As beside maps in magma, each of whose colours covers more pixels than a patch of the legend."""
+    fig, axis = plt.subplots(figsize=(8, 4))
+    axis.imshow(np.linspace(0, 1, 230)[None].repeat(100, 0), cmap="magma", interpolation="nearest", aspect="auto")
+    wanted = {(30, 94, 46), (126, 192, 66), (36, 84, 176), (126, 84, 150)}
+    plots.class_legend(fig, SimpleNamespace(classes=list("abcd"), palette=np.array(sorted(wanted), np.uint8)))
+    plots.show(fig, "01_legend")
+    with Image.open(tmp_path / "figures" / "01_legend.png") as image:
+        assert wanted <= {colour for _, colour in image.convert("RGB").getcolors()}
+
+
 def test_show_rejects_a_name_without_a_notebook(shown, tmp_path):
     with pytest.raises(ValueError, match="'line' must begin with a notebook's number"):
         plots.show(plt.figure(), "line")
