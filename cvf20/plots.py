@@ -51,7 +51,7 @@ def show(fig: Figure, name: str, alt: str = "") -> None:
 
 
 def _to_256_colours(picture: PIL.Image.Image, exact: int = 64, smallest: int = 32) -> PIL.Image.Image:
-    """The picture in 256 colours: `exact` of its most frequent ones, `exact` that would be changed most, and a mixture.
+    """The picture in 256 colours: `exact` of its most frequent ones, `exact` that are far from all others, and a mixture.
 
     smallest: pixels of a colour that is worth keeping; a legend's patch has about a hundred
     """
@@ -61,8 +61,15 @@ def _to_256_colours(picture: PIL.Image.Image, exact: int = 64, smallest: int = 3
     )
     mixed = np.asarray(picture.quantize(256 - 2 * exact).convert("RGB")).reshape(-1, 3)
     change = np.abs(mixed[first].astype(int) - pixels[first]).max(1)
-    flat = np.flatnonzero(counts >= smallest)
-    kept = np.union1d(flat[np.argsort(-counts[flat])[:exact]], flat[np.argsort(-change[flat])[:exact]])
+    change[counts < smallest] = 0
+    kept = np.argsort(-counts, kind="stable")[: min(exact, np.count_nonzero(counts >= smallest))]
+    for _ in range(exact):  # each time the colour that is worst off
+        worst = change.argmax()
+        if change[worst] == 0:
+            break
+        kept = np.append(kept, worst)
+        change = np.minimum(change, np.abs(pixels[first].astype(int) - pixels[first[worst]]).max(1))
+    kept = np.unique(kept)
     index = np.zeros(len(codes), np.uint8)
     index[kept] = range(len(kept))
     drawn, colours = index[place], [channel for k in kept for channel in int(codes[k]).to_bytes(3)]
