@@ -59,17 +59,14 @@ def _to_256_colours(picture: PIL.Image.Image, exact: int = 64, smallest: int = 3
     codes, first, place, counts = np.unique(
         pixels @ (1 << 16, 1 << 8, 1), return_index=True, return_inverse=True, return_counts=True
     )
-    mixed = np.asarray(picture.quantize(256 - 2 * exact).convert("RGB")).reshape(-1, 3)
-    change = np.abs(mixed[first].astype(int) - pixels[first]).max(1)
-    change[counts < smallest] = 0
-    kept = np.argsort(-counts, kind="stable")[: min(exact, np.count_nonzero(counts >= smallest))]
-    for _ in range(exact):  # each time the colour that is worst off
-        worst = change.argmax()
-        if change[worst] == 0:
-            break
-        kept = np.append(kept, worst)
-        change = np.minimum(change, np.abs(pixels[first].astype(int) - pixels[first[worst]]).max(1))
-    kept = np.unique(kept)
+    flat = np.flatnonzero(counts >= smallest)
+    colour = pixels[first[flat]].astype(int)
+    kept = list(np.argsort(-counts[flat], kind="stable")[:exact])
+    distance = np.abs(colour[:, None] - colour[kept]).max(2).min(1, initial=255)
+    while len(kept) < min(2 * exact, len(flat)):  # each time the one that is furthest from all that are kept
+        kept.append(distance.argmax())
+        distance = np.minimum(distance, np.abs(colour - colour[kept[-1]]).max(1))
+    kept = np.unique(flat[kept])
     index = np.zeros(len(codes), np.uint8)
     index[kept] = range(len(kept))
     drawn, colours = index[place], [channel for k in kept for channel in int(codes[k]).to_bytes(3)]
