@@ -68,9 +68,8 @@ def _owners(part) -> set:
     elif isinstance(part, nn.Module):
         lists = [value for value in vars(part).values() if isinstance(value, (list, tuple))]  # v2.Compose keeps a list
         inside = [*part.children(), *(item for items in lists for item in items if isinstance(item, nn.Module))]
-        inside += [
-            value for value in vars(part).values() if inspect.isroutine(value) or isinstance(value, functools.partial)
-        ]
+        own = (value for value in vars(part).values() if getattr(value, "__self__", None) is not part)
+        inside += [value for value in own if inspect.isroutine(value) or isinstance(value, functools.partial)]
     else:
         inside = []
     return _owners(type(part)).union(*map(_owners, inside))

@@ -274,6 +274,13 @@ def test_code_is_found_in_the_attributes_of_a_module(lab, loss_module, wrap):
     assert source_digest([whole]) != before
 
 
+def test_a_module_that_holds_a_method_of_its_own_is_no_circle():
+    """As accelerate leaves it, which wraps forward."""
+    module = nn.Identity()
+    module.forward = module.forward
+    assert source_digest([module]) and describe(module)
+
+
 def test_recipe_and_source_count_and_the_order_of_keys_does_not():
     parts = [cross_entropy_criterion]
     assert fingerprint({"a": 1, "b": 2}, parts) == fingerprint({"b": 2, "a": 1}, parts)

@@ -124,6 +124,8 @@ def _download(name: str, staging: Path, files: list[str]) -> dict[str, Exception
     pooch.get_logger().setLevel("WARNING")  # one progress bar instead of a line per file
     client = pooch.create(path=staging, base_url=base_url(name), registry=registry(name), retry_if_failed=RETRIES)
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
+    for file in files:  # pooch makes folders too, but two threads of it at once get in each other's way
+        (staging / file).parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, Exception] = {}
     pool = ThreadPoolExecutor(WORKERS)
     try:
