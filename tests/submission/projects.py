@@ -10,7 +10,9 @@ from PIL import Image
 from cvf20.submission.tasks import asked_of
 
 PARAMETERS = "quick = False\nseed = 0"
-SOMEONE = "/".join(("", "home", "me"))  # a user's folder, in pieces: no file of the project holds a machine's path
+SOMEONE, ADMIN = (
+    "/".join(("", *parts)) for parts in (("home", "me"), ("root", "cvf20"))
+)  # in pieces: no path in a file
 CREDENTIALS = [  # in pieces: no file of the project holds anything like one
     "-----BEGIN " + "PRIVATE KEY-----",
     "AK" + "IA" + "X" * 16,

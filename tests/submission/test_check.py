@@ -6,7 +6,7 @@ import json
 import nbformat
 import pytest
 from nbformat.v4 import new_output
-from submission.projects import SOMEONE, png, stream
+from submission.projects import ADMIN, SOMEONE, png, stream
 
 from cvf20.submission.__main__ import main
 from cvf20.submission.check import check
@@ -92,7 +92,7 @@ DEFECTS = {
     "synthetic result": (spoil_result(synthetic=True), "SYNTHETIC"),
     "synthetic table": (append(5, stream("SYNTHETIC stand-in for scenes\n")), "SYNTHETIC stand-in for scenes"),
     "path in source": (put(5, source=f"open('{SOMEONE}/x.png')"), f"{SOMEONE}/x.png"),
-    "path in output": (append(5, stream("saved /root/cvf20/x.png\n")), "/root/cvf20/x.png"),
+    "path in output": (append(5, stream(f"saved {ADMIN}/x.png\n")), f"{ADMIN}/x.png"),
     "path as an address": (append(5, stream(f"file://{SOMEONE}/x.png")), f"{SOMEONE}/x.png"),
     "Windows path": (append(5, stream(r"C:\Users\me\x.png")), r"C:\Users\me\x.png"),
     "too big": (append(5, stream("x" * 3_100_000)), "3.1 MB"),
