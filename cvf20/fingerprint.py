@@ -30,8 +30,8 @@ def describe(value):
     if isinstance(value, functools.partial):
         return [describe(value.func), describe(value.args), describe(value.keywords)]
     if isinstance(value, nn.Module):
-        settings = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
-        settings = {key: item for key, item in settings.items() if getattr(item, "__self__", None) is not value}
+        own = (pair for pair in vars(value).items() if getattr(pair[1], "__self__", None) is not value)
+        settings = {key: item for key, item in own if not key.startswith("_") and key != "training"}
         content = {**settings, **dict(value.named_children()), **dict(value.named_buffers(recurse=False))}
         content |= dict(value.named_parameters(recurse=False))
         return {type(value).__qualname__: describe(content)}
