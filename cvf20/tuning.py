@@ -41,7 +41,7 @@ def open_study(file: Path, space: Space) -> optuna.Study:
             study_name="search",
             storage=storage,
             direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
             load_if_exists=True,
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AssertionError) as error:
