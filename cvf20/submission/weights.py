@@ -22,6 +22,8 @@ _PRINTED = 'UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type="batch", upsampling=
 NETWORKS = {
     "03_unet_best": ("cvf20.models", _PRINTED),
     "03_unet_reweighted": ("cvf20.models", _PRINTED),
+    "04_start": ("cvf20.models", 'UNet(4, 1, 1, 16, norm_type="batch")'),
+    "04_best": ("cvf20.models", 'UNet(5, 1, 1, 24, norm_type="batch")'),
     **{f"05_border_{weights}": ("cvf20.models", _NARROW) for weights in ("plain", "fade", "emphasise")},
     "03_case_study_FlattenNet": ("cvf20.models.case_study", "FlattenNet()"),
 }
