@@ -1,8 +1,7 @@
-"""Predictions averaged over mirror images, quarter turns and sizes of the input."""
+"""Predictions averaged over mirror images and sizes of the input."""
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,18 +11,17 @@ class AveragedPredictions(nn.Module):
 
     scales: factors on the size of the images given; 1 as they are
     flips:  look at the mirror image, too
-    turns:  look at the image turned by 90, 180 and 270 degrees, too: for what has no upright, such as cells
 
     Logits (N, K, H, W) come at the size of the images given. Their softmax is the normalised geometric mean of the
     probabilities, as in `validate(flips=True)`. It is a network like any other: `validate`, `evaluate_model` and
     `Learner.predict` work on it. Give it the images at the labels' size and let the scales choose what the network sees.
     """
 
-    def __init__(self, model: nn.Module, scales: Sequence[float] = (1.0,), flips: bool = True, turns: bool = False):
+    def __init__(self, model: nn.Module, scales: Sequence[float] = (1.0,), flips: bool = True):
         super().__init__()
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales={tuple(scales)}: at least one factor, all above 0, is wanted")
-        self.model, self.scales, self.flips, self.turns = model, tuple(scales), flips, turns
+        self.model, self.scales, self.flips = model, tuple(scales), flips
 
     def forward(self, images: Tensor) -> Tensor:
         size = images.shape[2:]
@@ -33,19 +31,13 @@ class AveragedPredictions(nn.Module):
             if scale != 1:
                 target = [max(1, round(scale * length)) for length in size]
                 resized = F.interpolate(images, size=target, mode="bilinear", antialias=True, align_corners=False)
-            logits = self._upright(resized)
+            logits = self.model(resized).float()
             if self.flips:
-                logits = (logits + self._upright(resized.flip(-1)).flip(-1)) / 2
+                logits = (logits + self.model(resized.flip(-1)).float().flip(-1)) / 2
             if scale != 1:
                 logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
             total = total + logits
         return total / len(self.scales)
 
-    def _upright(self, images: Tensor) -> Tensor:
-        """Mean over the turns; one alone where these are not asked for."""
-        quarters = range(4 if self.turns else 1)
-        turned = (self.model(torch.rot90(images, k, (2, 3))).float() for k in quarters)
-        return sum(torch.rot90(logits, -k, (2, 3)) for k, logits in zip(quarters, turned, strict=True)) / len(quarters)
-
     def extra_repr(self) -> str:
-        return f"scales={self.scales}, flips={self.flips}, turns={self.turns}"
+        return f"scales={self.scales}, flips={self.flips}"

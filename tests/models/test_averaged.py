@@ -26,16 +26,6 @@ def test_mirrored_image_gives_the_mirrored_prediction(scales):
     torch.testing.assert_close(averaged(x.flip(-1)), averaged(x).flip(-1), rtol=1e-4, atol=1e-5)
 
 
-def test_turned_image_gives_the_turned_prediction():
-    model, x = tiny_unet().eval(), torch.rand(1, 3, 16, 24)
-    averaged = AveragedPredictions(model, turns=True)
-    for k in (1, 2, 3):
-        turned = averaged(torch.rot90(x, k, (2, 3)))
-        torch.testing.assert_close(turned, torch.rot90(averaged(x), k, (2, 3)), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(averaged(x.flip(-2)), averaged(x).flip(-2), rtol=1e-4, atol=1e-5)
-    assert not averaged(x).allclose(AveragedPredictions(model)(x))
-
-
 def test_it_is_the_mean_over_the_scales():
     model, x = tiny_unet().eval(), torch.rand(1, 3, 16, 24)
     single = [AveragedPredictions(model, (scale,), flips=False)(x) for scale in (0.5, 1.0, 2.0)]
