@@ -92,7 +92,7 @@ class TopologyLoss(nn.Module):
                   bridges, above 0.5 also cuts, that are not there yet but near
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
     connectivity, holes: see `critical_components`
-    merge_weight: of M, `merge_loss`: the strongest leak in the gap between each two touching cells
+    merge_weight: of M, `merge_loss`: the cross-entropy of the valleys that part touching cells in the prediction
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background without mistakes
     Returns a scalar, computed in float32 at least. Raises ValueError when shapes do not fit or a label is out of range.

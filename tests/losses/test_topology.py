@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from cvf20.components import label_components
 from cvf20.constants import VOID
+from cvf20.datasets.yeast_movie import separate_touching
 from cvf20.fingerprint import describe
 from cvf20.losses import (
     BorderWeightedLoss,
@@ -20,7 +21,8 @@ from cvf20.losses import (
     critical_components,
     merge_loss,
 )
-from cvf20.losses.gaps import gap_pixels
+from cvf20.losses.gaps import REACH, valleys
+from cvf20.metrics import topology_errors
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**31)
@@ -316,40 +318,82 @@ def test_following_the_gradient_removes_every_critical_mistake():
 # --- the merge term -----------------------------------------------------------------------------------------------
 
 
-def leaks_by_definition(logits: torch.Tensor, target: torch.Tensor, connectivity: int) -> list[float]:
-    """The highest logit in the gap of every pair of components of every image."""
-    strongest = []
-    for image_logits, image in zip(logits[:, 0].tolist(), (target == 1).numpy(), strict=True):
-        labels = ndimage.label(image, STRUCTURE[connectivity])[0]
-        pairs = {}
-        for y, x in np.argwhere(labels == 0):
-            window = labels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-            structure = STRUCTURE[connectivity][1 - min(y, 1) :, 1 - min(x, 1) :][: window.shape[0], : window.shape[1]]
-            near = set(window[structure]) - {0}
-            for pair in {(a, b) for a in near for b in near if a < b}:
-                pairs[pair] = max(pairs.get(pair, -np.inf), image_logits[y][x])
-        strongest += pairs.values()
-    return strongest
+def touching_cells(seed: int) -> torch.Tensor:
+    """(2, 16, 19) bool: regions around random points, some left empty, parted by lines of one pixel."""
+    draw, images = np.random.default_rng(seed), []
+    for _ in range(2):
+        points = draw.uniform((0, 0), (16, 19), (draw.integers(2, 8), 2))
+        region = np.linalg.norm(np.indices((16, 19))[None] - points[:, :, None, None], axis=1).argmin(0)
+        images.append(separate_touching((region + 1) * (draw.random(len(points)) < 0.8)[region]))
+    return torch.from_numpy(np.stack(images)) == 1
+
+
+def gap_by_definition(label: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the background pixels with two cells among their eight neighbours."""
+    around = [set(label[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].flat) - {0} for y, x in np.ndindex(label.shape)]
+    return (label == 0) & (np.reshape([len(cells) for cells in around], label.shape) > 1)
 
 
 @both
 @quick
-@given(seeds)
-def test_merge_loss_equals_its_definition(connectivity, seed):
-    logits, target = sample(seed, void=0)
-    wanted = leaks_by_definition(logits.detach(), target, connectivity)
-    wanted = torch.nn.functional.softplus(torch.tensor(wanted, dtype=torch.float64)).mean() if wanted else 0
-    torch.testing.assert_close(merge_loss(logits, target, connectivity).item(), float(wanted), rtol=1e-9, atol=0)
+@given(seeds, st.booleans())
+def test_a_cut_along_the_valleys_parts_all_touching_cells(connectivity, seed, wild):
+    cells = draw_masks(seed, 0.55, 0, (4, 9, 10))[1] if wild else touching_cells(seed)
+    logits = torch.randn(cells.shape, generator=torch.Generator().manual_seed(seed))
+    cuts = valleys(logits, cells, connectivity).numpy()
+    for mask, cut in zip(cells.numpy(), cuts, strict=True):
+        label = ndimage.label(mask, STRUCTURE[connectivity])[0]
+        gap = gap_by_definition(label)
+        if not gap.any():
+            assert not cut.any()
+            continue
+        steps = np.abs(np.indices(gap.shape)[:, None] - np.argwhere(gap).T[..., None, None]).sum(0).min(0)
+        assert (steps[cut] <= REACH).all() and not (cut & ~mask & ~gap).any(), "the line stays where the gap may be"
+        away = {k: min(REACH + 1, steps[label == k].max()) for k in np.unique(label[mask])}
+        core = mask & (steps >= np.vectorize(away.get, otypes=[int])(label, 0))
+        joined = ndimage.label((mask | gap) & ~cut, STRUCTURE[connectivity])[0]
+        owners = {(int(joined[at]), int(label[at])) for at in map(tuple, np.argwhere(core))}
+        assert 0 not in {component for component, _ in owners}, "and off the cores of the cells"
+        assert len(owners) == len({component for component, _ in owners}), "no two of which it leaves joined"
 
 
-def test_merge_loss_is_the_strongest_leak_of_each_gap():
-    target = masks("##.##", "##.##", "##.##").long()
-    logits = torch.tensor([-5.0, 2.0, -1.0]).reshape(1, 1, 3, 1).expand(1, 1, 3, 5).clone().requires_grad_()
-    assert merge_loss(logits, target) == torch.nn.functional.softplus(torch.tensor(2.0))
-    reached = gradient(merge_loss, logits, target)[0, 0] != 0
-    assert reached.nonzero().tolist() == [[1, 2]]
-    pixel, pair = gap_pixels(target == 1)
-    assert sorted(pixel.tolist()) == [2, 7, 12] and set(pair.tolist()) == {0}
+@pytest.mark.parametrize("displaced", [-3, -2, -1, 0, 1, 2, 3])
+def test_the_valley_is_where_the_logits_are_lowest_near_the_gap(displaced):
+    cells = torch.ones(1, 6, 13, dtype=torch.bool)
+    cells[..., 6] = False
+    logits = torch.full(cells.shape, 3.0)
+    logits[..., 6 + displaced] = -1.0
+    (columns,) = valleys(logits, cells)[0].all(0).nonzero(as_tuple=True)
+    assert len(columns) == 1, "a line of one pixel"
+    assert (columns.item() == 6 + displaced) == (abs(displaced) <= REACH)
+
+
+def test_merge_loss_is_the_cross_entropy_of_the_valley():
+    target = torch.ones(2, 5, 9, dtype=torch.int64)
+    target[0, :, 4] = 0  # two cells that touch; one cell in the other image
+    logits = torch.full((2, 1, 5, 9), 4.0, dtype=torch.float64)
+    logits[0, 0, :, 5] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+    logits.requires_grad_()
+    wanted = torch.nn.functional.softplus(logits[0, 0, :, 5]).sum() / target.numel()
+    torch.testing.assert_close(merge_loss(logits, target), wanted, rtol=1e-12, atol=0)
+    reached = gradient(merge_loss, logits, target) != 0
+    assert reached[0, 0, :, 5].all() and reached.sum() == 5, (
+        "the annotated gap, closed in the prediction, costs nothing"
+    )
+    open_beside = torch.where(reached, -30.0, logits)
+    assert merge_loss(open_beside, target) < 1e-12
+
+
+def test_following_the_gradient_of_the_merge_term_parts_all_cells():
+    cells = touching_cells(5)
+    logits = torch.where(cells, 3.0, 1.0).unsqueeze(1).requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    assert topology_errors(logits.detach().squeeze(1) > 0, cells)["merges"] > 4
+    for _ in range(40):
+        optimizer.zero_grad()
+        (merge_loss(logits, cells.long()) + binary_cross_entropy(logits, cells.long())).backward()
+        optimizer.step()
+    assert topology_errors(logits.detach().squeeze(1) > 0, cells) == topology_errors(cells, cells)
 
 
 def test_no_touching_cells_no_merge_loss():
