@@ -384,16 +384,19 @@ def test_merge_loss_is_the_cross_entropy_of_the_valley():
     assert merge_loss(open_beside, target) < 1e-12
 
 
-def test_following_the_gradient_of_the_merge_term_parts_all_cells():
+def test_following_the_gradient_of_the_merge_term_alone_parts_all_cells():
     cells = touching_cells(5)
-    logits = torch.where(cells, 3.0, 1.0).unsqueeze(1).requires_grad_()
+    label = label_components(cells).numpy()
+    gap = torch.from_numpy(np.stack([gap_by_definition(image) for image in label]))
+    logits = torch.where(cells, 3.0, torch.where(gap, 1.0, -3.0)).unsqueeze(1).requires_grad_()
     optimizer = torch.optim.Adam([logits], lr=0.3)
     assert topology_errors(logits.detach().squeeze(1) > 0, cells)["merges"] > 4
-    for _ in range(40):
+    for _ in range(20):
         optimizer.zero_grad()
-        (merge_loss(logits, cells.long()) + binary_cross_entropy(logits, cells.long())).backward()
+        merge_loss(logits, cells.long()).backward()
         optimizer.step()
-    assert topology_errors(logits.detach().squeeze(1) > 0, cells) == topology_errors(cells, cells)
+    errors = topology_errors(logits.detach().squeeze(1) > 0, cells)
+    assert not errors["merges"] and not errors["splits"] and not errors["missed"]
 
 
 def test_no_touching_cells_no_merge_loss():
