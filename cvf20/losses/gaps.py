@@ -21,8 +21,8 @@ def merge_loss(logits: Tensor, target: Tensor, connectivity: int = 4) -> Tensor:
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void; its components are the cells
 
-    Where exactly an annotator draws a line of one pixel between two cells is chance. Weights on the pixels of that line
-    therefore lower all columns in which it may lie, and open a gap that is too wide. A valley (see `valleys`) is where
+    A network is unsure in which of several columns the line of one pixel between two cells was drawn. Weights on the
+    pixels of that line lower all of these columns, and open a gap that is too wide. A valley (see `valleys`) is where
     the network itself comes closest to parting the two: deepening it chooses one of the columns.
     Returns a scalar, 0 with zero gradient where no cells touch.
     """
