@@ -139,6 +139,15 @@ def measured(
     return result["metrics"]
 
 
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """p-values corrected for their number by Holm's step-down method (1979), under the same keys."""
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(sorted(p_values, key=p_values.get)):
+        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
+        adjusted[name] = largest
+    return adjusted
+
+
 def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:
     """All results whose file name fits the pattern, e.g. "03_*", sorted by name and seed."""
     files = sorted((folder or out_dir() / "results").glob(f"{pattern}.json"))

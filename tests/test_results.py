@@ -185,3 +185,9 @@ def test_scalars_of_tensorboard_are_read(tmp_path):
             writer.add_scalar("loss", 1 / step, step)
     scalars = results.read_scalars(tmp_path)
     assert scalars["loss"] == ([1, 2, 3], pytest.approx([1, 1 / 2, 1 / 3]))
+
+
+def test_holm_corrects_stepwise_and_keeps_the_order():
+    adjusted = results.holm({"a": 0.04, "b": 0.001, "c": 0.03, "d": 0.9})
+    assert adjusted == pytest.approx({"b": 0.004, "c": 0.09, "a": 0.09, "d": 0.9})
+    assert results.holm({"a": 0.7, "b": 0.6}) == {"a": 1.0, "b": 1.0} and results.holm({}) == {}
