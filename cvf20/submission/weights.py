@@ -18,6 +18,7 @@ CONTESTS = {
 
 _NARROW = 'UNet(4, 1, 1, 8, norm_type="batch")'
 _PRINTED = 'UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type="batch", upsampling="transposed")'
+_RESNET = "ResnetBasedModel(9, full_resolution=False)"
 # run → (where its network is imported from, the expression that builds it)
 NETWORKS = {
     "03_unet_best": ("cvf20.models", _PRINTED),
@@ -26,6 +27,10 @@ NETWORKS = {
     "04_best": ("cvf20.models", 'UNet(5, 1, 1, 24, norm_type="batch")'),
     **{f"05_border_{weights}": ("cvf20.models", _NARROW) for weights in ("plain", "fade", "emphasise")},
     "03_case_study_FlattenNet": ("cvf20.models.case_study", "FlattenNet()"),
+    **{f"07_{name}": ("cvf20.models", _RESNET) for name in ("resnet_frozen", "resnet", "scratch")},
+    "07_msrc_adjusted": ("cvf20.models", "ResnetBasedModel(23, full_resolution=False)"),
+    "07_msrc_resnet_frozen": ("cvf20.models", 'LightDecoderModel(23, "resnet18")'),
+    **{f"07_msrc_{name}": ("cvf20.models", "LightDecoderModel(23)") for name in ("mobilenet_frozen", "mobilenet")},
 }
 
 
