@@ -68,7 +68,10 @@ def best_of(sheet: str, results: Path, runs: Path | None = None) -> Best | None:
         entries = [
             (result["metrics"].get("val", {}).get(metric), result)
             for result in entries
-            if result["data"] == data and result["name"].startswith(prefixes) and not result["quick"]
+            if result["data"] == data
+            and result["name"].startswith(prefixes)
+            and not result["quick"]
+            and not result["name"].endswith("_overfit")  # validated on its own training images
         ]
         entries = [
             (value, r) for value, r in entries if value is not None and (not r["synthetic"] or data == "keypoints")

@@ -39,6 +39,7 @@ def test_the_highest_score_of_the_sheets_notebooks_and_data_wins(run):
     run("03_none", None)
     best = best_of("A", run.results)
     assert (best.run, best.seed, best.value, best.file) == ("03_unet_best", 1, 0.6, None)
+    run("07_overfit", 0.9)
     assert best_of("C", run.results).run == "07_resnet"
     assert best_of("B", run.results) is None
     run("03_case_study_FlattenNet", 170.0, data="keypoints", metric="score", synthetic=True)  # drawn by design
