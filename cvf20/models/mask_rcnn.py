@@ -26,6 +26,7 @@ from .encoders import make_encoder
 
 LEVELS = 5  # of the pyramid: strides 4, 8, 16, 32 and 64
 BOX_FEATURES = 1024  # of the box head
+HALF_PIXEL = 0.5  # torchvision samples masks as if a pixel's centre, not its edge, had a whole number
 STRIDE = 32  # images are padded to a multiple of it, so that every level's stride is exact
 
 
@@ -62,6 +63,8 @@ class MaskRCNN(nn.Module):
         images = images.masked_fill((target == VOID)[:, None], 0)
         batch, features = self._features(images)
         truth = [detection_target(labels) for labels in target]
+        for each in truth:
+            each["boxes"] -= HALF_PIXEL
         proposals, proposal_losses = self.rpn(batch, features, truth)
         _, losses = self.roi_heads(features, proposals, batch.image_sizes, truth)
         return {**proposal_losses, **losses}
@@ -86,7 +89,7 @@ class MaskRCNN(nn.Module):
         scale = torch.tensor([n / m for n, m in zip(size, images.shape[-2:], strict=True)], device=images.device)
         result = []
         for found in detections:
-            boxes = found["boxes"] * scale.flip(0).repeat(2)
+            boxes = (found["boxes"] + HALF_PIXEL) * scale.flip(0).repeat(2)
             masks = paste_masks_in_image(found["masks"], boxes, tuple(size))[:, 0]
             result.append({"boxes": boxes, "scores": found["scores"], "masks": masks})
         return result

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
 from cvf20.constants import VOID
@@ -89,6 +90,28 @@ def test_boxes_and_masks_are_those_of_the_label_image():
     assert target["labels"].tolist() == [1, 1]
     nobody = detection_target(torch.zeros_like(labels))
     assert nobody["boxes"].shape == (0, 4) and nobody["masks"].shape == (0, 12, 20)
+
+
+def test_masks_are_learned_and_pasted_at_the_same_place(detector, monkeypatch):
+    """What the mask head would learn of a rectangle, pasted back, is the rectangle: no shift by half a pixel."""
+    y0, y1, x0, x1 = 11, 59, 21, 43
+    images, labels = batch((y0, y1, x0, x1))
+    seen = {}
+
+    def heads(features, proposals, sizes, truth=None):
+        if truth is not None:
+            seen["truth"] = truth[0]
+            return [], {}
+        boxes = seen["truth"]["boxes"]
+        shapes = project_masks_on_boxes(seen["truth"]["masks"].float(), boxes, torch.tensor([0]), 28)
+        return [{"boxes": boxes, "scores": torch.ones(1), "masks": shapes[:, None]}], {}
+
+    monkeypatch.setattr(detector.roi_heads, "forward", heads)
+    detector.train()
+    detector(images, labels)
+    found = detector.detect(images)[0]
+    assert found["boxes"].tolist() == [[x0, y0, x1, y1]]
+    assert torch.equal(found["masks"][0] > 0.5, labels[0] > 0)
 
 
 def test_what_is_void_is_not_shown(detector):
