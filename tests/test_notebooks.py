@@ -1,6 +1,7 @@
 """All notebooks run, quickly, through the command that a user gives; and those committed are fit to be handed in."""
 
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -8,6 +9,7 @@ import types
 import pytest
 
 from cvf20.paths import data_dir, project_dir
+from cvf20.submission import colab
 from cvf20.submission.check import check
 from cvf20.submission.notebook import read
 
@@ -54,7 +56,7 @@ def set_up(path) -> str:
 
 
 def test_set_up_is_the_same_everywhere():
-    assert len({set_up(path) for path in NOTEBOOKS}) == 1
+    assert {set_up(path) for path in NOTEBOOKS} == {colab.set_up()}
 
 
 @pytest.fixture
@@ -81,21 +83,25 @@ INSTALL = ["-m", "cvf20.submission.requirements", "--install"]
 
 
 @pytest.mark.parametrize(
-    ("unpacked", "begin", "expected", "end"),
+    ("there", "begin", "repository", "expected", "end"),
     [
-        (None, ".", [["git", "clone"], INSTALL], "cvf20"),
-        ("hand-in", ".", [INSTALL], "hand-in"),
-        ("hand-in", "hand-in", [INSTALL], "hand-in"),
-        ("hand-in", "hand-in/notebooks", [INSTALL], "hand-in"),
+        (None, ".", "https://example.org/cvf20.git", [["git", "clone"], INSTALL], "cvf20"),
+        ("hand-in.zip", ".", "", [INSTALL], "hand-in"),
+        ("hand-in", ".", "", [INSTALL], "hand-in"),
+        ("hand-in", "hand-in", "", [INSTALL], "hand-in"),
+        ("hand-in", "hand-in/notebooks", "", [INSTALL], "hand-in"),
     ],
 )
-def test_set_up_on_colab(calls, tmp_path, monkeypatch, unpacked, begin, expected, end):
-    """With git in an empty folder, and beside, in, or below an unpacked copy."""
+def test_set_up_on_colab(calls, tmp_path, monkeypatch, there, begin, repository, expected, end):
+    """With git in an empty folder; beside the zip; and beside, in, or below an unpacked copy."""
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    monkeypatch.setenv("CVF20_REPOSITORY", "https://example.org/cvf20.git")
-    if unpacked:
-        (tmp_path / unpacked / "notebooks").mkdir(parents=True)
-        (tmp_path / unpacked / "pyproject.toml").touch()
+    if there:
+        copy = tmp_path / there.removesuffix(".zip")
+        (copy / "notebooks").mkdir(parents=True)
+        (copy / "pyproject.toml").touch()
+        if there.endswith(".zip"):
+            shutil.make_archive(str(copy), "zip", tmp_path, copy.name)
+            shutil.rmtree(copy)
     monkeypatch.chdir(tmp_path / begin)
-    exec(set_up(NOTEBOOKS[0]), {})
+    exec(set_up(NOTEBOOKS[0]).replace('repository = ""', f'repository = "{repository}"'), {})
     assert calls == expected and os.getcwd() == str(tmp_path / end)
