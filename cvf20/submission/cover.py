@@ -47,10 +47,11 @@ def _times(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:
 
 
 def training_seconds(results: Path, stems: Iterable[str]) -> dict[str, float]:
-    """Seconds of all runs in results/ per notebook; notebooks without runs are left out."""
+    """Seconds of all runs in results/ per notebook; notebooks without runs are left out. A search counts its trials."""
     total = {}
     for stem in stems:
         files = sorted(results.glob(f"{number(stem)}_*.json"))
+        files = [file for file in files if not file.name.startswith(f"{number(stem)}_trial_")]
         values = [result["seconds"] or 0 for file in files if (result := read_result(file))]
         if values:
             total[stem] = sum(values)

@@ -56,6 +56,12 @@ def test_a_broken_result_is_passed_over(run, content):
     assert training_seconds(run.results, ["03_unet"]) == {"03_unet": 1.5}
 
 
+def test_seconds_of_a_search_hold_those_of_its_trials(run):
+    for name in ("04_search", "04_trial_ab12", "04_best"):
+        run(name, 0.5)
+    assert training_seconds(run.results, ["04_tuning", "03_unet"]) == {"04_tuning": 3.0}
+
+
 def test_weights_belong_to_the_very_run(run):
     run("03_unet_best", 0.5, state={"a": torch.ones(1)})
     assert best_of("A", run.results, run.runs).file == run.runs / "03_unet_best-seed0-abc/best.pt"
