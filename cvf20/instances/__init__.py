@@ -1,6 +1,7 @@
 """From network outputs to instance label images: flattening of masks, watersheds, the search for their thresholds."""
 
 from cvf20.instances.flatten import flatten_masks
+from cvf20.instances.mirror import detect_mirrored
 from cvf20.instances.search import grid_search
 from cvf20.instances.transforms import ScaleInto, scaled_eval_transforms
 from cvf20.instances.watershed import classical_watershed, deep_watershed
@@ -9,6 +10,7 @@ __all__ = [
     "ScaleInto",
     "classical_watershed",
     "deep_watershed",
+    "detect_mirrored",
     "flatten_masks",
     "grid_search",
     "scaled_eval_transforms",
