@@ -1,0 +1,24 @@
+"""README.md says what is so: its links lead somewhere, and its minutes are those that the results recorded."""
+
+import re
+
+import pytest
+
+from cvf20.paths import project_dir
+from cvf20.results import NOTEBOOKS
+from cvf20.submission.cover import training_seconds
+
+ROOT = project_dir()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(links) > 50
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_minutes_are_the_recorded_ones(stem):
+    (row,) = re.findall(rf"^\| \[{stem[:2]} · .*\]\(notebooks/{stem}\.ipynb\) \|.*\| (\d+) \|$", README, re.MULTILINE)
+    assert int(row) == round(training_seconds(ROOT / "results", [stem]).get(stem, 0) / 60)
