@@ -77,7 +77,7 @@ def markdown(parts: dict, group: Group, sheet: str | None, seconds: dict[str, fl
     ]
     printed: set[str] = set()
     for stem in [stem for stem in parts if stem.endswith("_report")]:
-        pieces += ["# Report", *(_section(section, folder) for section in parts[stem][2])]
+        pieces += ["# Report", *(_section(section, folder, listings=False) for section in parts[stem][2])]
         printed |= {section.anchor for section in parts[stem][2]}
     pieces.append("# Overview")
     for stem in [stem for stem in parts if not stem.endswith("_report")]:
@@ -114,15 +114,22 @@ def _with_company(section: Section, siblings: list[Section]) -> list[Section]:
     return [each for each in siblings[first:last] if not _is_summary(each)]
 
 
-def _section(section: Section, folder: Path) -> str:
+def _section(section: Section, folder: Path, listings: bool = True) -> str:
     title = f"{section.title} ({section.stem})" if section.sums_up and section.ids else section.title
     return "\n\n".join(
-        [f"## {title}", _raw(f"#from({_string(section.stem)}) <{section.anchor}>"), _cells(section.cells, folder, 1)]
+        [
+            f"## {title}",
+            _raw(f"#from({_string(section.stem)}) <{section.anchor}>"),
+            _cells(section.cells, folder, 1, listings),
+        ]
     )
 
 
-def _cells(cells: list[NotebookNode], folder: Path, skip: int = 0) -> str:
-    """The cells as Markdown; skip: 1 leaves out the first cell's first line, which is a heading."""
+def _cells(cells: list[NotebookNode], folder: Path, skip: int = 0, listings: bool = True) -> str:
+    """The cells as Markdown; skip: 1 leaves out the first cell's first line, which is a heading.
+
+    listings: with their code; the report's own code only gathers what others have computed
+    """
     pieces = []
     for place, cell in enumerate(cells):
         if cell.cell_type == "markdown":
@@ -130,7 +137,7 @@ def _cells(cells: list[NotebookNode], folder: Path, skip: int = 0) -> str:
             if place < skip and "\n" not in cell.source:
                 pieces.pop()
         elif cell.cell_type == "code" and cell.source.strip():
-            listing = [] if _only_comments(cell.outputs) else [_fenced(cell.source, "python")]
+            listing = [_fenced(cell.source, "python")] if listings and not _only_comments(cell.outputs) else []
             pieces += [*listing, *_outputs(cell.outputs, folder)]
     return "\n\n".join(pieces)
 

@@ -55,6 +55,12 @@ def test_the_report_notebook_comes_first(text):
     )
 
 
+def test_the_report_notebook_shows_what_its_code_found_but_not_the_code(text):
+    table = new_output("display_data", data={"text/markdown": "| a |\n|---|\n| 7 |"})
+    found = text(part("03_unet", *section("B3 · y", "ours()")), part("09_report", *section("Data", "gather()", table)))
+    assert "| 7 |" in found and "ours()" in found and "gather()" not in found
+
+
 def test_what_answers_no_task_stands_before_the_task_it_leads_to(text):
     cells = [*section("Set-up"), *section("B3 · y"), *section("C6 · z"), *section("Outlook"), *section("Summary")]
     found = text(part("03_unet", *cells))
