@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -21,10 +22,12 @@ COMMAND = "import sys; from pathlib import Path; from cvf20.submission.run impor
 
 
 def start(project, *arguments, **environment) -> subprocess.Popen:
-    """The same program in its own process."""
+    """The same program in its own process, which listens to an interrupt even where these tests run in the background."""
     code = COMMAND + f"sys.exit(main({list(arguments)!r}, Path({str(project.root)!r})))"
     pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **environment}, cwd=project_dir(), **pipe)
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    environment = {**os.environ, **environment}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=project_dir(), preexec_fn=listen, **pipe)
 
 
 def wait_for(condition, seconds=200):
