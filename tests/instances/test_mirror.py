@@ -47,7 +47,6 @@ def test_nobody_in_one_look(direct):
 @pytest.mark.parametrize("size", [None, (60, 100)])
 def test_a_mirrored_image_gives_mirrored_instances(size):
     """The mean over both does not know which of the two it was shown."""
-    torch.manual_seed(0)
     model = mask_rcnn(width=16, proposals=(30, 20), box_samples=16, detections=8).eval()
     images = torch.rand(1, 3, 64, 96)
     one, other = detect_mirrored(model, images, size)[0], detect_mirrored(model, images.flip(-1), size)[0]
