@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cvf20.components import label_components
+from cvf20.labels.components import label_components
 from cvf20.losses import (
     BorderWeightedLoss,
     SoftClDiceLoss,
@@ -28,7 +28,7 @@ from cvf20.losses import (
     border_weight_map,
 )
 from cvf20.models import UNet
-from cvf20.training import has_bf16
+from cvf20.training.loop import has_bf16
 
 SHAPE = (4, 256, 256)
 LOSSES = {

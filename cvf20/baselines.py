@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 
 
 def simple_train(dataset) -> Tensor:

@@ -21,15 +21,15 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import datasets
-from .datasets import SegmentationDataset, YeastColonies, YeastMovie
-from .datasets.yeast_colonies import invert_viridis
-from .datasets.yeast_movie import stretch
-from .models.averaged import AveragedPredictions
-from .paths import runs_dir
-from .pretrained import read_state
-from .rebuild import rebuild
-from .training import forward, make_accelerator
+from cvf20 import datasets
+from cvf20.datasets import SegmentationDataset, YeastColonies, YeastMovie
+from cvf20.datasets.yeast_colonies import invert_viridis
+from cvf20.datasets.yeast_movie import stretch
+from cvf20.models.averaged import AveragedPredictions
+from cvf20.models.pretrained import read_state
+from cvf20.paths import runs_dir
+from cvf20.training.loop import forward, make_accelerator
+from cvf20.training.rebuild import rebuild
 
 
 @dataclass

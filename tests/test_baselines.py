@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cvf20.baselines import simple_predict, simple_train
-from cvf20.constants import VOID
 from cvf20.datasets import StanfordBackground
+from cvf20.labels import VOID
 from cvf20.metrics import average_precision
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from cvf20 import case_study
-from cvf20.case_study import fit_keypoints, predict_keypoints, run_case_study, score
 from cvf20.datasets.keypoints import Faces
 from cvf20.models.case_study import GlobalPoolingNet
-from cvf20.results import REQUIRED
+from cvf20.training import keypoints as case_study
+from cvf20.training.keypoints import fit_keypoints, predict_keypoints, run_case_study, score
+from cvf20.training.results import REQUIRED
 
 
 class Tiny(nn.Sequential):

@@ -1,16 +1,14 @@
 """Sampling of rare classes: who is repeated how often, which crops are preferred, and what stays as it was."""
 
-import math
-
 import pytest
 import torch
 from tiny import Patches
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.class_balance import RareClassCrop, _inside, class_counts, class_weights, repeat_rare
-from cvf20.constants import VOID
-from cvf20.fingerprint import describe
+from cvf20.labels import VOID
+from cvf20.training.fingerprint import describe
+from cvf20.transforms.sampling import RareClassCrop, _inside, class_counts, class_weights
 
 
 def with_corner(size=32, corner=8):
@@ -31,7 +29,6 @@ def test_counts_of_foreground_and_background():
     data = Patches(2, num_classes=1)
     data.masks = [torch.zeros(3, 3, dtype=torch.uint8), torch.ones(3, 3, dtype=torch.uint8)]
     assert class_counts(data).tolist() == [9, 9]
-    assert len(repeat_rare(data)) == 2
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
@@ -40,25 +37,6 @@ def test_weights(power):
     weight = class_weights(counts, power)
     assert float((weight * counts).sum() / counts.sum()) == pytest.approx(1)
     assert weight[2] == 0 and float(weight[3] / weight[0]) == pytest.approx(1000**power, rel=1e-5)
-
-
-def test_images_of_rare_classes_are_repeated():
-    """A class in one of 16 images is worth √(0.5 / (1/16)) = 2.8 looks, so that image is shown three times."""
-    data = Patches(16, num_classes=3)
-    data.masks = [torch.zeros_like(mask) for mask in data.masks]
-    data.masks[3][0, 0] = 1
-    for i in (5, 6, 7, 8):
-        data.masks[i][0, 0] = 2  # four of 16: √2 looks, rounded to one
-    digest = data.sha256
-    more = repeat_rare(data, threshold=0.5)
-    assert math.sqrt(0.5 * 16) == pytest.approx(2.83, abs=0.01)
-    assert len(more) == 18 and more.names.count("patch_3") == 3 and set(more.names) == set(data.names)
-    assert len(data) == 16 and data.sha256 == digest != more.sha256
-    assert type(more) is type(data) and more.masks[3] is data.masks[3]
-    assert len(repeat_rare(data, threshold=0.5, most=2)) == 17
-    assert repeat_rare(data, threshold=0.01).names == data.names
-    image, mask = more[4]
-    assert image.dtype == torch.float32 and (mask == 1).any()
 
 
 def test_summed_area_is_the_sum():

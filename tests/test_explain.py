@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.explain import explainit, gradient_extent, memory_of, multiply_adds_of, receptive_field
 from cvf20.models import BaseConv, UNet
 from cvf20.models.case_study import CASE_STUDY, ConvolutionalNet, FlattenNet
+from cvf20.show.explain import explainit, gradient_extent, memory_of, multiply_adds_of, receptive_field
 
 CHANNELS = (4, 6, 8)
 

@@ -10,11 +10,11 @@ from torch import nn
 from torchvision.transforms import v2
 
 import cvf20
-from cvf20 import source as source_module
-from cvf20.fingerprint import describe, fingerprint, tensors_digest
-from cvf20.learner import Learner
 from cvf20.losses import SorensenDiceLoss, cross_entropy_criterion
-from cvf20.source import source_digest
+from cvf20.training import source as source_module
+from cvf20.training.fingerprint import describe, fingerprint, tensors_digest
+from cvf20.training.learner import Learner
+from cvf20.training.source import source_digest
 from cvf20.transforms import RandomWarp, train_transforms
 
 LOSS = '''
@@ -179,10 +179,10 @@ def names_behind(part, monkeypatch):
 def test_what_a_training_run_depends_on(monkeypatch):
     """The loop, its metrics and constants; not what draws, stores or explains, nor what only reads a finished run."""
     names = names_behind(Learner._train, monkeypatch)
-    assert {"cvf20.training.train", "cvf20.training.forward", "cvf20.metrics.semantic.iou"} <= names
-    assert {"cvf20.learner.OPTIMIZERS", "cvf20.constants.VOID", "cvf20.labels.split_void"} <= names
-    assert not [name for name in names if name.startswith(("cvf20.results", "cvf20.plots", "cvf20.paths"))]
-    assert "cvf20.learner.Learner" not in names
+    assert {"cvf20.training.loop.train", "cvf20.training.loop.forward", "cvf20.metrics.semantic.iou"} <= names
+    assert {"cvf20.training.learner.OPTIMIZERS", "cvf20.labels.VOID", "cvf20.labels.split_void"} <= names
+    assert not [name for name in names if name.startswith(("cvf20.training.results", "cvf20.show", "cvf20.paths"))]
+    assert "cvf20.training.learner.Learner" not in names
 
 
 def test_functions_called_through_a_front_door_count(monkeypatch):

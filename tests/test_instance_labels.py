@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvf20.constants import VOID
-from cvf20.instance_labels import instance_boxes, instance_masks, instance_numbers, instance_scores, renumber
+from cvf20.labels import VOID
+from cvf20.labels.instances import instance_boxes, instance_masks, instance_numbers, instance_scores, renumber
 
 NUMBERS = st.sampled_from([0, 0, 3, 7, VOID, 300])
 label_images = arrays("int64", st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=NUMBERS).map(torch.from_numpy)

@@ -14,9 +14,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import Patches, tiny_unet
 
-from cvf20 import learner, results, source
-from cvf20.learner import Learner
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
+from cvf20.training import learner, results, source
+from cvf20.training.learner import Learner
 from cvf20.transforms import IMAGENET_STD, train_transforms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -312,7 +312,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(monkeypatch):
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
         return {"mIoU": next(quality), "accuracy": 0.0, "loss": 0.0} if not ranked else {"mIoU": 0.9}
 
-    monkeypatch.setattr("cvf20.training.validate", judge)
+    monkeypatch.setattr("cvf20.training.loop.validate", judge)
     monkeypatch.setattr(learner, "validate", judge)
     run = tiny_learner()
     run.fit()
@@ -581,7 +581,7 @@ SCRIPT = """
 import torch
 from functools import partial
 from tiny import Patches, tiny_unet
-from cvf20.learner import Learner
+from cvf20.training.learner import Learner
 from cvf20.losses import cross_entropy_criterion
 
 run = Learner(tiny_unet, cross_entropy_criterion, Patches(8), Patches(5), batch_size=2, epochs=2, name="02_two",

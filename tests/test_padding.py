@@ -9,9 +9,9 @@ from tiny import tiny_unet
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
-from cvf20.constants import VOID
-from cvf20.padding import PadTo, padded_eval_transforms, reflected
-from cvf20.training import evaluate_model, forward, make_accelerator, validate
+from cvf20.labels import VOID
+from cvf20.training.loop import evaluate_model, forward, make_accelerator, validate
+from cvf20.transforms.sizes import PadTo, padded_eval_transforms, reflected
 
 
 def pair(height, width, seed=0):

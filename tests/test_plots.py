@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cvf20 import plots
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.paths import project_dir, read_dir
+from cvf20.show import plots
 
 PALETTE = np.array([(10, 20, 30), (200, 100, 50)], np.uint8)
 

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie, base
-from cvf20.learner import Learner
 from cvf20.losses import cross_entropy_criterion
 from cvf20.models import BaseConv
-from cvf20.padding import padded_eval_transforms
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph, upsampled_argmax
+from cvf20.training.learner import Learner
 from cvf20.transforms import eval_transforms
+from cvf20.transforms.sizes import padded_eval_transforms
 
 
 @pytest.fixture(autouse=True)

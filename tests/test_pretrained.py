@@ -7,10 +7,9 @@ import requests
 import torch
 from torchvision.models import ResNet18_Weights, WeightsEnum, resnet18
 
-from cvf20 import pretrained
-from cvf20.models import LightDecoderModel, ResnetBasedModel
+from cvf20.models import LightDecoderModel, ResnetBasedModel, pretrained
+from cvf20.models.pretrained import load_pretrained
 from cvf20.paths import data_dir
-from cvf20.pretrained import load_pretrained
 
 OWN_NAME = ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
 

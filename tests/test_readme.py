@@ -5,8 +5,8 @@ import re
 import pytest
 
 from cvf20.paths import project_dir
-from cvf20.results import NOTEBOOKS
 from cvf20.submission.cover import training_seconds
+from cvf20.training.results import NOTEBOOKS
 
 ROOT = project_dir()
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from torch import nn
 
 from cvf20.models import BaseConv, LightDecoderModel, ResnetBasedModel, UNet
 from cvf20.models.your_models import ResidualUNet
-from cvf20.rebuild import from_spec, rebuild
+from cvf20.training.rebuild import from_spec, rebuild
 
 
 @pytest.mark.parametrize(

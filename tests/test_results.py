@@ -12,8 +12,8 @@ import torch
 from tiny import Patches
 from torch.utils.tensorboard import SummaryWriter
 
-from cvf20 import results
-from cvf20.results import write_curves
+from cvf20.training import results
+from cvf20.training.results import write_curves
 
 RESULT = {
     "name": "03_unet_bn",

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
 from cvf20.metrics import average_precision, compute_confusion_matrix, iou
-from cvf20.training import evaluate_model, make_accelerator, seed_everything, train, validate
+from cvf20.training.loop import evaluate_model, make_accelerator, seed_everything, train, validate
 from cvf20.transforms import eval_transforms
 
 pytestmark = pytest.mark.usefixtures("one_thread")

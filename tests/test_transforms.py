@@ -6,8 +6,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.constants import VOID
 from cvf20.datasets.base import SegmentationDataset
+from cvf20.labels import VOID
 from cvf20.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,

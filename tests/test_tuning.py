@@ -11,9 +11,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from tiny import Patches, tiny_unet
 
-from cvf20.learner import Learner
 from cvf20.losses import cross_entropy_criterion
-from cvf20.tuning import finished, importance, open_study, range_test, search, steepest
+from cvf20.training.learner import Learner
+from cvf20.training.tuning import finished, importance, open_study, range_test, search, steepest
 
 SPACE = {"x": FloatDistribution(-3.0, 3.0), "kind": CategoricalDistribution(["a", "b"])}
 
@@ -108,7 +108,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from test_tuning import SPACE
-from cvf20.tuning import open_study, search
+from cvf20.training.tuning import open_study, search
 
 def dies(parameters, report):
     report(1, 0.5)
@@ -144,7 +144,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from test_tuning import SPACE, parabola
-from cvf20.tuning import open_study, search
+from cvf20.training.tuning import open_study, search
 
 def slow(parameters, report):
     time.sleep(0.3)

@@ -2,8 +2,8 @@
 
 import torch
 
-from cvf20.constants import VOID
 from cvf20.datasets.base import SegmentationDataset
+from cvf20.labels import VOID
 from cvf20.models import UNet
 from cvf20.transforms import eval_transforms
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.constants import VOID
 from cvf20.datasets.base import SegmentationDataset, as_sample, read_image
 from cvf20.datasets.download import flag, registry
 from cvf20.datasets.synthetic_objects import objects
+from cvf20.labels import VOID
 from cvf20.paths import data_dir
 
 ORIGIN = (

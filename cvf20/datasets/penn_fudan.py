@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.constants import VOID
 from cvf20.datasets.base import SegmentationDataset, read_image
 from cvf20.datasets.download import registry
 from cvf20.datasets.synthetic_street import streets
+from cvf20.labels import VOID
 
 TARGETS = ("binary", "instances")
 TEST_IMAGES, VALIDATION_STEP = 50, 6

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from cvf20.constants import VOID
 from cvf20.datasets.synthetic import smooth_noise
+from cvf20.labels import VOID
 
 COUNTS = {"train": 44, "val": 22, "test": 22}
 SIZES = ((213, 320), (240, 320), (320, 213), (320, 240))

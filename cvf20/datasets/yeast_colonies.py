@@ -10,7 +10,7 @@ import numpy as np
 from cvf20.datasets.base import SegmentationDataset, read_image
 from cvf20.datasets.download import registry
 from cvf20.datasets.synthetic import colony
-from cvf20.datasets.yeast_movie import separate_touching
+from cvf20.labels.instances import separate_touching
 
 COLONIES = {"train": (0, 1, 2), "val": (4,)}  # frames of one colony look alike: split by colony, never by frame
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from cvf20.datasets.base import SegmentationDataset, read_image
 from cvf20.datasets.synthetic import colony
+from cvf20.labels.instances import separate_touching
 
 TARGETS = ("binary", "instances")
 
@@ -78,28 +78,3 @@ def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -
     """
     low, high = np.percentile(field, percentiles)
     return (255 * np.clip((field - low) / max(high - low, 1e-9), 0, 1)).round().astype(np.uint8)
-
-
-def separate_touching(instances: np.ndarray) -> np.ndarray:
-    """Foreground (H, W) uint8 of instance labels (0 background): at most one component per cell, 4-connected.
-
-    Of two edge neighbours with different labels, the pixel of the larger cell becomes background: a line of one
-    pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped; a cell no wider
-    than the lines around it vanishes.
-    """
-    numbers = np.append(0, instances)  # any numbers -> 0, 1, 2, …, 0 being the background, also where there is none
-    labels = np.unique(numbers, return_inverse=True)[1][1:].reshape(instances.shape)
-    area = np.bincount(labels.ravel())
-    foreground = instances != 0
-    for first, second in (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]):
-        a, b = instances[first], instances[second]
-        touching = (a != b) & (a != 0) & (b != 0)
-        first_is_larger = area[labels[first]] >= area[labels[second]]
-        foreground[first] &= ~(touching & first_is_larger)
-        foreground[second] &= ~(touching & ~first_is_larger)
-    components, count = ndimage.label(foreground)
-    cell = np.zeros(count + 1, dtype=labels.dtype)
-    cell[components[foreground]] = labels[foreground]
-    by_cell_and_size = np.lexsort((np.bincount(components.ravel()), cell))[1:]  # without the background
-    largest = by_cell_and_size[np.diff(cell[by_cell_and_size], append=-1) != 0]
-    return (foreground & np.isin(components, largest)).astype(np.uint8)

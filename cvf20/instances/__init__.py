@@ -3,15 +3,12 @@
 from cvf20.instances.flatten import flatten_masks
 from cvf20.instances.mirror import detect_mirrored
 from cvf20.instances.search import grid_search
-from cvf20.instances.transforms import ScaleInto, scaled_eval_transforms
 from cvf20.instances.watershed import classical_watershed, deep_watershed
 
 __all__ = [
-    "ScaleInto",
     "classical_watershed",
     "deep_watershed",
     "detect_mirrored",
     "flatten_masks",
     "grid_search",
-    "scaled_eval_transforms",
 ]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cvf20.instance_labels import renumber
+from cvf20.labels.instances import renumber
 
 
 def flatten_masks(

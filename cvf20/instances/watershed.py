@@ -12,7 +12,7 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 from torch import Tensor
 
-from cvf20.instance_labels import renumber
+from cvf20.labels.instances import renumber
 from cvf20.metrics.instance import foreground_iou, match_instances
 from cvf20.models.watershed import foreground_probability, inner_energy
 

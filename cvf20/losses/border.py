@@ -7,8 +7,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cvf20.borders import border_distance, check_maps, check_weights, grow
-from cvf20.constants import VOID
+from cvf20.labels import VOID
+from cvf20.labels.borders import border_distance, check_maps, check_weights, grow
+from cvf20.labels.instances import separate_touching
 from cvf20.losses.cross_entropy import weighted_mean
 from cvf20.losses.pixelwise import pixel_cross_entropy
 
@@ -99,3 +100,9 @@ def check_choices(sigma: float, sign: str, w0: float) -> None:
         raise ValueError(f"sign={sign!r}: expected one of {', '.join(map(repr, SIGNS))}")
     if not (sigma > 0 and w0 >= 0):
         raise ValueError(f"sigma={sigma} > 0 and w0={w0} ≥ 0 are wanted")
+
+
+def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
+    """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
+    parted = [torch.from_numpy(separate_touching(image.numpy())) for image in instances]
+    return gap_weight_map(instances * torch.stack(parted).to(instances.dtype), sigma, w0)

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvf20.constants import VOID
-from cvf20.labels import split_void
+from cvf20.labels import VOID, split_void
 from cvf20.losses.common import full_precision, match_shape
 
 

@@ -7,8 +7,8 @@ from skimage.segmentation import watershed
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvf20.components import as_masks, check_connectivity
 from cvf20.labels import split_void
+from cvf20.labels.components import as_masks, check_connectivity
 from cvf20.losses.common import full_precision, match_shape
 
 REACH = 2  # pixels by which a valley may lie beside the gap in the target

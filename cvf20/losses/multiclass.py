@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvf20.constants import VOID
-from cvf20.labels import split_void
+from cvf20.labels import VOID, split_void
 from cvf20.losses.common import check_classes, full_precision
 from cvf20.losses.cross_entropy import cross_entropy_criterion, weighted_mean
 

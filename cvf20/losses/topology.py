@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvf20.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
 from cvf20.labels import split_void
+from cvf20.labels.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
 from cvf20.losses.common import full_precision, match_shape
 from cvf20.losses.cross_entropy import binary_cross_entropy
 from cvf20.losses.gaps import merge_loss

@@ -9,8 +9,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvf20.constants import VOID
-from cvf20.labels import check_integer
+from cvf20.labels import VOID, check_integer
 from cvf20.losses.common import full_precision
 from cvf20.losses.cross_entropy import binary_cross_entropy, weighted_mean
 from cvf20.models.watershed import split_output

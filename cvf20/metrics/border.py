@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from cvf20.borders import border_distance, check_maps, check_weights
-from cvf20.constants import VOID
-from cvf20.labels import check_labels, split_void
+from cvf20.labels import VOID, check_labels, split_void
+from cvf20.labels.borders import border_distance, check_maps, check_weights
 from cvf20.metrics.semantic import check_same_shape
 
 

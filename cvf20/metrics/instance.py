@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvf20.constants import VOID
-from cvf20.instance_labels import instance_masks
+from cvf20.labels import VOID
+from cvf20.labels.instances import instance_masks
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
 COCO_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10))

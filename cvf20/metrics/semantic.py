@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvf20.constants import VOID
-from cvf20.labels import check_labels, split_void
+from cvf20.labels import VOID, check_labels, split_void
 
 
 def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID) -> Tensor:

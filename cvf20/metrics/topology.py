@@ -12,9 +12,8 @@ from skimage.measure import label
 from skimage.metrics import adapted_rand_error, variation_of_information
 from torch import Tensor
 
-from cvf20.components import label_components
-from cvf20.constants import VOID
-from cvf20.labels import check_integer, split_void
+from cvf20.labels import VOID, check_integer, split_void
+from cvf20.labels.components import label_components
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
 COUNTS = ("splits", "merges", "missed", "spurious", "betti0", "betti1")

@@ -1,14 +1,14 @@
 """Networks: images (N, C, *S) in, logits (N, K, *S) out."""
 
-from .averaged import AveragedPredictions
-from .base_conv import BaseConv
-from .folding import fold_batch_norm
-from .light_decoder import LightDecoderModel
-from .mask_rcnn import mask_rcnn
-from .resnet_unet import ResnetBasedModel
-from .skeleton import EncoderDecoderSkeleton
-from .unet import UNet
-from .watershed import WatershedNet
+from cvf20.models.averaged import AveragedPredictions
+from cvf20.models.base_conv import BaseConv
+from cvf20.models.folding import fold_batch_norm
+from cvf20.models.light_decoder import LightDecoderModel
+from cvf20.models.mask_rcnn import mask_rcnn
+from cvf20.models.resnet_unet import ResnetBasedModel
+from cvf20.models.skeleton import EncoderDecoderSkeleton
+from cvf20.models.unet import UNet
+from cvf20.models.watershed import WatershedNet
 
 __all__ = [
     "AveragedPredictions",

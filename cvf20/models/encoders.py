@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from .layers import choice
+from cvf20.models.layers import choice
 
 
 class Stage(NamedTuple):

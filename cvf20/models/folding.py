@@ -5,7 +5,7 @@ import copy
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .layers import BATCH_NORM, CONV
+from cvf20.models.layers import BATCH_NORM, CONV
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .encoders import make_encoder
-from .skeleton import fit_to
-from .transfer import TransferModel
+from cvf20.models.encoders import make_encoder
+from cvf20.models.skeleton import fit_to
+from cvf20.models.transfer import TransferModel
 
 
 class LightDecoderModel(TransferModel):

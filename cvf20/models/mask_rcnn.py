@@ -18,11 +18,9 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from cvf20.constants import VOID
-from cvf20.instance_labels import instance_boxes, instance_masks
-from cvf20.labels import check_integer
-
-from .encoders import make_encoder
+from cvf20.labels import VOID, check_integer
+from cvf20.labels.instances import instance_boxes, instance_masks
+from cvf20.models.encoders import make_encoder
 
 LEVELS = 5  # of the pyramid: strides 4, 8, 16, 32 and 64
 BOX_FEATURES = 1024  # of the box head

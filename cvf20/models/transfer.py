@@ -5,7 +5,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from .encoders import Encoder
+from cvf20.models.encoders import Encoder
 
 
 class TransferModel(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from .layers import (
+from cvf20.models.layers import (
     CONV,
     CONV_TRANSPOSE,
     DROPOUT,
@@ -22,7 +22,7 @@ from .layers import (
     choice,
     norm_layer,
 )
-from .skeleton import Concatenate, EncoderDecoderSkeleton
+from cvf20.models.skeleton import Concatenate, EncoderDecoderSkeleton
 
 Layer = str | Callable | None
 

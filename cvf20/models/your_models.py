@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import CONV, Residual, activation_layer, norm_layer
-from .unet import UNet
+from cvf20.models.layers import CONV, Residual, activation_layer, norm_layer
+from cvf20.models.unet import UNet
 
 
 class ResidualUNet(UNet):

@@ -5,15 +5,14 @@ import sys
 from pathlib import Path
 
 from cvf20.paths import project_dir
-
-from . import run
-from .archive import AGAIN, BUILT
-from .build import build
-from .check import Finding, check
-from .complete import archive_findings, project_findings
-from .faults import output_faults, source_faults
-from .notebook import read
-from .tasks import SHEETS
+from cvf20.submission import run
+from cvf20.submission.archive import AGAIN, BUILT
+from cvf20.submission.build import build
+from cvf20.submission.check import Finding, check
+from cvf20.submission.complete import archive_findings, project_findings
+from cvf20.submission.faults import output_faults, source_faults
+from cvf20.submission.notebook import read
+from cvf20.submission.tasks import SHEETS
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,11 +5,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from cvf20.results import NOTEBOOKS, markdown_table
-
-from .group import PLACEHOLDER
-from .notebook import number
-from .private import is_private
+from cvf20.submission.group import PLACEHOLDER
+from cvf20.submission.notebook import number
+from cvf20.submission.private import is_private
+from cvf20.training.results import NOTEBOOKS, markdown_table
 
 FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.sh", "run_tests.sh", "submission.toml")
 FILES += ("data/README.md",)

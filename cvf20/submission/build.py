@@ -9,16 +9,15 @@ from pathlib import Path
 
 import nbformat
 
-from cvf20.results import NOTEBOOKS
-
-from .archive import project_files, size_table, write_zip
-from .cover import training_seconds, unanswered
-from .group import Group, read_group
-from .merge import merge, parts_of
-from .page import page
-from .report import report
-from .tasks import SHEETS, of_sheet
-from .weights import collect, half, read_me
+from cvf20.submission.archive import project_files, size_table, write_zip
+from cvf20.submission.cover import training_seconds, unanswered
+from cvf20.submission.group import Group, read_group
+from cvf20.submission.merge import merge, parts_of
+from cvf20.submission.page import page
+from cvf20.submission.report import report
+from cvf20.submission.tasks import SHEETS, of_sheet
+from cvf20.submission.weights import collect, half, read_me
+from cvf20.training.results import NOTEBOOKS
 
 
 def build(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from .faults import figure_faults, file_faults, output_faults, result_faults, source_faults, task_faults
-from .notebook import number, read, texts
+from cvf20.submission.faults import figure_faults, file_faults, output_faults, result_faults, source_faults, task_faults
+from cvf20.submission.notebook import number, read, texts
 
 NAMED = {
     "figures": re.compile(r"figures/(\d\d_[\w*?.-]*\.(?:png|svg))"),

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvf20.results import NOTEBOOKS
-
-from .archive import archive_faults
-from .check import Finding
-from .group import read_group
-from .tasks import SHEETS, TASKS, asked_of
-from .weights import NETWORKS, best_of
+from cvf20.submission.archive import archive_faults
+from cvf20.submission.check import Finding
+from cvf20.submission.group import read_group
+from cvf20.submission.tasks import SHEETS, TASKS, asked_of
+from cvf20.submission.weights import NETWORKS, best_of
+from cvf20.training.results import NOTEBOOKS
 
 
 def project_findings(project: Path) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from nbformat import NotebookNode
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from .clean import KERNEL, clean
-from .notebook import read
+from cvf20.submission.clean import KERNEL, clean
+from cvf20.submission.notebook import read
 
 INLINE = "module://matplotlib_inline.backend_inline"
 START_SECONDS = 180  # for a kernel to answer: a loaded machine imports slowly

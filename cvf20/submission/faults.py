@@ -11,12 +11,11 @@ from pathlib import Path
 from nbformat import NotebookNode
 from PIL import Image
 
-from cvf20.results import REQUIRED
-
-from .clean import WIDGET
-from .notebook import assigned, number, parameters_fault, tagged, texts
-from .sections import headings
-from .tasks import asked_of, ids_in
+from cvf20.submission.clean import WIDGET
+from cvf20.submission.notebook import assigned, number, parameters_fault, tagged, texts
+from cvf20.submission.sections import headings
+from cvf20.submission.tasks import asked_of, ids_in
+from cvf20.training.results import REQUIRED
 
 Fault = tuple[str, int | None, str, str]  # level, cell counted from 1 (None: the whole file), what, how to mend
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from .private import is_private
-from .tasks import TASKS
+from cvf20.submission.private import is_private
+from cvf20.submission.tasks import TASKS
 
 PLACEHOLDER = "FILL IN"
 _MEMBER = ("name", "id", "did")

@@ -8,13 +8,13 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from .clean import KERNEL
-from .colab import set_up
-from .cover import contents, contents_by_sheet, cover, part_anchor
-from .group import Group
-from .notebook import number, read
-from .sections import Section, chosen, headings, split
-from .tasks import of_sheet
+from cvf20.submission.clean import KERNEL
+from cvf20.submission.colab import set_up
+from cvf20.submission.cover import contents, contents_by_sheet, cover, part_anchor
+from cvf20.submission.group import Group
+from cvf20.submission.notebook import number, read
+from cvf20.submission.sections import Section, chosen, headings, split
+from cvf20.submission.tasks import of_sheet
 
 PARAMETERS = "quick = False\nseed = 0"
 BLANK = re.compile(r"_{4}(?: \(fill in\))?")  # the notebooks' place for hours, which stand on the cover

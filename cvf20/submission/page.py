@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from . import formulas
+from cvf20.submission import formulas
 
 _TAGS = {"script", "iframe", "object", "embed", "link", "base"}
 _ADDRESSES = {"src", "poster", "background"}

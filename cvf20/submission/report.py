@@ -12,11 +12,11 @@ from pathlib import Path
 from nbformat import NotebookNode
 from PIL import Image
 
-from . import formulas
-from .cover import cover, unanswered
-from .group import Group
-from .sections import Section
-from .tasks import SHEETS, of_sheet
+from cvf20.submission import formulas
+from cvf20.submission.cover import cover, unanswered
+from cvf20.submission.group import Group
+from cvf20.submission.sections import Section
+from cvf20.submission.tasks import SHEETS, of_sheet
 
 # one flat Markdown, as Jupyter reads it; raw typst for what Markdown cannot say
 READER = "gfm+tex_math_dollars+raw_attribute-gfm_auto_identifiers"

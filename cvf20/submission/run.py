@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cvf20.paths import project_dir
-
-from .build import build
-from .check import check
-from .execute import NotebookError, execute, kernel
-from .faults import source_faults
-from .notebook import number, read, sources
-from .publish import FOLDERS, numbered, publish, recover
-from .schedule import needs, run_in_order
+from cvf20.submission.build import build
+from cvf20.submission.check import check
+from cvf20.submission.execute import NotebookError, execute, kernel
+from cvf20.submission.faults import source_faults
+from cvf20.submission.notebook import number, read, sources
+from cvf20.submission.publish import FOLDERS, numbered, publish, recover
+from cvf20.submission.schedule import needs, run_in_order
 
 
 @dataclass

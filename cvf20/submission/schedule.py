@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from .notebook import number
+from cvf20.submission.notebook import number
 
 
 def needs(books: dict[str, NotebookNode], paths: list[Path]) -> dict[str, set[str]]:

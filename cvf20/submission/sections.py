@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
-from .notebook import number
-from .tasks import TIME, ids_in
+from cvf20.submission.notebook import number
+from cvf20.submission.tasks import TIME, ids_in
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _FENCE = re.compile(r"\s*(```+|~~~+)")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from cvf20.results import NOTEBOOKS
+from cvf20.training.results import NOTEBOOKS
 
 SHEETS = {
     "A": "Segmentation exercise sheet",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .faults import read_result
+from cvf20.submission.faults import read_result
 
 # sheet → (data set, metric on validation, how names of runs begin), in the order of what is preferred
 CONTESTS = {

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cvf20.constants import VOID
 from cvf20.datasets import MSRC
 from cvf20.datasets.download import registry
 from cvf20.datasets.msrc import CLASSES, classes_of_colours
+from cvf20.labels import VOID
 from cvf20.paths import data_dir
 
 SPLITS = {"train": 276, "val": 59, "test": 128}

@@ -4,12 +4,11 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from cvf20.constants import VOID
 from cvf20.datasets import PennFudan
 from cvf20.datasets.synthetic_street import streets
-from cvf20.instance_labels import instance_numbers
-from cvf20.instances import scaled_eval_transforms
-from cvf20.transforms import train_transforms
+from cvf20.labels import VOID
+from cvf20.labels.instances import instance_numbers
+from cvf20.transforms import scaled_eval_transforms, train_transforms
 
 
 def test_splits_are_those_of_the_sorted_names(real):

@@ -10,14 +10,14 @@ from tiny import Patches, tiny_unet
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.class_balance import repeat_rare
-from cvf20.components import label_components
-from cvf20.constants import VOID
 from cvf20.datasets import Region, Repeated, WithWeightMaps, YeastMovie
-from cvf20.datasets.touching import SeparateTouching, touching_gap_weights
-from cvf20.learner import Learner
+from cvf20.labels import VOID
+from cvf20.labels.components import label_components
 from cvf20.losses import BorderWeightedLoss, border_weight_map, gap_weight_map
+from cvf20.losses.border import touching_gap_weights
+from cvf20.training.learner import Learner
 from cvf20.transforms import to_input, train_transforms
+from cvf20.transforms.touching import SeparateTouching
 
 plain = to_input((0.5,) * 3, (0.25,) * 3)
 strong = train_transforms(
@@ -120,10 +120,10 @@ def test_learner_trains_on_weights(tmp_path, monkeypatch):
 def test_wrappers_refuse_the_order_that_would_lose_something():
     data, weights = Patches(4), lambda mask: mask.float()
     for wrapped in (Repeated(data, 3), WithWeightMaps(data, weights)):
-        for wrap in (partial(Region, window=np.s_[:8]), partial(WithWeightMaps, weight_map=weights), repeat_rare):
+        for wrap in (partial(Region, window=np.s_[:8]), partial(WithWeightMaps, weight_map=weights)):
             with pytest.raises(ValueError, match=f"data is {type(wrapped).__name__}: choose images first"):
                 wrap(wrapped)
-    assert len(Repeated(WithWeightMaps(Region(repeat_rare(data), np.s_[:8, :]), weights), 3)[0]) == 3
+    assert len(Repeated(WithWeightMaps(Region(data, np.s_[:8, :]), weights), 3)[0]) == 3
 
 
 def test_wrong_weight_maps_are_named():

@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from cvf20.datasets import YeastColonies, YeastMovie
 from cvf20.datasets.yeast_colonies import invert_viridis
-from cvf20.datasets.yeast_movie import separate_touching, stretch
+from cvf20.datasets.yeast_movie import stretch
+from cvf20.labels.instances import separate_touching
 
 
 def test_colonies_of_each_split(real):

@@ -3,12 +3,13 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from cvf20.constants import VOID
-from cvf20.instance_labels import instance_masks, instance_numbers
-from cvf20.instances import ScaleInto, classical_watershed, deep_watershed, flatten_masks, grid_search
+from cvf20.instances import classical_watershed, deep_watershed, flatten_masks, grid_search
 from cvf20.instances.watershed import watershed_metrics
+from cvf20.labels import VOID
+from cvf20.labels.instances import instance_masks, instance_numbers
 from cvf20.losses.watershed import watershed_targets
 from cvf20.metrics.instance import match_instances
+from cvf20.transforms import ScaleInto
 
 EDGES = (0.1, 0.25, 0.45, 0.7)
 

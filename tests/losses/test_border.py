@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvf20.borders import border_distance
-from cvf20.components import label_components
-from cvf20.constants import VOID
+from cvf20.labels import VOID
+from cvf20.labels.borders import border_distance
+from cvf20.labels.components import label_components
 from cvf20.losses import (
     BorderWeightedLoss,
     binary_cross_entropy,

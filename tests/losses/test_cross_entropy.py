@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
 
 quick = settings(max_examples=40, deadline=None)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.losses import SorensenDiceLoss
 
 quick = settings(max_examples=40, deadline=None)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from cvf20.constants import VOID
-from cvf20.fingerprint import describe
+from cvf20.labels import VOID
 from cvf20.losses import CrossEntropyDice, cross_entropy_criterion, multiclass_dice, smoothed_cross_entropy
+from cvf20.training.fingerprint import describe
 
 quick = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**31)

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cvf20.components import label_components
-from cvf20.constants import VOID
-from cvf20.datasets.yeast_movie import separate_touching
-from cvf20.fingerprint import describe
+from cvf20.labels import VOID
+from cvf20.labels.components import label_components
+from cvf20.labels.instances import separate_touching
 from cvf20.losses import (
     BorderWeightedLoss,
     SorensenDiceLoss,
@@ -23,6 +22,7 @@ from cvf20.losses import (
 )
 from cvf20.losses.gaps import REACH, valleys
 from cvf20.metrics import topology_errors
+from cvf20.training.fingerprint import describe
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**31)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.losses.watershed import (
     WatershedLoss,
     angular_loss,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.losses import border_weight_map
 from cvf20.metrics import boundary_iou, compute_confusion_matrix, iou, overall_accuracy, weighted_confusion_matrix
 

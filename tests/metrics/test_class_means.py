@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.metrics import average_precision, class_mean_scores, compute_confusion_matrix, iou, pixel_accuracy
 
 

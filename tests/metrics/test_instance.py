@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torchmetrics.functional.detection import panoptic_quality
 
-from cvf20.constants import VOID
-from cvf20.instance_labels import instance_masks, instance_numbers
+from cvf20.labels import VOID
+from cvf20.labels.instances import instance_masks, instance_numbers
 from cvf20.metrics.instance import (
     COCO_THRESHOLDS,
     RECALLS,

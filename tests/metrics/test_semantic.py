@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 from torchmetrics.functional.segmentation import mean_iou
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.metrics import (
     average_precision,
     binary_iou,

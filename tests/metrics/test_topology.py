@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.metrics import error_map, partition_errors, topology_errors, topology_scores
 from cvf20.metrics.topology import STATES, betti_numbers, cell_states
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cvf20.models import AveragedPredictions
-from cvf20.training import make_accelerator, validate
+from cvf20.training.loop import make_accelerator, validate
 
 
 def test_a_network_that_sees_single_pixels_gains_nothing():

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
-from cvf20.constants import VOID
+from cvf20.labels import VOID
 from cvf20.models.encoders import make_encoder
 from cvf20.models.mask_rcnn import detection_target, fit_anchors, mask_rcnn
 

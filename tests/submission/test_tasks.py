@@ -2,8 +2,8 @@
 
 import pytest
 
-from cvf20.results import NOTEBOOKS
 from cvf20.submission.tasks import SHEETS, TASKS, asked_of, ids_in, of_sheet
+from cvf20.training.results import NOTEBOOKS
 
 
 def test_every_task_belongs_to_a_sheet_and_to_notebooks_that_exist():

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .training import forward, make_accelerator, seed_everything
+from cvf20.training.loop import forward, make_accelerator, seed_everything
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from . import results
-from .datasets.keypoints import Faces, normalise, to_unit
-from .fingerprint import fingerprint
-from .paths import runs_dir
-from .training import make_accelerator, seed_everything
+from cvf20.datasets.keypoints import Faces, normalise, to_unit
+from cvf20.paths import runs_dir
+from cvf20.training import results
+from cvf20.training.fingerprint import fingerprint
+from cvf20.training.loop import make_accelerator, seed_everything
 
 PASS_MARK = 100  # of the course's score
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from . import models
-from .models import BaseConv, LightDecoderModel, ResnetBasedModel, your_models
+from cvf20 import models
+from cvf20.models import BaseConv, LightDecoderModel, ResnetBasedModel, your_models
 
 
 def rebuild(model: str, state: Mapping[str, Tensor], spec: str | None = None) -> nn.Module:

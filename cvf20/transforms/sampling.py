@@ -1,6 +1,5 @@
-"""Against rare classes being overlooked: weights, repeated images, and crops that look for them."""
+"""Against rare classes being overlooked: class weights, and crops that look for rare classes or for foreground."""
 
-import copy
 from typing import Any
 
 import torch
@@ -9,8 +8,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from .constants import VOID
-from .datasets.wrappers import check_plain
+from cvf20.labels import VOID
 
 
 def class_counts(dataset) -> Tensor:
@@ -29,29 +27,41 @@ def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
     return (weight * counts.sum() / (weight * counts).sum()).float()
 
 
-def repeat_rare(dataset, threshold: float = 0.5, most: int = 8):
-    """The data set with images of rare classes repeated, as LVIS samples them (Gupta et al. 2019, section 5).
-
-    A class in a share f of the images is worth r = √(threshold / f) looks, 1 at least; an image is shown as often as
-    its rarest class is worth, rounded, and at most `most` times. The result is a data set of the same kind, whose
-    images are shared with the first one. Raises ValueError for weight maps or repetitions: they wrap the result.
-    """
-    check_plain(dataset)
-    contained = torch.stack([_histogram(mask, dataset.num_classes) > 0 for mask in dataset.masks])  # (N, K)
-    shares = contained.double().mean(0)
-    worth = torch.where(shares > 0, (threshold / shares).sqrt(), 1.0)
-    times = (contained * worth).amax(1).round().clamp(1, most).long()
-    order = torch.arange(len(times)).repeat_interleave(times).tolist()
-    repeated = copy.copy(dataset)
-    repeated.__dict__.pop("sha256", None)  # cached from the first one's content
-    repeated.names, repeated.images, repeated.masks = (
-        [items[i] for i in order] for items in (dataset.names, dataset.images, dataset.masks)
-    )
-    return repeated
-
-
 def _histogram(mask: Tensor, num_classes: int) -> Tensor:
     return torch.bincount(mask[mask != VOID].flatten().long(), minlength=max(2, num_classes))
+
+
+class RandomForegroundCrop(v2.Transform):
+    """Cut out `size` (height, width) at the image's own scale, around a random foreground pixel of the mask.
+
+    Where foreground is rare, most random crops show nothing; this one shows some, anywhere in the crop.
+    anywhere: probability of a crop at any place instead, so that what lies far from all foreground is seen too
+
+    An image without foreground is cropped anywhere. Images smaller than `size` are a ValueError.
+    """
+
+    def __init__(self, size: tuple[int, int], anywhere: float = 0.0):
+        super().__init__()
+        if not 0 <= anywhere <= 1:
+            raise ValueError(f"anywhere={anywhere}: a probability in [0, 1] is wanted")
+        self.size, self.anywhere = tuple(size), anywhere
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        mask = next(inpt for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask))
+        whole = torch.tensor(mask.shape[-2:])
+        free = whole - torch.tensor(self.size)
+        if free.min() < 0:
+            raise ValueError(f"image of size {tuple(whole.tolist())}: RandomForegroundCrop wants at least {self.size}")
+        foreground = ((mask > 0) & (mask != VOID)).nonzero()
+        corner = (torch.rand(2) * (free + 1)).long()
+        if len(foreground) and float(torch.rand(())) >= self.anywhere:
+            picked = foreground[torch.randint(len(foreground), ())][-2:]
+            corner = picked - (torch.rand(2) * torch.tensor(self.size)).long()
+        top, left = corner.clamp(min=0).minimum(free).tolist()
+        return {"top": top, "left": left, "height": self.size[0], "width": self.size[1]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return v2.functional.crop(inpt, **params)
 
 
 class RareClassCrop(v2.RandomResizedCrop):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .window import Window, linear_taps, nearest_taps, strided_taps, transposed_taps
+from cvf20.show.explain.window import Window, linear_taps, nearest_taps, strided_taps, transposed_taps
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from torch import nn
 
-from .fingerprint import fingerprint
-from .paths import out_dir, project_dir, runs_dir
+from cvf20.paths import out_dir, project_dir, runs_dir
+from cvf20.training.fingerprint import fingerprint
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
 

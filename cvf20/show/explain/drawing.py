@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from .table import Row, Table, times
+from cvf20.show.explain.table import Row, Table, times
 
 WIDTH, HEIGHT, COLUMN, LEVEL = 1.3, 0.64, 1.55, 1.2  # of a box, and from box to box, in inches
 DOWN, UP, SKIP, PLAIN = "tab:red", "tab:green", "0.45", "0.2"

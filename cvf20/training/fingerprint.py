@@ -8,7 +8,7 @@ import json
 import torch
 from torch import nn
 
-from .source import source_digest
+from cvf20.training.source import source_digest
 
 
 def fingerprint(recipe: dict, parts: list) -> str:

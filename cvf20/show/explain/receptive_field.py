@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from ..models.layers import IndexUnpool
-from .trace import trace
+from cvf20.models.layers import IndexUnpool
+from cvf20.show.explain.trace import trace
 
 LARGE = 1024  # pixels per axis on which the layers' own geometry is followed; no value is computed
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from torch import nn
 
-from .drawing import draw
-from .receptive_field import gradient_extent, receptive_field
-from .table import Table, make_table, times
-from .trace import memory_of, multiply_adds_of, trace
+from cvf20.show.explain.drawing import draw
+from cvf20.show.explain.receptive_field import gradient_extent, receptive_field
+from cvf20.show.explain.table import Table, make_table, times
+from cvf20.show.explain.trace import memory_of, multiply_adds_of, trace
 
 __all__ = ["Explanation", "explainit", "gradient_extent", "memory_of", "multiply_adds_of", "receptive_field"]
 

@@ -18,12 +18,11 @@ from torch import nn
 
 # modules that report, store, fetch or make data (whose content is hashed): no other way for them to change a run
 WITHOUT_INFLUENCE = (
-    "results",
-    "plots",
-    "explain",
+    "training.results",
+    "training.fingerprint",
+    "training.source",
+    "show",
     "paths",
-    "fingerprint",
-    "source",
     "baselines",
     "datasets.download",
     "datasets.synthetic",

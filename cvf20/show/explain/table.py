@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .trace import Call
+from cvf20.show.explain.trace import Call
 
 
 @dataclass

@@ -11,9 +11,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.constants import VOID
-from cvf20.datasets.yeast_movie import separate_touching
-from cvf20.losses.border import gap_weight_map
+from cvf20.labels import VOID
+from cvf20.labels.instances import separate_touching
 
 
 class SeparateTouching(v2.Transform):
@@ -31,9 +30,3 @@ class SeparateTouching(v2.Transform):
         void = labels == VOID
         parted = separate_touching(label(labels.masked_fill(void, 0).numpy(), connectivity=1))
         return tv_tensors.wrap(torch.from_numpy(parted).to(labels.dtype).masked_fill(void, VOID), like=inpt)
-
-
-def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
-    """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
-    parted = [torch.from_numpy(separate_touching(image.numpy())) for image in instances]
-    return gap_weight_map(instances * torch.stack(parted).to(instances.dtype), sigma, w0)

@@ -12,9 +12,9 @@ from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from . import results
-from .constants import VOID
-from .paths import out_dir
+from cvf20.labels import VOID
+from cvf20.paths import out_dir
+from cvf20.training import results
 
 DPI = 100
 # Okabe and Ito's colours, told apart by colour-blind eyes

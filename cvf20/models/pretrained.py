@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, WeightsEnum
 
-from .datasets.download import TIMEOUT, flag
-from .models.encoders import Encoder, check_weights, make_encoder
-from .models.layers import choice
-from .paths import data_dir
+from cvf20.datasets.download import TIMEOUT, flag
+from cvf20.models.encoders import Encoder, check_weights, make_encoder
+from cvf20.models.layers import choice
+from cvf20.paths import data_dir
 
 
 @dataclass(frozen=True)

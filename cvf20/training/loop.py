@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
-from .metrics.semantic import (
+from cvf20.metrics.semantic import (
     average_precision,
     binary_iou,
     binary_iou_per_image,

@@ -5,11 +5,12 @@ stay below it, and `renumber`, which everything here numbers with, goes from 254
 after a crop anyway; nothing relies on their order or density.
 """
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
-from cvf20.constants import VOID
-from cvf20.labels import check_integer
+from cvf20.labels import VOID, check_integer
 
 
 def instance_numbers(labels: Tensor, void: int | None = VOID) -> Tensor:
@@ -69,3 +70,28 @@ def renumber(labels: Tensor, void: int | None = None) -> Tensor:
     result = fresh[place] if len(numbers) else torch.zeros_like(labels, dtype=torch.int64)
     result = result.masked_fill(labels == 0, 0)
     return result if void is None else result.masked_fill(labels == void, VOID)
+
+
+def separate_touching(instances: np.ndarray) -> np.ndarray:
+    """Foreground (H, W) uint8 of instance labels (0 background): at most one component per cell, 4-connected.
+
+    Of two edge neighbours with different labels, the pixel of the larger cell becomes background: a line of one
+    pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped; a cell no wider
+    than the lines around it vanishes.
+    """
+    numbers = np.append(0, instances)  # any numbers -> 0, 1, 2, …, 0 being the background, also where there is none
+    labels = np.unique(numbers, return_inverse=True)[1][1:].reshape(instances.shape)
+    area = np.bincount(labels.ravel())
+    foreground = instances != 0
+    for first, second in (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]):
+        a, b = instances[first], instances[second]
+        touching = (a != b) & (a != 0) & (b != 0)
+        first_is_larger = area[labels[first]] >= area[labels[second]]
+        foreground[first] &= ~(touching & first_is_larger)
+        foreground[second] &= ~(touching & ~first_is_larger)
+    components, count = ndimage.label(foreground)
+    cell = np.zeros(count + 1, dtype=labels.dtype)
+    cell[components[foreground]] = labels[foreground]
+    by_cell_and_size = np.lexsort((np.bincount(components.ravel()), cell))[1:]  # without the background
+    largest = by_cell_and_size[np.diff(cell[by_cell_and_size], append=-1) != 0]
+    return (foreground & np.isin(components, largest)).astype(np.uint8)

@@ -5,8 +5,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from cvf20.constants import VOID
-from cvf20.labels import check_integer
+from cvf20.labels import VOID, check_integer
 
 
 def border_distance(labels: Tensor, ignore_index: int = VOID) -> Tensor:

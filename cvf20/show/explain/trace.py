@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from .operators import Field, FieldTracker
+from cvf20.show.explain.operators import Field, FieldTracker
 
 
 @dataclass

@@ -1,0 +1,37 @@
+"""Augmentation, sampling and input, each a torchvision.transforms.v2 transform of image and mask together."""
+
+from cvf20.transforms.input import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NormalizeImage,
+    ResizeImage,
+    channel_statistics,
+    eval_transforms,
+    to_input,
+)
+from cvf20.transforms.joint import RandomQuarterTurn, RandomWarp, train_transforms
+from cvf20.transforms.sampling import RandomForegroundCrop, RareClassCrop, class_counts, class_weights
+from cvf20.transforms.sizes import PadTo, ScaleInto, padded_eval_transforms, scaled_eval_transforms
+from cvf20.transforms.touching import SeparateTouching
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "NormalizeImage",
+    "PadTo",
+    "RandomForegroundCrop",
+    "RandomQuarterTurn",
+    "RandomWarp",
+    "RareClassCrop",
+    "ResizeImage",
+    "ScaleInto",
+    "SeparateTouching",
+    "channel_statistics",
+    "class_counts",
+    "class_weights",
+    "eval_transforms",
+    "padded_eval_transforms",
+    "scaled_eval_transforms",
+    "to_input",
+    "train_transforms",
+]

@@ -1,0 +1,86 @@
+"""What the network is fed: float images, normalised, of one size; labels as int64."""
+
+import math
+from typing import Any
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class NormalizeImage(v2.Transform):
+    """Normalise a float image by its own values; place it last, after `to_input`.
+
+    "standard":   subtract the mean, divide by the standard deviation
+    "median":     subtract the median: phase-contrast background to 0, the contrast as it is
+    "background": subtract a running median over 1/4 of the image, which also evens out a slope of the light
+    "percentile": 1st and 99.5th percentile to 0 and 1, clipped
+    """
+
+    def __init__(self, kind: str):
+        super().__init__()
+        if kind not in ("standard", "median", "background", "percentile"):
+            raise ValueError(f"kind={kind!r}: allowed are 'standard', 'median', 'background', 'percentile'")
+        self.kind = kind
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt
+        image = inpt.as_subclass(Tensor)
+        planes = image.flatten(1)
+        if self.kind == "standard":
+            low, scale = planes.mean(1), planes.std(1).clamp(min=1e-6)
+        elif self.kind == "percentile":
+            low, high = torch.quantile(planes, torch.tensor([0.01, 0.995]), dim=1)
+            low, scale = low, (high - low).clamp(min=1e-6)
+        else:
+            low, scale = planes.median(1).values, torch.ones(len(image))
+        if self.kind == "background":
+            result = image - _running_median(image)
+        else:
+            result = (image - low[:, None, None]) / scale[:, None, None]
+        if self.kind == "percentile":
+            result = result.clamp(0, 1)
+        return tv_tensors.wrap(result, like=inpt)
+
+
+def _running_median(image: Tensor, shrink: int = 8) -> Tensor:
+    """Median over a window of a quarter of the image, found on an image `shrink` times smaller."""
+    height, width = image.shape[-2:]
+    small = F.interpolate(image[None], size=(math.ceil(height / shrink), math.ceil(width / shrink)), mode="area")[0]
+    window = [max(3, size // 4) for size in small.shape[-2:]]
+    medians = torch.from_numpy(ndimage.median_filter(small.numpy(), size=(1, *window), mode="reflect"))
+    return F.interpolate(medians[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+
+
+def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of a data set's images, on the scale 0–1."""
+    counts = sum(image[0].numel() for image in dataset.images)
+    mean = sum(image.double().sum((1, 2)) for image in dataset.images) / counts
+    square = sum(image.double().square().sum((1, 2)) for image in dataset.images) / counts
+    std = (square - mean**2).sqrt()
+    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def to_input(mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
+    """uint8 image → float32, normalised per channel; mask → int64."""
+    kinds = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
+    return v2.Compose([v2.ToDtype(kinds, scale=True), v2.Normalize(list(mean), list(std))])
+
+
+class ResizeImage(v2.Resize):
+    """Resize the image and leave the mask as it is: scores are taken at the labels' own size."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return inpt if isinstance(inpt, tv_tensors.Mask) else super().transform(inpt, params)
+
+
+def eval_transforms(size: tuple[int, int] | None = None, mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
+    """What validation and test see: normalised, the image resized to `size` (height, width) where one is given."""
+    resize = [ResizeImage(size, antialias=True)] if size else []
+    return v2.Compose([*resize, to_input(mean, std)])
