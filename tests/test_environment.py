@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 
 from cvf20.paths import project_dir
-from cvf20.submission.requirements import requirements, split
 
 ROOT = project_dir()
 CONDA_NAMES = {"pytorch": "torch"}
@@ -21,7 +21,7 @@ case "$*" in
         echo "pip ${last##*/}" >>"$LOG"
         if [ -e "$LOG.kill" ]; then kill -9 "$PPID"; fi ;;
     "-P - "*) test -e "$LOG.imports" ;;
-    "-P -m cvf20.submission.requirements "*) shift 3; echo "requirements $*" >>"$LOG" ;;
+    "-m jupyterlab "*) shift 2; echo "lab $*" ;;
     "-P -m cvf20.submission.run"*) shift 3; echo "ran $*" ;;
     "-m ruff "*) echo "ruff $3" ;;
     "-m pytest "*) shift 2; echo "pytest $* with data ${CVF20_DATA-nowhere}" ;;
@@ -29,16 +29,21 @@ esac
 """
 
 
+def bounds(lines) -> dict[str, str]:
+    """Lower bound of every requirement that has one: "numpy>=1.26" → {"numpy": "1.26"}."""
+    return dict(re.findall(r"^(?:\s*- )?([\w-]+)>=([\d.]+)", "\n".join(lines), re.MULTILINE))
+
+
 def test_conda_file_names_the_main_packages_with_the_same_bounds():
-    lines = (ROOT / "environment.yml").read_text().splitlines()
-    names = [re.sub(r"^\s*- ", "", line) for line in lines if re.match(r"\s*- ", line)]
-    packages = dict(split(name) for name in names if ">=" in name)
-    bounds = dict(split(requirement) for requirement in requirements(ROOT))
-    assert packages.pop("python") == (3, 11)
-    assert {CONDA_NAMES.get(name, name): bound for name, bound in packages.items()}.items() <= bounds.items()
-    main = "pytorch torchvision numpy scipy scikit-image matplotlib tensorboard nbconvert papermill"
-    assert packages.keys() == set(main.split())
-    assert names[-3:] == ["papermill>=2.5", "pip:", "-e ."]
+    lines = (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    packages = {CONDA_NAMES.get(name, name): bound for name, bound in bounds(lines).items()}
+    assert project["requires-python"] == f">={packages.pop('python')}"
+    assert packages.items() <= bounds(project["dependencies"]).items()
+    assert packages.keys() == set(
+        "torch torchvision numpy scipy scikit-image matplotlib tensorboard nbconvert papermill".split()
+    )
+    assert [line.strip() for line in lines[-2:]] == ["- pip:", "- -e ."]
 
 
 @pytest.fixture
@@ -92,6 +97,13 @@ def test_tests_add_to_the_environment(shell):
     assert shell("run_all.sh")[1] == shell("run_tests.sh")[1] == []
 
 
+def test_lab_opens_the_notebooks_in_the_same_environment(shell):
+    shell("run_all.sh")
+    output, installed = shell("run_all.sh", "--lab", "--no-browser")
+    assert output == f"lab --no-browser {shell.project}/notebooks\n" and installed == ["pip a project[jupyter]"]
+    assert shell("run_all.sh")[1] == shell("run_all.sh", "--lab")[1] == []
+
+
 def test_changed_dependencies_are_installed(shell):
     shell("run_tests.sh")
     with open(shell.project / "pyproject.toml", "a") as file:
@@ -107,8 +119,8 @@ def test_moved_project_gets_a_new_environment(shell):
 
 def test_current_environment_is_used_where_the_package_imports(shell):
     shell.switch("imports", True)
-    assert shell("run_all.sh")[1] == ["requirements --install"]
-    assert shell("run_tests.sh")[1] == ["requirements --install test"]
+    assert shell("run_all.sh")[1] == []
+    assert shell("run_tests.sh")[1] == ["pip a project[test]"]
     assert not (shell.project / ".venv").exists()
 
 
@@ -138,7 +150,8 @@ def _tools(folder):
 
 
 @pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="an unpacked hand-in has no hidden files")
-def test_continuous_integration_runs_the_tests():
-    assert "bash ./run_tests.sh" in (ROOT / ".ci/run").read_text().splitlines()
-    for name in (".ci/run", "run_all.sh", "run_tests.sh"):
+def test_continuous_integration_runs_both_commands_as_a_new_user_does():
+    lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    assert "./run_all.sh --quick && ./run_tests.sh" in lines and "export CVF20_OFFLINE=1" in lines
+    for name in (".ci/run", "run_all.sh", "run_tests.sh", "scripts/lowest.sh"):
         assert os.access(ROOT / name, os.X_OK)

@@ -1,17 +1,13 @@
 """All notebooks run, quickly, through the command that a user gives; and those committed are fit to be handed in."""
 
 import os
-import shutil
 import subprocess
 import sys
-import types
 
 import pytest
 
 from cvf20.paths import data_dir, project_dir
-from cvf20.submission import colab
 from cvf20.submission.check import check
-from cvf20.submission.notebook import read
 
 ROOT = project_dir()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -47,61 +43,3 @@ def test_quick_run_succeeds(quick_run):
 def test_committed_notebook_passes_the_check(path):
     findings = check([path], ROOT / "figures", ROOT / "results")
     assert [str(finding) for finding in findings if finding.level == "error"] == []
-
-
-def set_up(path) -> str:
-    """Source of the one cell that prepares Colab."""
-    (cell,) = [cell for cell in read(path).cells if cell.cell_type == "code" and "google.colab" in cell.source]
-    return cell.source
-
-
-def test_set_up_is_the_same_everywhere():
-    assert {set_up(path) for path in NOTEBOOKS} == {colab.set_up()}
-
-
-@pytest.fixture
-def calls(tmp_path, monkeypatch):
-    """An empty working directory in which every program that is called is written down; git makes its folder."""
-    calls = []
-
-    def run(command, check):
-        calls.append(command[:2] if command[0] == "git" else command[1:])
-        if command[0] == "git":
-            (tmp_path / command[-1]).mkdir()
-
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.chdir(tmp_path)
-    return calls
-
-
-def test_set_up_does_nothing_but_on_colab(calls, tmp_path):
-    exec(set_up(NOTEBOOKS[0]), {})
-    assert calls == [] and os.getcwd() == str(tmp_path)
-
-
-INSTALL = ["-m", "cvf20.submission.requirements", "--install"]
-
-
-@pytest.mark.parametrize(
-    ("there", "begin", "repository", "expected", "end"),
-    [
-        (None, ".", "https://example.org/cvf20.git", [["git", "clone"], INSTALL], "cvf20"),
-        ("hand-in.zip", ".", "", [INSTALL], "hand-in"),
-        ("hand-in", ".", "", [INSTALL], "hand-in"),
-        ("hand-in", "hand-in", "", [INSTALL], "hand-in"),
-        ("hand-in", "hand-in/notebooks", "", [INSTALL], "hand-in"),
-    ],
-)
-def test_set_up_on_colab(calls, tmp_path, monkeypatch, there, begin, repository, expected, end):
-    """With git in an empty folder; beside the zip; and beside, in, or below an unpacked copy."""
-    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    if there:
-        copy = tmp_path / there.removesuffix(".zip")
-        (copy / "notebooks").mkdir(parents=True)
-        (copy / "pyproject.toml").touch()
-        if there.endswith(".zip"):
-            shutil.make_archive(str(copy), "zip", tmp_path, copy.name)
-            shutil.rmtree(copy)
-    monkeypatch.chdir(tmp_path / begin)
-    exec(set_up(NOTEBOOKS[0]).replace('repository = ""', f'repository = "{repository}"'), {})
-    assert calls == expected and os.getcwd() == str(tmp_path / end)
