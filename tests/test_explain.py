@@ -171,7 +171,7 @@ def test_table_has_a_row_per_block_with_its_shapes():
     assert list(rows) == [
         *("encoder_modules.0", "downsampling_modules.0", "encoder_modules.1", "downsampling_modules.1", "base_module"),
         *("upsampling_modules.1", "merge_modules.1", "decoder_modules.1"),
-        *("upsampling_modules.0", "merge_modules.0", "decoder_modules.0", "output_module"),
+        *("upsampling_modules.0", "merge_modules.0", "decoder_modules.0", "final_module"),
     ]
     assert rows["encoder_modules.1"].inputs == [(4, 16, 20)] and rows["encoder_modules.1"].output == (6, 16, 20)
     assert rows["merge_modules.0"].inputs == [(4, 32, 40), (4, 32, 40)]

@@ -7,6 +7,7 @@ from cvf20.models.light_decoder import LightDecoderModel
 from cvf20.models.mask_rcnn import mask_rcnn
 from cvf20.models.resnet_unet import ResnetBasedModel
 from cvf20.models.skeleton import EncoderDecoderSkeleton
+from cvf20.models.spec import build, load_by_position, spec_of
 from cvf20.models.unet import UNet
 from cvf20.models.watershed import WatershedNet
 
@@ -18,6 +19,9 @@ __all__ = [
     "ResnetBasedModel",
     "UNet",
     "WatershedNet",
+    "build",
     "fold_batch_norm",
+    "load_by_position",
     "mask_rcnn",
+    "spec_of",
 ]

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvf20.models.spec import Recorded
 
-class AveragedPredictions(nn.Module):
+
+class AveragedPredictions(Recorded, nn.Module):
     """A network's logits, averaged over the given scales of the image and over image and mirror image.
 
     scales: factors on the size of the images given; 1 as they are

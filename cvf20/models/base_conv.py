@@ -2,8 +2,10 @@
 
 from torch import nn
 
+from cvf20.models.spec import Recorded
 
-class BaseConv(nn.Sequential):
+
+class BaseConv(Recorded, nn.Sequential):
     """3 → 16 → 32 → 64 with Conv3×3-BN-ReLU, then 1×1 to the classes: (N, 3, H, W) → (N, num_classes, H, W) logits.
 
     With 9 classes it has 24,393 parameters; every output sees a window of 7×7 pixels.

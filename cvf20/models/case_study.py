@@ -7,6 +7,8 @@ Input (N, 1, 96, 96), output (N, 30): x and y of 15 key points in [-1, 1].
 
 from torch import nn
 
+from cvf20.models.spec import Recorded
+
 
 def convolutional_body() -> list[nn.Module]:
     """The four convolutions that every model of the case study starts with; the comments give the map's size."""
@@ -25,7 +27,7 @@ def convolutional_body() -> list[nn.Module]:
     ]
 
 
-class FlattenNet(nn.Sequential):
+class FlattenNet(Recorded, nn.Sequential):
     """Every cell of the 9×9 map has its own weights into the hidden layer (2,750,819 parameters)."""
 
     title = "flatten"
@@ -36,7 +38,7 @@ class FlattenNet(nn.Sequential):
         )
 
 
-class BottleneckFlattenNet(nn.Sequential):
+class BottleneckFlattenNet(Recorded, nn.Sequential):
     """A 1×1 convolution squeezes 128 channels to 16 before flattening (430,451 parameters).
 
     The matrix shrinks eightfold and the 9×9 positions stay, which is what a regression of positions needs.
@@ -55,7 +57,7 @@ class BottleneckFlattenNet(nn.Sequential):
         )
 
 
-class ConvolutionalNet(nn.Sequential):
+class ConvolutionalNet(Recorded, nn.Sequential):
     """Strided convolutions carry the map down to 1×1; no layer depends on the input's size until the last one."""
 
     title = "convolution to 1×1"
@@ -72,7 +74,7 @@ class ConvolutionalNet(nn.Sequential):
         )
 
 
-class GlobalPoolingNet(nn.Sequential):
+class GlobalPoolingNet(Recorded, nn.Sequential):
     """Averages each channel over the whole map: takes any input size, but the average forgets the positions."""
 
     title = "global average pooling"

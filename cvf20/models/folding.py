@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cvf20.models.layers import BATCH_NORM, CONV
+from cvf20.models.spec import Recorded
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
@@ -27,4 +28,6 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, child))
                 setattr(parent, child_name, nn.Identity())
             before = (child_name, child)
+    if isinstance(folded, Recorded) and folded.built_as is not None:
+        folded.built_as = f"cvf20.models.fold_batch_norm({folded.built_as})"
     return folded.train(model.training)

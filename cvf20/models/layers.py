@@ -1,5 +1,6 @@
 """Building blocks that `UNet` chooses among by name; all of them exist for 1, 2 and 3 spatial dimensions."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -40,6 +41,8 @@ def norm_layer(norm_type: str | Callable[[int], nn.Module] | None, features: int
     """
     if norm_type is None or norm_type == "none":
         return None
+    if isinstance(norm_type, nn.Module):
+        return copy.deepcopy(norm_type)
     if callable(norm_type):
         return norm_type(features)
     by_name = {
@@ -54,14 +57,18 @@ def norm_layer(norm_type: str | Callable[[int], nn.Module] | None, features: int
 def activation_layer(
     activation: str | Callable[[], nn.Module] | None, argument: str = "activation"
 ) -> nn.Module | None:
-    """A fresh activation module from a name, a class or a callable without arguments; None for none."""
+    """A fresh activation module from a name, a class, an instance or a callable without arguments; None for none."""
     if activation is None:
         return None
     if isinstance(activation, str):
         name = activation.lower().replace("_", "")
         return ACTIVATIONS[choice(argument, name, (*ACTIVATIONS, None))]()
-    if isinstance(activation, nn.Module) or not callable(activation):
-        raise ValueError(f"{argument}={activation!r}: a class, a callable or one of {', '.join(ACTIVATIONS)} is wanted")
+    if isinstance(activation, nn.Module):
+        return copy.deepcopy(activation)
+    if not callable(activation):
+        raise ValueError(
+            f"{argument}={activation!r}: a class, an instance, a callable or one of {', '.join(ACTIVATIONS)} is wanted"
+        )
     return activation()
 
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvf20.models.spec import Recorded
+
 
 class Concatenate(nn.Module):
     """Join two maps (N, C1, *S) and (N, C2, *S) along the channels, the up-scaled one first."""
@@ -20,7 +22,7 @@ def fit_to(current: Tensor, size: torch.Size) -> Tensor:
     return F.pad(current, [amount for m in reversed(missing) for amount in (0, m)])  # a negative amount crops
 
 
-class EncoderDecoderSkeleton(nn.Module):
+class EncoderDecoderSkeleton(Recorded, nn.Module):
     """Encoder and decoder of `depth` levels joined by skip connections; level 0 has the full resolution.
 
     A subclass says what the blocks are by re-implementing `construct_*_module` hooks; how they are wired never changes.
@@ -39,7 +41,7 @@ class EncoderDecoderSkeleton(nn.Module):
             setattr(self, name, value)
 
         levels = range(depth)
-        self.input_module = self.construct_input_module()
+        self.initial_module = self.construct_input_module()
         self.encoder_modules = nn.ModuleList(self.construct_encoder_module(level) for level in levels)
         self.downsampling_modules = nn.ModuleList(self.construct_downsampling_module(level) for level in levels)
         self.skip_modules = nn.ModuleList(self.construct_skip_module(level) for level in levels)
@@ -47,10 +49,10 @@ class EncoderDecoderSkeleton(nn.Module):
         self.upsampling_modules = nn.ModuleList(self.construct_upsampling_module(level) for level in levels)
         self.merge_modules = nn.ModuleList(self.construct_merge_module(level) for level in levels)
         self.decoder_modules = nn.ModuleList(self.construct_decoder_module(level) for level in levels)
-        self.output_module = self.construct_output_module()
+        self.final_module = self.construct_output_module()
 
     def forward(self, x: Tensor) -> Tensor:
-        current = self.input_module(x)
+        current = self.initial_module(x)
         skips, memories = [], []
         for encode, downsample, skip in zip(
             self.encoder_modules, self.downsampling_modules, self.skip_modules, strict=True
@@ -68,7 +70,7 @@ class EncoderDecoderSkeleton(nn.Module):
             current = fit_to(current, skips[level].shape[2:])
             current = self.merge_modules[level](current, skips[level])
             current = self.decoder_modules[level](current)
-        return self.output_module(current)
+        return self.final_module(current)
 
     def construct_input_module(self) -> nn.Module:
         return nn.Identity()

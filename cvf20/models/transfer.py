@@ -6,9 +6,10 @@ from typing import Self
 from torch import Tensor, nn
 
 from cvf20.models.encoders import Encoder
+from cvf20.models.spec import Recorded, respecify
 
 
-class TransferModel(nn.Module):
+class TransferModel(Recorded, nn.Module):
     """A network with a pretrained `encoder` and a last 1×1 convolution `output`, both made by the subclass.
 
     No other parameter's name starts with "encoder", so that Learner(lr_scales={"encoder": 0.1}) means it alone.
@@ -42,6 +43,7 @@ class TransferModel(nn.Module):
         """Exchange the last layer for a fresh one; everything before it keeps what it has learned."""
         old = self.output
         self.output = nn.Conv2d(old.in_channels, num_classes, 1).to(old.weight.device, old.weight.dtype)
+        respecify(self, num_classes=num_classes)
         return self
 
     def check_input(self, x: Tensor) -> None:

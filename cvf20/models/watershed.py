@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cvf20.models.spec import Recorded
+
 
 class WatershedOutput(NamedTuple):
     """The three heads of an output (N, 1 + bins + 2, H, W)."""
@@ -15,7 +17,7 @@ class WatershedOutput(NamedTuple):
     direction: Tensor  # (N, 2, H, W) (y, x), of any length, away from the nearest boundary
 
 
-class WatershedNet(nn.Module):
+class WatershedNet(Recorded, nn.Module):
     """Images (N, C, H, W) → foreground logits, energy-bin logits and a direction field in one (N, 1 + bins + 2, H, W).
 
     After Bai and Urtasun 2017 ("Deep watershed transform for instance segmentation"): the distance to the instance's

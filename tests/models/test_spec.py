@@ -1,0 +1,202 @@
+"""How a network is built, as text: written by the network itself, read back without evaluating anything."""
+
+import copy
+import functools
+import pickle
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cvf20.models import (
+    AveragedPredictions,
+    BaseConv,
+    EncoderDecoderSkeleton,
+    LightDecoderModel,
+    ResnetBasedModel,
+    UNet,
+    WatershedNet,
+    build,
+    fold_batch_norm,
+    load_by_position,
+    spec_of,
+)
+from cvf20.models.case_study import BottleneckFlattenNet, FlattenNet
+from cvf20.models.spec import plain_names
+from cvf20.models.your_models import AttentionUNet
+
+PRINTED = "cvf20.models.UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=torch.nn.BatchNorm2d, upsampling='transposed')"
+
+
+class Swish(nn.Module):
+    def forward(self, x):
+        return x * x.sigmoid()
+
+
+class Own(UNet):
+    """A student's class that fixes some arguments and adds one."""
+
+    def __init__(self, width, *args, **kwargs):
+        self.width = width
+        super().__init__(1, 1, 2, width, *args, **kwargs)
+
+
+def own_norm(features):
+    return nn.GroupNorm(2, features)
+
+
+HERE = __name__
+
+NETWORKS = {
+    PRINTED: lambda: UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=nn.BatchNorm2d, upsampling="transposed"),
+    "cvf20.models.UNet(1, 1, 1, [4, 8], 2, 2, None, torch.nn.PReLU(num_parameters=1))": lambda: UNet(
+        1, 1, 1, [4, 8], 2, 2, None, nn.PReLU()
+    ),
+    "cvf20.models.UNet(1, 3, 2, 4, norm_type=functools.partial(torch.nn.GroupNorm, 2, eps=0.001))": lambda: UNet(
+        1, 3, 2, 4, norm_type=functools.partial(nn.GroupNorm, 2, eps=1e-3)
+    ),
+    "cvf20.models.BaseConv(1, 4, (5,))": lambda: BaseConv(1, np.int64(4), (torch.tensor(5),)),
+    "cvf20.models.your_models.AttentionUNet(1, 3, 2, 4)": lambda: AttentionUNet(1, 3, 2, 4),
+    "cvf20.models.EncoderDecoderSkeleton(2)": lambda: EncoderDecoderSkeleton(2),
+    "cvf20.models.case_study.BottleneckFlattenNet(outputs=4)": lambda: BottleneckFlattenNet(outputs=4),
+    "cvf20.models.AveragedPredictions(cvf20.models.UNet(1, 3, 2, 4), (1.0, 0.5), flips=False)": lambda: (
+        AveragedPredictions(UNet(1, 3, 2, 4), (1.0, 0.5), flips=False)
+    ),
+    "cvf20.models.WatershedNet(functools.partial(cvf20.models.UNet, 2, 1, fmaps=4), 5)": lambda: WatershedNet(
+        functools.partial(UNet, 2, 1, fmaps=4), 5
+    ),
+    "cvf20.models.fold_batch_norm(cvf20.models.BaseConv(3, 2, fmaps=(4,)))": lambda: fold_batch_norm(
+        BaseConv(3, 2, fmaps=(4,))
+    ),
+    "torch.nn.LeakyReLU(negative_slope=0.1)": lambda: nn.LeakyReLU(0.1),
+}
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+def test_a_network_says_how_it_is_built_and_is_built_from_it(text):
+    network = NETWORKS[text]()
+    assert spec_of(network) == text
+    twin = build(text)
+    assert type(twin) is type(network) and repr(twin) == repr(network) and spec_of(twin) == text
+    twin.load_state_dict(network.state_dict())
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Makes this file's classes importable by the name that they carry, whatever pytest's import mode."""
+    module = ModuleType(HERE)
+    vars(module).update(Swish=Swish, Own=Own, own_norm=own_norm)
+    monkeypatch.setitem(sys.modules, HERE, module)
+
+
+def test_students_classes_and_functions_by_import_path(importable):
+    network = Own(4, norm_type=own_norm, activation=Swish, final_activation=Swish())
+    text = f"{HERE}.Own(4, norm_type={HERE}.own_norm, activation={HERE}.Swish, final_activation={HERE}.Swish())"
+    assert spec_of(network) == text
+    assert repr(build(text)) == repr(network)
+
+
+def test_weights_are_no_part_of_the_text():
+    state = ResnetBasedModel(2, full_resolution=False).encoder.state_dict()
+    network = ResnetBasedModel(2, state, full_resolution=False)
+    assert spec_of(network) == "cvf20.models.ResnetBasedModel(2, None, full_resolution=False)"
+    assert spec_of(network.replace_output(5)) == "cvf20.models.ResnetBasedModel(5, None, full_resolution=False)"
+    assert build(spec_of(network)).output.out_channels == 5
+    light = LightDecoderModel(num_classes=3, width=8).replace_output(4)
+    assert build(spec_of(light)).output.out_channels == 4
+
+
+def test_copies_keep_it_and_wrappers_are_looked_through():
+    network = UNet(1, 3, 2, 4)
+    text = spec_of(network)
+    assert spec_of(copy.deepcopy(network)) == spec_of(pickle.loads(pickle.dumps(network))) == text
+    compiled = torch.compile(network, backend="eager")
+    for wrapped in (compiled, nn.DataParallel(network), torch.optim.swa_utils.AveragedModel(compiled)):
+        assert spec_of(wrapped) == text
+
+
+def test_what_cannot_be_written_is_none():
+    class Local(UNet):
+        pass
+
+    class WithArgument(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+
+    for network in (
+        UNet(1, 1, 1, 4, norm_type=lambda f: nn.BatchNorm2d(f)),
+        UNet(1, 1, 1, 4, activation=nn.Sequential(nn.ReLU())),
+        Local(1, 1, 1, 4),
+        WithArgument(3),
+        nn.Sequential(nn.Conv2d(1, 1, 1)),
+    ):
+        assert spec_of(network) is None
+
+
+def test_a_class_of_a_notebook_or_script_is_named_and_found_in_its_file(tmp_path, monkeypatch):
+    source = "from torch import nn\nfrom .base import get_padding\nfrom cvf20.models import UNet\n\nclass Mine(UNet):\n    pass\n"
+    monkeypatch.setattr(Own, "__module__", "__main__")
+    assert spec_of(Own(4)) == "__main__.Own(4)"
+    with pytest.raises(ValueError, match="__main__.Own.*your_models.py.*which Python file"):
+        build("__main__.Own(4)")
+    (tmp_path / "mine.py").write_text(source.replace("from .base import get_padding\n", ""))
+    assert type(build("__main__.Mine(1, 3, 9, 4)", tmp_path / "mine.py")).__name__ == "Mine"
+    assert type(build("not_there.Mine(1, 3, 9, 4)", tmp_path / "mine.py")).__name__ == "Mine"
+    assert type(build("cvf20.models.UNet(1, 3, 9, 4)", tmp_path / "mine.py")) is UNet
+    with pytest.raises(ValueError, match="gone.py is no Python file"):
+        build("__main__.Mine(1, 3, 9, 4)", tmp_path / "gone.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cvf20.models.UNet(", "never closed|unexpected EOF"),
+        ("__import__('os').getcwd()", "no class"),
+        ("os.system('true')", "no class os.system"),
+        ("subprocess.getoutput('true')", "no class subprocess"),
+        ("cvf20.paths.data_dir()", "cvf20.paths.data_dir is no network"),
+        ("cvf20.models.UNet(1, 1, 1, open('x'))", "no class open"),
+        ("cvf20.models.UNet(1, 1, 1, [c for c in 'ab'])", "neither a literal"),
+        ("cvf20.models.UNet(*[1, 2, 3, 4])", "neither a literal"),
+        ("cvf20.models.UNet(**{'depth': 1})", r"\*\* is not allowed"),
+        ("cvf20.models.Unet(2, 3, 9, 4)", "no class cvf20.models.Unet is found"),
+        ("UNet(2, 3, 9, 4)", "no class UNet is found"),
+        ("cvf20.models.UNet(2)", "missing"),
+        ("cvf20.models.UNet(2, 3, 9, 4, upsampling='cubic')", "upsampling='cubic'"),
+        ("cvf20.models.UNet", "a call is wanted"),
+        ("3", "a call is wanted"),
+    ],
+)
+def test_texts_that_build_nothing(text, words):
+    with pytest.raises(ValueError, match=words):
+        build(text)
+
+
+def test_state_dicts_load_whether_compiled_or_wrapped():
+    network, twin = UNet(1, 3, 2, 4, norm_type="batch"), UNet(1, 3, 2, 4, norm_type="batch")
+    compiled = torch.compile(network, backend="eager")
+    for state in (compiled.state_dict(), nn.DataParallel(compiled).state_dict(), network.state_dict()):
+        twin.load_state_dict({name: torch.zeros_like(value) for name, value in twin.state_dict().items()})
+        twin.load_state_dict(state)
+        assert all(a.equal(b) for a, b in zip(twin.state_dict().values(), network.state_dict().values(), strict=True))
+    assert list(plain_names({"module.a": 1, "b": 2})) == ["module.a", "b"]
+    encoder = ResnetBasedModel(2, full_resolution=False)
+    partly = copy.deepcopy(encoder)
+    partly.encoder = torch.compile(partly.encoder, backend="eager")
+    encoder.load_state_dict(partly.state_dict())
+
+
+def test_weights_by_position():
+    theirs, ours = nn.Sequential(*BaseConv(1, 2, (3, 4)), nn.Identity()), BaseConv(1, 2, (3, 4))
+    state = {f"any.{name}": value for name, value in theirs.state_dict().items()}
+    assert load_by_position(ours, state) is ours
+    assert all(a.equal(b) for a, b in zip(ours.state_dict().values(), state.values(), strict=True))
+    with pytest.raises(ValueError, match="16 tensors, wanted 14|holds 16"):
+        load_by_position(FlattenNet(), state)
+    with pytest.raises(
+        ValueError, match=r"'any.0.weight'\] has shape \(3, 1, 3, 3\), wanted \(5, 1, 3, 3\) for 0.weight"
+    ):
+        load_by_position(BaseConv(1, 2, (5, 4)), state)
