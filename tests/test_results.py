@@ -120,18 +120,6 @@ def test_mean_and_sample_standard_deviation():
     assert results.mean_std(v for v in [0.5]) == "0.500"
 
 
-def test_a_table_has_one_line_per_row():
-    table = results.markdown_table(
-        [{"model": "a", "mAP": 0.5, "parameters": 24393}, {"model": "b", "mAP": 1.0, "parameters": 1}]
-    )
-    assert table.split("\n") == [
-        "| model | mAP | parameters |",
-        "|---|---|---|",
-        "| a | 0.500 | 24,393 |",
-        "| b | 1.000 | 1 |",
-    ]
-
-
 def test_commit_says_when_the_code_differs_from_it(tmp_path, monkeypatch):
     def git(*arguments):
         author = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]

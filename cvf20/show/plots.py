@@ -1,197 +1,55 @@
-"""Every figure of the notebooks that is drawn more than once, and the one function that saves and shows a figure."""
+"""Curves, bars, points and matrices that several notebooks draw."""
 
-import inspect
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import PIL.Image
-from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from cvf20.labels import VOID
-from cvf20.paths import out_dir
-from cvf20.training import results
+from cvf20.show.figures import COLOURS, class_legend, show, show_file, title  # noqa: F401
+from cvf20.show.pictures import colour_labels, displayable, grid  # noqa: F401
+from cvf20.show.tables import note, show_source, show_table  # noqa: F401
 
-DPI = 100
-# Okabe and Ito's colours, told apart by colour-blind eyes
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-
-plt.rcParams.update(
-    {
-        "figure.dpi": DPI,
-        "figure.constrained_layout.use": True,
-        "font.size": 9,
-        "axes.titlesize": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": plt.cycler(color=COLOURS),
-        "legend.frameon": False,
-    }
-)
+AXES = {"train_loss": "training loss", "lr": "learning rate", "loss": "loss", "epoch": "epoch"}
 
 
-def show(fig: Figure, name: str, alt: str = "") -> None:
-    """Save the figure as figures/<name>.png below $CVF20_OUT, display it and print its file's name.
+def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
+    """Learning curves: one panel per column, one colour per name; the training loss is dashed beside the loss.
 
-    Pictures keep 256 colours, which halves their size: exactly those of flat areas, such as label maps and legends.
-    name begins with the notebook's number, e.g. "03_unet_curves"; alt says in words what the picture shows
+    runs: {name: a run's curves, or a list of them (seeds): their mean, with a band from lowest to highest}
     """
-    results.notebook_of(name)  # ValueError where no notebook would own the file
-    path = out_dir() / "figures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
-    fig.savefig(drawn, dpi=DPI)
-    _to_256_colours(PIL.Image.open(drawn).convert("RGB")).save(path, optimize=True, dpi=(DPI, DPI))
-    plt.close(fig)
-    show_file(name, alt)
-
-
-def _to_256_colours(picture: PIL.Image.Image, exact: int = 64, smallest: int = 32) -> PIL.Image.Image:
-    """The picture in 256 colours: `exact` of its most frequent ones, `exact` that are far from all others, and a mixture.
-
-    smallest: pixels of a colour that is worth keeping; a legend's patch has about a hundred
-    """
-    pixels = np.asarray(picture).reshape(-1, 3)
-    codes, first, place, counts = np.unique(
-        pixels @ (1 << 16, 1 << 8, 1), return_index=True, return_inverse=True, return_counts=True
-    )
-    flat = np.flatnonzero(counts >= smallest)
-    colour = pixels[first[flat]].astype(int)
-    kept = list(np.argsort(-counts[flat], kind="stable")[:exact])
-    distance = np.abs(colour[:, None] - colour[kept]).max(2).min(1, initial=255)
-    while len(kept) < min(2 * exact, len(flat)):  # each time the one that is furthest from all that are kept
-        kept.append(distance.argmax())
-        distance = np.minimum(distance, np.abs(colour - colour[kept[-1]]).max(1))
-    kept = np.unique(flat[kept])
-    index = np.zeros(len(codes), np.uint8)
-    index[kept] = range(len(kept))
-    drawn, colours = index[place], [channel for k in kept for channel in int(codes[k]).to_bytes(3)]
-    rest = ~np.isin(place, kept)
-    if rest.any():
-        others = PIL.Image.fromarray(pixels[rest][None]).quantize(256 - len(kept))
-        drawn[rest] = np.asarray(others)[0] + len(kept)
-        colours += others.getpalette()
-    result = PIL.Image.fromarray(drawn.reshape(picture.height, picture.width), "P")
-    result.putpalette(colours)
-    return result
-
-
-def show_file(name: str, alt: str = "", folder: Path | None = None) -> None:
-    """Display the picture figures/<name>.png that is already there, and print its file's name.
-
-    folder: the one that holds figures/; None: $CVF20_OUT
-    Raises FileNotFoundError, naming the notebook that draws it, where it is missing.
-    """
-    path = (folder or out_dir()) / "figures" / f"{name}.png"
-    if not path.is_file():
-        raise FileNotFoundError(f"figures/{name}.png is missing: notebook {results.notebook_of(name)} draws it")
-    display(Image(path.read_bytes(), format="png", alt=alt or name), metadata={"image/png": {"alt": alt or name}})
-    print(f"figures/{name}.png")
-
-
-def show_table(rows: list[dict]) -> None:
-    """Display rows with equal keys as a table."""
-    display(Markdown(results.markdown_table(rows)))
-
-
-def note(text: str) -> None:
-    """Display a comment whose words or numbers come from the results."""
-    display(Markdown(text))
-
-
-def title(dataset, text: str) -> str:
-    """`text`, with SYNTHETIC in front where the data set is a stand-in."""
-    return f"SYNTHETIC: {text}" if dataset.synthetic else text
-
-
-def colour_labels(labels, palette: np.ndarray) -> np.ndarray:
-    """(H, W) labels → (H, W, 3) uint8 in the palette's colours, void black."""
-    labels = np.asarray(labels).astype(np.int64)
-    coloured = np.zeros((*labels.shape, 3), np.uint8)
-    known = labels != VOID
-    coloured[known] = np.asarray(palette)[labels[known]]
-    return coloured
-
-
-def displayable(image, mean: Sequence[float] = (), std: Sequence[float] = ()) -> np.ndarray:
-    """(C, H, W) image → (H, W, 3) for imshow; uint8 as it is, float after undoing the normalisation."""
-    image = np.asarray(image)
-    if image.dtype != np.uint8:
-        image = image * np.reshape(std or 1.0, (-1, 1, 1)) + np.reshape(mean or 0.0, (-1, 1, 1))
-        image = (image.clip(0, 1) * 255).astype(np.uint8)
-    return np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-
-
-def grid(
-    columns: Sequence[str], rows: Sequence[Sequence[np.ndarray]], row_names: Sequence[str] = (), width: float = 9.5
-):
-    """Pictures in rows and named columns; each picture (H, W, 3). Returns the figure."""
-    height, breadth = np.asarray(rows[0][0]).shape[:2]
-    panel = width / len(columns)
-    size = (width, panel * height / breadth * len(rows) + 0.3)
-    fig, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
-    for r, pictures in enumerate(rows):
-        for c, picture in enumerate(pictures):
-            axes[r, c].imshow(picture, cmap="gray", interpolation="nearest")
-            axes[r, c].set(xticks=[], yticks=[])
-            axes[r, c].spines[:].set_visible(False)
-            if r == 0:
-                axes[r, c].set_title(columns[c])
-        if len(row_names):
-            axes[r, 0].set_ylabel(row_names[r])
-    return fig
-
-
-def class_legend(fig: Figure, dataset, columns: int | None = None) -> Figure:
-    """The data set's class colours below the figure."""
-    handles = [Patch(color=np.asarray(c) / 255, label=n) for c, n in zip(dataset.palette, dataset.classes, strict=True)]
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles), fontsize=8)
-    return fig
-
-
-def curves(runs: dict[str, dict[str, list[float]]], columns: Sequence[str] = ("loss", "mIoU")):
-    """Learning curves: one panel per column, one colour per run; the training loss is dashed beside the loss."""
-    fig, axes = plt.subplots(1, len(columns), figsize=(4.6 * len(columns), 3.2), squeeze=False)
+    fig, axes = plt.subplots(1, len(columns), figsize=(min(4.6 * len(columns), 10), 3.2), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
-        for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
-            if column == "loss":
-                axis.plot(run["epoch"], run["train_loss"], "--", color=colour, label=f"{name}, training")
-                axis.plot(run["epoch"], run["loss"], color=colour, label=f"{name}, validation")
-            else:
-                axis.plot(run["epoch"], run[column], color=colour, label=name)
-        axis.set(xlabel="epoch", ylabel=column if column != "loss" else "loss")
-        axis.legend(fontsize=8)
+        for k, (name, seeds) in enumerate(runs.items()):
+            seeds = [seeds] if isinstance(seeds, dict) else seeds
+            both = column == "loss" and "train_loss" in seeds[0]
+            for each, style in (("train_loss", "--"), ("loss", "-")) if both else ((column, "-"),):
+                values = np.array([run[each] for run in seeds])
+                label = f"{name}, {'training' if style == '--' else 'validation'}" if both else name
+                colour, epochs = COLOURS[k % len(COLOURS)], seeds[0]["epoch"]
+                axis.plot(epochs, values.mean(0), style, color=colour, label=label)
+                if len(seeds) > 1:
+                    axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+        axis.set(xlabel="epoch", ylabel=AXES.get(column, "validation " + column.replace("_", " ")))
+        axis.legend()
     return fig
 
 
-def confusion_figure(confusion, classes: Sequence[str]):
-    """(K, K) counts as shares of each true class, in percent."""
-    confusion = np.asarray(confusion, dtype=float)
-    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    size = 0.55 * len(classes) + 1.6
-    fig, axis = plt.subplots(figsize=(size + 0.8, size))
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.ndindex(shares.shape):
-        colour = "white" if shares[row, column] > 55 else "black"
-        axis.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    ticks = range(len(classes))
-    axis.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class")
-    axis.set_xticklabels(classes, rotation=45, ha="right")
-    axis.set_yticklabels(classes)
-    fig.colorbar(image, label="% of the true class's pixels", shrink=0.8)
-    return fig
+def bars(values: dict, groups: Sequence[str], ylabel: str, width: float = 8.0) -> Figure:
+    """Grouped bars: for every key of `values` one bar in every group; nan leaves a gap with a dash.
 
-
-def bars(values: dict[str, Sequence[float]], groups: Sequence[str], ylabel: str, width: float = 8.0):
-    """Grouped bars: for every key of `values` one bar in every group."""
+    values: {name: one number per group, or one list per group (seeds): mean and standard deviation}
+    """
     fig, axis = plt.subplots(figsize=(width, 3.0))
     step = 0.8 / len(values)
     for i, (name, heights) in enumerate(values.items()):
-        axis.bar(np.arange(len(groups)) + (i - (len(values) - 1) / 2) * step, heights, step, label=name)
+        seeds = [np.atleast_1d(np.asarray(h, dtype=float)) for h in heights]
+        x = np.arange(len(groups)) + (i - (len(values) - 1) / 2) * step
+        means = np.array([s.mean() for s in seeds])
+        spread = [s.std(ddof=1) if len(s) > 1 else 0 for s in seeds] if any(len(s) > 1 for s in seeds) else None
+        axis.bar(x, means, step, yerr=spread, error_kw={"linewidth": 0.8}, label=name)
+        for place in x[np.isnan(means)]:
+            axis.text(place, 0, "–", ha="center", va="bottom")
     axis.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
     axis.set_ylabel(ylabel)
     if len(values) > 1:
@@ -199,6 +57,41 @@ def bars(values: dict[str, Sequence[float]], groups: Sequence[str], ylabel: str,
     return fig
 
 
-def show_source(*objects) -> None:
-    """Display the source of library functions or classes, so that the notebook is complete without the package."""
-    display(Markdown("```python\n" + "\n\n".join(inspect.getsource(item).rstrip() for item in objects) + "\n```"))
+def points(axis, values: dict[str, Sequence[float]], xlabel: str) -> None:
+    """A line per name, a point per seed, a bar at their mean; names from top to bottom."""
+    for k, (name, seeds) in enumerate(values.items()):
+        axis.plot(seeds, [k] * len(seeds), "o", color=COLOURS[k % len(COLOURS)], markersize=4, alpha=0.7, label=name)
+        axis.plot(np.mean(seeds), k, "|", color="black", markersize=14)
+    axis.set_yticks(range(len(values)), list(values))
+    axis.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
+    axis.grid(axis="x", alpha=0.3)
+
+
+def heatmap(axis, values, rows: Sequence, columns: Sequence, form: str = "{:.2f}", texts=None, **options):
+    """A matrix (R, C) as colours with a number in each cell; options go to imshow (cmap, vmin, vmax).
+
+    texts: (R, C) strings in place of the numbers.  Returns the image, for a colour bar.
+    """
+    values = np.asarray(values, dtype=float)
+    image = axis.imshow(values, **{"cmap": "Blues", "aspect": "auto"} | options)
+    for r, c in np.ndindex(values.shape):
+        light = np.dot(image.cmap(image.norm(values[r, c]))[:3], (0.299, 0.587, 0.114)) > 0.5
+        text = form.format(values[r, c]) if texts is None else texts[r][c]
+        axis.text(c, r, text, ha="center", va="center", fontsize=8, color="black" if light else "white")
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.spines[:].set_visible(False)
+    return image
+
+
+def confusion_figure(confusion, classes: Sequence[str]) -> Figure:
+    """(K, K) counts as shares of each true class, in percent."""
+    confusion = np.asarray(confusion, dtype=float)
+    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    size = 0.55 * len(classes) + 1.6
+    fig, axis = plt.subplots(figsize=(size + 0.8, size))
+    image = heatmap(axis, shares, classes, classes, "{:.0f}", vmin=0, vmax=100, aspect="equal")
+    axis.set(xlabel="predicted class", ylabel="true class")
+    axis.tick_params(axis="x", rotation=45)
+    fig.colorbar(image, label="% of the true class's pixels", shrink=0.8)
+    return fig

@@ -5,10 +5,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from cvf20.show import markdown_table
 from cvf20.submission.group import PLACEHOLDER
 from cvf20.submission.notebook import number
 from cvf20.submission.private import is_private
-from cvf20.training.results import NOTEBOOKS, markdown_table
+from cvf20.training.results import NOTEBOOKS
 
 FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.sh", "run_tests.sh", "submission.toml")
 FILES += ("data/README.md",)

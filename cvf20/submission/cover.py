@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from cvf20.show import markdown_table
 from cvf20.submission.faults import read_result
 from cvf20.submission.group import Group
 from cvf20.submission.notebook import number
 from cvf20.submission.sections import Section
 from cvf20.submission.tasks import SHEETS, TIME, of_sheet
-from cvf20.training.results import markdown_table
 
 
 def cover(group: Group, sheet: str | None, seconds: dict[str, float]) -> str:

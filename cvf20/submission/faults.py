@@ -100,7 +100,7 @@ def output_faults(nb: NotebookNode, draft: bool) -> Iterator[Fault]:
             yield from _faults_of(output, place, tentative)
             alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
             if "image/png" in output.get("data", {}) and re.fullmatch(r"\s*|\d\d_\w*", alt):
-                yield "error", place, "picture without alternative text", "show(fig, name, alt='what it shows')"
+                yield "error", place, "picture without alternative text", "show(fig, name, caption='what to see')"
 
 
 def _faults_of(output: NotebookNode, place: int, tentative: str) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from cvf20.paths import out_dir, project_dir, runs_dir
+from cvf20.show.tables import markdown_table  # noqa: F401
 from cvf20.training.fingerprint import fingerprint
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
@@ -173,17 +174,6 @@ def mean_std(values: Iterable[float], percent: bool = False, digits: int = 3) ->
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} ({len(values)})"
-
-
-def markdown_table(rows: list[dict]) -> str:
-    """Rows of equal keys as a Markdown table; floats with three digits."""
-    columns = list(rows[0])
-
-    def cell(value) -> str:
-        return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(cell(row[c]) for c in columns) + " |" for row in rows])
 
 
 def parameters(model: nn.Module) -> int:

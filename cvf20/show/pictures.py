@@ -1,0 +1,116 @@
+"""Images, labels and mistakes as pictures (H, W, 3), and pictures beside each other."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from skimage.segmentation import find_boundaries
+
+from cvf20.labels import VOID
+from cvf20.show.figures import MISTAKES, class_legend, legend, title
+
+
+def colour_labels(labels, palette: np.ndarray) -> np.ndarray:
+    """(H, W) labels → (H, W, 3) uint8 in the palette's colours, void black."""
+    labels = np.asarray(labels).astype(np.int64)
+    coloured = np.zeros((*labels.shape, 3), np.uint8)
+    known = labels != VOID
+    coloured[known] = np.asarray(palette)[labels[known]]
+    return coloured
+
+
+def displayable(image, mean: Sequence[float] = (), std: Sequence[float] = ()) -> np.ndarray:
+    """(C, H, W) image → (H, W, 3) for imshow; uint8 as it is, float after undoing the normalisation."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        image = image * np.reshape(std or 1.0, (-1, 1, 1)) + np.reshape(mean or 0.0, (-1, 1, 1))
+        image = (image.clip(0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
+
+
+def heat(values, low: float | None = None, high: float | None = None) -> np.ndarray:
+    """(H, W) numbers between low and high (their own range by default) as colours from dark blue to yellow."""
+    values = np.asarray(values, dtype=float)
+    low, high = values.min() if low is None else low, values.max() if high is None else high
+    return (255 * plt.get_cmap("viridis")(((values - low) / max(high - low, 1e-9)).clip(0, 1))[..., :3]).astype(
+        np.uint8
+    )
+
+
+def overlay(picture: np.ndarray, labels, palette: np.ndarray | None = None, strength: float = 0.45) -> np.ndarray:
+    """Labels (H, W) laid over the picture, with full outlines; void shows the picture.
+
+    palette: colours of the classes; None: labels number objects, each gets a colour of its own, 0 shows the picture
+    strength: of the colours inside the outlines; 0 draws the outlines alone
+    """
+    labels = np.asarray(labels).astype(np.int64)
+    shown = labels != VOID if palette is not None else (labels != VOID) & (labels != 0)
+    numbers, picture = np.where(shown, labels, 0), np.asarray(picture, dtype=float)
+    if palette is None:
+        hues = 0.618 * np.arange(numbers.max() + 1) % 1
+        palette = 255 * hsv_to_rgb(np.stack([hues, np.full_like(hues, 0.9), np.ones_like(hues)], 1))
+        picture = picture.mean(2, keepdims=True)
+    share = np.where(find_boundaries(labels, mode="inner"), 1.0, strength) * shown
+    return (picture + share[..., None] * (np.asarray(palette)[numbers] - picture)).astype(np.uint8)
+
+
+def mistakes(picture: np.ndarray, prediction, truth, background: int | None = None) -> np.ndarray:
+    """The picture in pale grey, wrong pixels in the colours of MISTAKES; void is never wrong.
+
+    background: this class's pixels are invented where another is predicted, others are missed where it is
+    """
+    prediction, truth = np.asarray(prediction), np.asarray(truth)
+    drawn = np.repeat(128 + picture.mean(2, keepdims=True) / 2, 3, axis=2).astype(np.uint8)
+    wrong = (prediction != truth) & (truth != VOID)
+    drawn[wrong] = MISTAKES["another class"]
+    if background is not None:
+        drawn[wrong & (truth == background)] = MISTAKES["invented"]
+        drawn[wrong & (prediction == background)] = MISTAKES["missed"]
+    return drawn
+
+
+def grid(
+    columns: Sequence[str], rows: Sequence[Sequence[np.ndarray]], row_names: Sequence[str] = (), width: float = 9.5
+) -> Figure:
+    """Pictures in rows and named columns; each (H, W, 3) or (H, W), of any size. Returns the figure."""
+    shapes = [[np.asarray(picture).shape for picture in pictures] for pictures in rows]
+    heights = [max(shape[0] / shape[1] for shape in shapes_of_row) for shapes_of_row in shapes]
+    size = (width, width / len(columns) * sum(heights) + 0.3)
+    fig, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, height_ratios=heights)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for r, pictures in enumerate(rows):
+        for axis, picture in zip(axes[r], pictures, strict=False):
+            axis.imshow(picture, cmap="gray", interpolation="nearest")
+        if len(row_names):
+            axes[r, 0].set_ylabel(row_names[r])
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name)
+    return fig
+
+
+def side_by_side(
+    data, positions: Sequence[int], predictions: Mapping, text: str = "", errors: bool = False, width: float = 9.5
+) -> Figure:
+    """A data set's images, truth and predictions in columns, a row per position, with the legend of the classes.
+
+    predictions: {column: labels (H, W) by position}, e.g. {"U-Net": {5: …, 25: …}, "epoch 1": [… as positions]}
+    errors: draw what is wrong in each prediction (see `mistakes`) instead of its classes
+    """
+    background = 0 if len(data.classes) == 2 else None
+    rows = []
+    for place, i in enumerate(positions):
+        picture, truth = displayable(data.images[i]), data.masks[i]
+        found = [labels[i] if isinstance(labels, Mapping) else labels[place] for labels in predictions.values()]
+        drawn = [mistakes(picture, f, truth, background) if errors else colour_labels(f, data.palette) for f in found]
+        rows.append([picture, colour_labels(truth, data.palette), *drawn])
+    fig = grid(["image", "truth", *predictions], rows, width=width)
+    if text:
+        fig.suptitle(title(data, text))
+    if errors:
+        kinds = ("another class",) if background is None else ("invented", "missed")
+        return legend(fig, {kind: MISTAKES[kind] for kind in kinds})
+    return class_legend(fig, data)

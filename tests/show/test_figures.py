@@ -1,0 +1,151 @@
+"""show() leaves a file, a picture and a caption that names the file; legends name what is there."""
+
+import base64
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from nbclient import NotebookClient
+from PIL import Image
+
+from cvf20.labels import VOID
+from cvf20.paths import project_dir
+from cvf20.show import class_legend, figures, grid, show, show_file, title
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """Figures go to a folder of the test; gives what was displayed, as (data by kind, metadata by kind)."""
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path))
+    displayed, formatter = [], DisplayFormatter()
+    monkeypatch.setattr(figures, "display", lambda item: displayed.append(formatter.format(item)))
+    return displayed
+
+
+def line():
+    fig, axis = plt.subplots()
+    axis.plot([1, 2])
+    return fig
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_show_writes_displays_and_captions_the_figure(shown, tmp_path):
+    fig = line()
+    show(fig, "01_line", "A *rising* line in `blue`.")
+    path = tmp_path / "figures" / "01_line.png"
+    with Image.open(path) as image:
+        assert max(image.info["dpi"]) <= 100.5
+    (picture, metadata), (text, _) = shown
+    assert base64.b64decode(picture["image/png"]) == path.read_bytes()
+    assert metadata["image/png"]["alt"] == "A rising line in blue."
+    assert text["text/markdown"] == f"A *rising* line in `blue`. `{path.as_posix()}`"
+    assert not plt.fignum_exists(fig.number), "a figure left open would be drawn twice"
+
+
+def test_the_caption_names_the_file_where_it_lies(monkeypatch):
+    """Not figures/03_x.png, the published one, while build/figures/03_x.png was written."""
+    monkeypatch.delenv("CVF20_OUT", raising=False)
+    assert figures._place(project_dir() / "build" / "figures" / "03_x.png") == "build/figures/03_x.png"
+
+
+@pytest.mark.parametrize("name", ["line", "mine", "10_mine", "03 mine (2)"])
+def test_any_file_name_will_do(shown, tmp_path, name):
+    show(line(), name)
+    assert (tmp_path / "figures" / f"{name}.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../b", "a\\b"])
+def test_a_path_is_no_name(shown, tmp_path, name):
+    with pytest.raises(ValueError, match="wanted the name of a file in figures/"):
+        show(plt.figure(), name)
+    assert not shown and not (tmp_path / "figures").exists()
+    plt.close("all")
+
+
+def test_photographs_and_legends_keep_their_colours(shown, tmp_path):
+    """256 colours for a whole figure posterised its photographs."""
+    picture = noise(60, 90)
+    fig = plt.figure(figsize=(0.9, 0.6), layout="none")
+    fig.figimage(picture)
+    show(fig, "01_photograph")
+    with Image.open(tmp_path / "figures" / "01_photograph.png") as image:
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture)
+
+
+def test_few_colours_get_a_palette_of_exactly_these(shown, tmp_path):
+    colours = noise(1, 200)[0]
+    fig = plt.figure(figsize=(2, 1), layout="none")
+    fig.figimage(np.repeat(colours[None], 100, 0))
+    show(fig, "01_flat")
+    with Image.open(tmp_path / "figures" / "01_flat.png") as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB"))[50], colours)
+
+
+def test_a_large_picture_is_smaller_in_the_notebook_than_on_disk(shown, tmp_path):
+    smooth = np.add.outer(np.arange(600), np.arange(600))[..., None] + noise(600, 600) // 8
+    fig = plt.figure(figsize=(6, 6), layout="none")
+    fig.figimage((smooth % 256).astype(np.uint8))
+    show(fig, "01_large", "Stripes.")
+    picture, metadata = shown[0]
+    embedded = len(picture["image/jpeg"]) * 3 / 4
+    assert embedded < (tmp_path / "figures" / "01_large.png").stat().st_size / 2
+    assert metadata["image/jpeg"]["alt"] == "Stripes."
+
+
+def test_a_file_is_shown_as_it_is(shown, tmp_path):
+    path = tmp_path / "else" / "figures" / "03_dot.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (3, 2), (0, 90, 200)).save(path)
+    before = path.read_bytes()
+    show_file("03_dot", "a blue dot", tmp_path / "else")
+    assert base64.b64decode(shown[0][0]["image/png"]) == before == path.read_bytes()
+
+
+def test_a_missing_file_is_named(shown):
+    with pytest.raises(FileNotFoundError, match="figures/03_dot.png is missing: run the notebook that draws it"):
+        show_file("03_dot")
+    assert not shown
+
+
+def test_a_notebook_shows_figures_where_the_environment_asks_for_agg(tmp_path, monkeypatch):
+    """Under MPLBACKEND=Agg pyplot drops figures silently in a notebook; show() does not depend on the back end."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("CVF20_OUT", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(project_dir()))
+    code = "import matplotlib.pyplot as plt\nfrom cvf20.show import show\nfig, axis = plt.subplots()\nshow(fig, 'mine', 'Empty.')"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(nb, kernel_name="python3", timeout=120).execute()
+    picture, caption = nb.cells[0].outputs
+    assert picture.metadata["image/png"]["alt"] == "Empty." and "image/png" in picture.data
+    assert caption.data["text/markdown"].startswith("Empty.")
+
+
+def test_show_works_outside_a_notebook(tmp_path):
+    code = "import matplotlib.pyplot as plt; from cvf20.show import show; show(plt.figure(), 'mine', 'Empty.')"
+    environment = {**os.environ, "MPLBACKEND": "Agg", "CVF20_OUT": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=project_dir(), check=True, capture_output=True)
+    assert (tmp_path / "figures" / "mine.png").exists()
+
+
+def test_stand_ins_and_samples_say_so_in_the_title():
+    assert title(SimpleNamespace(synthetic=True), "scenes") == "SYNTHETIC: scenes"
+    assert title(SimpleNamespace(synthetic=False, sample=True), "scenes") == "SAMPLE: scenes"
+    assert title(SimpleNamespace(synthetic=False), "scenes") == "scenes"
+
+
+@pytest.mark.parametrize(("masks", "names"), [([[0, 1]], ["a", "b"]), ([[0, 1], [VOID, 0]], ["a", "b", "void"])])
+def test_the_class_legend_lists_void_where_there_is_some(masks, names):
+    data = SimpleNamespace(classes=("a", "b"), palette=np.array([(10, 20, 30), (200, 100, 50)]), masks=np.array(masks))
+    fig = class_legend(grid(["x"], [[np.zeros((2, 2))]]), data)
+    assert [text.get_text() for text in fig.legends[0].texts] == names
+    plt.close(fig)

@@ -1,0 +1,60 @@
+"""Tables say what the rows hold; the clock books what passed."""
+
+import numpy as np
+import pytest
+
+from cvf20.show import Clock, markdown_table, show_source, tables, time_table, title
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    displayed = []
+    monkeypatch.setattr(tables, "display", lambda item: displayed.append(item.data))
+    return displayed
+
+
+def test_a_table_formats_each_kind_of_value():
+    row = {"name": "a|b", "count": 12345, "score": 0.12345, "np": np.float32(0.5), "none": float("nan"), "yes": True}
+    *_, cells = markdown_table([row]).splitlines()
+    assert cells == "| a\\|b | 12,345 | 0.123 | 0.500 | – | True |"
+
+
+def test_a_table_has_one_line_per_row():
+    rows = [{"model": "a", "mAP": 0.5, "parameters": 24393}, {"model": "b", "mAP": 1.0, "parameters": 1}]
+    assert markdown_table(rows).split("\n") == [
+        "| model | mAP | parameters |",
+        "|---|---|---|",
+        "| a | 0.500 | 24,393 |",
+        "| b | 1.000 | 1 |",
+    ]
+
+
+def test_rows_may_leave_columns_out():
+    assert markdown_table([{"a": 1, "b": 2}, {"a": 3}]).endswith("| 3 |  |")
+
+
+def test_source_is_shown_as_code(shown):
+    show_source(title)
+    assert shown[0].startswith("```python\ndef title(dataset, text: str)")
+
+
+def test_the_clock_adds_up_per_task(monkeypatch):
+    monkeypatch.setattr(tables.time, "perf_counter", iter([0.0, 2.0, 5.0, 9.0]).__next__)
+    clock = Clock()
+    for task in ("C2", "C3", "C2"):
+        clock.stop(task)
+    assert clock.seconds == {"C2": 6.0, "C3": 3.0}
+
+
+def test_the_table_of_times_has_training_run_and_a_field(shown):
+    clock = Clock()
+    clock.seconds = {"C2": 60.0, "C6": 30.0}
+    time_table(clock, {"C6": [{"seconds": 60}, {"seconds": 120.0}], "C5": 600})
+    head, _, *rows = shown[0].splitlines()
+    assert "hours of the group (fill in)" in head
+    assert rows == [
+        "| C2 | 0.0 min | 1.0 min | ____ |",
+        "| C6 | 3.0 min | 0.5 min | ____ |",
+        "| C5 | 10.0 min | 0.0 min | ____ |",
+        "| all | 13.0 min | 1.5 min |  |",
+    ]
