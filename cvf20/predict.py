@@ -26,7 +26,7 @@ from cvf20.datasets import SegmentationDataset, YeastColonies, YeastMovie
 from cvf20.datasets.yeast_colonies import invert_viridis
 from cvf20.datasets.yeast_movie import stretch
 from cvf20.models.averaged import AveragedPredictions
-from cvf20.models.pretrained import read_state
+from cvf20.models.weights import read_state
 from cvf20.paths import runs_dir
 from cvf20.training.loop import forward, make_accelerator
 from cvf20.training.rebuild import rebuild

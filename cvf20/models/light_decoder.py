@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvf20.models.base import fit_to
 from cvf20.models.encoders import make_encoder
-from cvf20.models.skeleton import fit_to
 from cvf20.models.transfer import TransferModel
 
 

@@ -18,6 +18,7 @@ from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, WeightsEn
 from cvf20.datasets.download import TIMEOUT, flag
 from cvf20.models.encoders import Encoder, check_weights, make_encoder
 from cvf20.models.layers import choice
+from cvf20.models.weights import read_state
 from cvf20.paths import data_dir
 
 
@@ -128,17 +129,6 @@ def _unreachable(url: str) -> str:
     except requests.RequestException as error:
         return type(error).__name__
     return ""
-
-
-def read_state(file: Path) -> dict[str, Tensor]:
-    """The state dict in a file. Raises ValueError, naming the file, where it holds none."""
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a truncated or foreign file: zip, pickle and torch each have errors of their own
-        raise ValueError(f"{file} is no readable state dict: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
-        raise ValueError(f"{file} holds {type(state).__name__}, a state dict (names to tensors) is wanted")
-    return state
 
 
 def _checked(encoder: str, source: str, state: dict[str, Tensor], file: Path | None = None) -> Pretrained:

@@ -16,6 +16,8 @@ from types import FunctionType, ModuleType
 
 from torch import Tensor, nn
 
+from cvf20.models.weights import plain_names, unwrap
+
 
 class Recorded:
     """Mixin for networks: remembers the call that built it, and loads state dicts of compiled networks, too."""
@@ -80,41 +82,6 @@ def respecify(network: Recorded, **changed) -> None:
         else:
             call.keywords.append(ast.keyword(name, node))
     network.built_as = ast.unparse(call)
-
-
-def unwrap(network: nn.Module) -> nn.Module:
-    """The network itself inside torch.compile's, DistributedDataParallel's or an averaging wrapper."""
-    while type(network).__module__.startswith("torch.") and not isinstance(network, nn.Sequential):
-        inner = network._modules.get("_orig_mod") or network._modules.get("module")
-        if inner is None:
-            break
-        network = inner
-    return network
-
-
-def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with the names of the network itself, whether it was saved compiled, wrapped or neither."""
-    state = {name.replace("_orig_mod.", ""): value for name, value in state.items()}
-    wrapped = state and all(name.startswith("module.") for name in state)
-    return {name.removeprefix("module.") if wrapped else name: value for name, value in state.items()}
-
-
-def load_by_position(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Fill the network with the tensors of `state` in their order, whatever their names; returns the network.
-
-    For weights of the course's own classes: its layers come in the same order, under other names.
-    Raises ValueError where the number of tensors or a shape differs.
-    """
-    own = unwrap(network).state_dict()
-    if len(own) != len(state):
-        raise ValueError(f"state holds {len(state)} tensors, wanted {len(own)}")
-    for (name, wanted), (theirs, found) in zip(own.items(), state.items(), strict=True):
-        if wanted.shape != found.shape:
-            raise ValueError(
-                f"state[{theirs!r}] has shape {tuple(found.shape)}, wanted {tuple(wanted.shape)} for {name}"
-            )
-    unwrap(network).load_state_dict(dict(zip(own, state.values(), strict=True)))
-    return network
 
 
 def _call(function, args: tuple, kwargs: dict) -> str | None:

@@ -1,30 +1,25 @@
 """The U-Net of Ronneberger et al. (2015, arXiv 1505.04597), every choice an argument."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
+from cvf20.models.base import Concatenate, EncoderDecoderSkeleton, get_padding, skip_none_sequential
 from cvf20.models.layers import (
-    CONV,
-    CONV_TRANSPOSE,
-    DROPOUT,
-    INSTANCE_NORM,
-    MAX_POOL,
+    LINEAR_MODE,
     AveragePool,
-    BlurPool,
     IndexPool,
     IndexUnpool,
-    Residual,
+    Layer,
     Sum,
-    Upsample,
     activation_layer,
     choice,
     norm_layer,
+    of_dim,
 )
-from cvf20.models.skeleton import Concatenate, EncoderDecoderSkeleton
-
-Layer = str | Callable | None
 
 
 class UNet(EncoderDecoderSkeleton):
@@ -37,22 +32,25 @@ class UNet(EncoderDecoderSkeleton):
     dim:              spatial dimensions, 1, 2 or 3
     scale_factor:     down-scaling per level: one integer, or per level an integer or a tuple with one per axis
     norm_type:        normalisation between convolution and activation: "batch", "instance", "group", "layer", None,
-                      a class or a callable that takes the number of features
-    activation:       a class, a callable, or a name (relu, leakyrelu, prelu, elu, gelu, silu); None for linear
+                      a class or a callable that takes the number of features, or an instance, which is copied
+    activation:       a class, a callable, an instance (copied), or a name (relu, leakyrelu, prelu, elu, gelu, silu);
+                      None for linear
     final_activation: likewise, after the last 1×1 convolution; None gives logits, which all losses here expect
     convs_per_level:  convolutions per block (2 in the paper)
-    downsampling:     "max", "average", "stride" (a convolution), "blur" (anti-aliased) or "index"
+    downsampling:     "max", "average", "stride" (a convolution) or "index"
     upsampling:       "nearest", "bilinear" (linear / trilinear by dim), "transposed" (halves the channels), or "index":
                       values return to where the encoder's maximum was; needs downsampling="index"
     merge:            "concat" or "sum" of the up-scaled map and the skip
-    residual:         add each block's input to its output
     dropout:          probability that a block's output channel is zeroed in training
-    padding_mode:     of the 3×3 convolutions: "zeros", "reflect", "replicate" or "circular"
 
     By default the decoder of level d takes 2·fmaps[d] channels and gives fmaps[d−1] (level 0: fmaps[0]), and the base
     goes fmaps[depth−1] → fmaps[depth] → fmaps[depth−1]. With transposed convolutions the base ends with fmaps[depth]
     and the decoder of level d with fmaps[d], as in the paper. Down-scaling rounds sizes up.
     Raises ValueError where an argument is not allowed, and in `forward` where the input is too small.
+
+    Hooks may use all arguments as attributes, `merged_fmaps`, `scale_factors`, `divisibility_constraint`, and as in the
+    course `conv_type(f_in, f_out, kernel_size)`, `norm_type(features)`, `activation()`, or all three as keywords of a
+    block: `**self.conv_norm_act_dict`.
     """
 
     def __init__(
@@ -71,19 +69,8 @@ class UNet(EncoderDecoderSkeleton):
         downsampling: str = "max",
         upsampling: str = "nearest",
         merge: str = "concat",
-        residual: bool = False,
         dropout: float = 0.0,
-        padding_mode: str = "zeros",
     ):
-        choice("dim", dim, (1, 2, 3))
-        choice("downsampling", downsampling, ("max", "average", "stride", "blur", "index"))
-        choice("upsampling", upsampling, ("nearest", "bilinear", "transposed", "index"))
-        choice("merge", merge, ("concat", "sum"))
-        choice("padding_mode", padding_mode, ("zeros", "reflect", "replicate", "circular"))
-        if (downsampling == "index") != (upsampling == "index"):
-            raise ValueError(
-                f'downsampling={downsampling!r} with upsampling={upsampling!r}: "index" is one choice for both'
-            )
         if isinstance(fmaps, int):
             fmaps = [fmaps * 2**level for level in range(depth + 1)]
         if len(fmaps) != depth + 1 or min(fmaps) < 1:
@@ -92,25 +79,29 @@ class UNet(EncoderDecoderSkeleton):
             raise ValueError(f"convs_per_level={convs_per_level}: at least 1 is wanted")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout}: a probability in [0, 1) is wanted")
-        super().__init__(
-            depth,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            fmaps=list(fmaps),
-            merged_fmaps=[2 * f for f in fmaps] if merge == "concat" else list(fmaps),
-            dim=dim,
-            scale_factors=self._parse_scale_factors(scale_factor, depth, dim),
-            norm_type=norm_type,
-            activation=activation,
-            final_activation=final_activation,
-            convs_per_level=convs_per_level,
-            downsampling=downsampling,
-            upsampling=upsampling,
-            merge=merge,
-            residual=residual,
-            dropout=dropout,
-            padding_mode=padding_mode,
-        )
+        if (downsampling == "index") != (upsampling == "index"):
+            raise ValueError(
+                f'downsampling={downsampling!r} with upsampling={upsampling!r}: "index" is one choice for both'
+            )
+        self.dim = choice("dim", dim, (1, 2, 3))
+        self.in_channels, self.out_channels, self.fmaps = in_channels, out_channels, list(fmaps)
+        self.downsampling = choice("downsampling", downsampling, ("max", "average", "stride", "index"))
+        self.upsampling = choice("upsampling", upsampling, ("nearest", "bilinear", "transposed", "index"))
+        self.merge = choice("merge", merge, ("concat", "sum"))
+        self.merged_fmaps = [2 * f for f in fmaps] if merge == "concat" else list(fmaps)
+        self.scale_factors = self._parse_scale_factors(scale_factor, depth, dim)
+        self.divisibility_constraint = [math.prod(axis) for axis in zip((1,) * dim, *self.scale_factors, strict=True)]
+        self.convs_per_level, self.dropout = convs_per_level, dropout
+        self.conv_type = of_dim("Conv", dim)
+        self.norm_type = partial(norm_layer, norm_type, dim=dim)
+        self.activation = partial(activation_layer, activation)
+        last = None if final_activation is None else partial(activation_layer, final_activation, "final_activation")
+        self.final_activation = last
+        shared = ("conv_type", "norm_type", "activation")
+        self.conv_norm_act_dict = {name: getattr(self, name) for name in shared}
+        super().__init__(depth)
+        norms = [m for m in self.modules() if isinstance(m, _InstanceNorm)]
+        self.normalises_maps = any(not norm.track_running_stats for norm in norms)
 
     @staticmethod
     def _parse_scale_factors(scale_factor, depth: int, dim: int) -> list[tuple[int, ...]]:
@@ -124,53 +115,46 @@ class UNet(EncoderDecoderSkeleton):
         return factors
 
     def forward(self, x: Tensor) -> Tensor:
-        self._check_size(x)
-        return super().forward(x)
-
-    def _check_size(self, x: Tensor) -> None:
-        """Reflected padding and statistics over one map need more than one pixel at the coarsest level."""
         if x.dim() != self.dim + 2:
             raise ValueError(f"input of shape {tuple(x.shape)}: (N, {self.in_channels}, + {self.dim} axes) is wanted")
-        reflects = self.padding_mode == "reflect"
-        instance_norm = self.norm_type in ("instance", *INSTANCE_NORM.values())
-        if not reflects and not instance_norm:
-            return
-        total = [math.prod(factors) for factors in zip(*self.scale_factors, strict=True)] or [1] * self.dim
-        coarsest = [math.ceil(size / factor) for size, factor in zip(x.shape[2:], total, strict=True)]
-        if min(coarsest) < 2 if reflects else max(coarsest) < 2:
-            smallest = tuple(factor + 1 for factor in total)
-            why = 'padding_mode="reflect"' if reflects else "instance normalisation"
-            axes = "every axis" if reflects else "at least one axis"
+        sizes = zip(x.shape[2:], self.divisibility_constraint, strict=True)
+        if self.normalises_maps and all(size <= factor for size, factor in sizes):
             raise ValueError(
-                f"input of size {tuple(x.shape[2:])} has {tuple(coarsest)} pixels at the coarsest level, too few for {why}; "
-                f"the smallest size is {smallest} ({axes})"
+                f"input of size {tuple(x.shape[2:])} has one pixel at the coarsest level, too few for instance "
+                f"normalisation; the smallest size is {tuple(f + 1 for f in self.divisibility_constraint)} (at least one axis)"
             )
+        return super().forward(x)
 
     def construct_layer(self, f_in: int, f_out: int, kernel_size: int = 3) -> nn.Module:
         """Convolution → normalisation → activation, size kept."""
-        layers = [
-            CONV[self.dim](f_in, f_out, kernel_size, padding=kernel_size // 2, padding_mode=self.padding_mode),
-            norm_layer(self.norm_type, f_out, self.dim),
-            activation_layer(self.activation),
-        ]
-        return nn.Sequential(*(layer for layer in layers if layer is not None))
+        layers = {
+            "conv": self.conv_type(f_in, f_out, kernel_size, padding=get_padding(kernel_size)),
+            "norm": self.norm_type(f_out),
+            "activation": self.activation(),
+        }
+        return skip_none_sequential(layers)
 
     def _construct_block(self, f_in: int, f_intermediate: int, f_out: int) -> nn.Module:
         features = [f_in, *[f_intermediate] * (self.convs_per_level - 1), f_out]
         layers = [self.construct_layer(a, b) for a, b in zip(features[:-1], features[1:], strict=True)]
-        block = nn.Sequential(*layers)
-        if self.residual:
-            block = Residual(block, f_in, f_out, self.dim)
-        return nn.Sequential(block, DROPOUT[self.dim](self.dropout)) if self.dropout else block
+        return self._with_dropout(nn.Sequential(*layers))
+
+    def _with_dropout(self, block: nn.Module) -> nn.Module:
+        return nn.Sequential(block, of_dim("Dropout", self.dim)(self.dropout)) if self.dropout else block
+
+    @property
+    def base_fmaps(self) -> tuple[int, int, int]:
+        """Channels that go into the base, through it, and out of it."""
+        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
+        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
+        return f_in, self.fmaps[self.depth], f_out
 
     def construct_encoder_module(self, depth: int) -> nn.Module:
         f_in = self.fmaps[depth - 1] if depth > 0 else self.in_channels
         return self._construct_block(f_in, self.fmaps[depth], self.fmaps[depth])
 
     def construct_base_module(self) -> nn.Module:
-        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
-        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
-        return self._construct_block(f_in, self.fmaps[self.depth], f_out)
+        return self._construct_block(*self.base_fmaps)
 
     def construct_decoder_module(self, depth: int) -> nn.Module:
         f_out = self.fmaps[depth] if self.upsampling == "transposed" or depth == 0 else self.fmaps[depth - 1]
@@ -178,24 +162,31 @@ class UNet(EncoderDecoderSkeleton):
 
     def construct_downsampling_module(self, depth: int) -> nn.Module:
         factor, features = self.scale_factors[depth], self.fmaps[depth]
-        if self.downsampling == "max":
-            return MAX_POOL[self.dim](factor, ceil_mode=True)
-        if self.downsampling == "average":
-            return AveragePool(factor)
         if self.downsampling == "stride":
-            return CONV[self.dim](features, features, 3, stride=factor, padding=1, padding_mode=self.padding_mode)
-        return BlurPool(factor) if self.downsampling == "blur" else IndexPool(factor)
+            return self.conv_type(features, features, 3, stride=factor, padding=1)
+        if self.downsampling == "index":
+            return IndexPool(factor)
+        return (
+            AveragePool(factor)
+            if self.downsampling == "average"
+            else of_dim("MaxPool", self.dim)(factor, ceil_mode=True)
+        )
 
     def construct_upsampling_module(self, depth: int) -> nn.Module:
         factor = self.scale_factors[depth]
+        if self.upsampling == "index":
+            return IndexUnpool()
         if self.upsampling == "transposed":
-            return CONV_TRANSPOSE[self.dim](self.fmaps[depth + 1], self.fmaps[depth], factor, stride=factor)
-        return IndexUnpool() if self.upsampling == "index" else Upsample(factor, self.upsampling)
+            transposed = of_dim("ConvTranspose", self.dim)
+            return transposed(self.fmaps[depth + 1], self.fmaps[depth], factor, stride=factor)
+        mode = "nearest" if self.upsampling == "nearest" else LINEAR_MODE[self.dim]
+        return nn.Upsample(scale_factor=tuple(map(float, factor)), mode=mode)
 
     def construct_merge_module(self, depth: int) -> nn.Module:
         return Concatenate() if self.merge == "concat" else Sum()
 
     def construct_output_module(self) -> nn.Module:
-        last = activation_layer(self.final_activation, "final_activation")
-        to_output = CONV[self.dim](self.fmaps[0], self.out_channels, 1)
-        return to_output if last is None else nn.Sequential(to_output, last)
+        to_output = self.conv_type(self.fmaps[0], self.out_channels, 1)
+        if self.final_activation is None:
+            return to_output
+        return skip_none_sequential({"final_conv": to_output, "final_activation": self.final_activation()})

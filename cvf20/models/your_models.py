@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cvf20.models.layers import CONV, Residual, activation_layer, norm_layer
+from cvf20.models.base import skip_none_sequential
+from cvf20.models.layers import Residual
 from cvf20.models.unet import UNet
 
 
@@ -11,18 +12,13 @@ class ResidualUNet(UNet):
     """Every block of encoder, base and decoder adds its input to its output (He et al. 2016)."""
 
     def construct_encoder_module(self, depth: int) -> nn.Module:
-        f_in = self.fmaps[depth - 1] if depth > 0 else self.in_channels
-        return Residual(super().construct_encoder_module(depth), f_in, self.fmaps[depth], self.dim)
+        return Residual(super().construct_encoder_module(depth))
 
     def construct_base_module(self) -> nn.Module:
-        block = super().construct_base_module()
-        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
-        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
-        return Residual(block, f_in, f_out, self.dim)
+        return Residual(super().construct_base_module())
 
     def construct_decoder_module(self, depth: int) -> nn.Module:
-        f_out = self.fmaps[depth] if self.upsampling == "transposed" or depth == 0 else self.fmaps[depth - 1]
-        return Residual(super().construct_decoder_module(depth), self.merged_fmaps[depth], f_out, self.dim)
+        return Residual(super().construct_decoder_module(depth))
 
 
 class HalfResolutionUNet(UNet):
@@ -46,19 +42,15 @@ class HalfResolutionUNet(UNet):
         return super().construct_base_module() if self.depth > 0 else self.construct_encoder_module(0)
 
     def construct_output_module(self) -> nn.Module:
-        last = activation_layer(self.final_activation, "final_activation")
-        to_output = nn.Sequential(nn.Conv2d(self.fmaps[0], 4 * self.out_channels, 1), nn.PixelShuffle(2))
-        return to_output if last is None else to_output.append(last)
+        last = None if self.final_activation is None else self.final_activation()
+        return skip_none_sequential(nn.Conv2d(self.fmaps[0], 4 * self.out_channels, 1), nn.PixelShuffle(2), last)
 
 
 class DilatedBaseUNet(UNet):
     """The base looks at 1, 2 and 4 steps' distance side by side, so that a shallow network sees far (Chen et al. 2017)."""
 
     def construct_base_module(self) -> nn.Module:
-        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
-        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
-        norm = norm_layer(self.norm_type, self.fmaps[self.depth], self.dim)
-        return ParallelDilations(f_in, self.fmaps[self.depth], f_out, self.dim, norm, self.activation)
+        return self._with_dropout(ParallelDilations(*self.base_fmaps, **self.conv_norm_act_dict))
 
 
 class AttentionUNet(UNet):
@@ -66,7 +58,7 @@ class AttentionUNet(UNet):
 
     def construct_merge_module(self, depth: int) -> nn.Module:
         coarse = self.merged_fmaps[depth] - self.fmaps[depth] if self.merge == "concat" else self.fmaps[depth]
-        return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.dim)
+        return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.conv_type)
 
 
 class ToHalfResolution(nn.PixelUnshuffle):
@@ -79,17 +71,13 @@ class ToHalfResolution(nn.PixelUnshuffle):
 
 
 class ParallelDilations(nn.Module):
-    """Sum of 3×3 convolutions of f_in with dilations 1, 2 and 4, normalised and activated, then a 3×3 to f_out.
+    """Sum of 3×3 convolutions of f_in with dilations 1, 2 and 4, normalised and activated, then a 3×3 to f_out."""
 
-    norm: of f_intermediate channels, or None; activation: as for UNet
-    """
-
-    def __init__(self, f_in: int, f_intermediate: int, f_out: int, dim: int, norm: nn.Module | None, activation):
+    def __init__(self, f_in: int, f_intermediate: int, f_out: int, conv_type, norm_type, activation):
         super().__init__()
-        self.branches = nn.ModuleList(CONV[dim](f_in, f_intermediate, 3, padding=d, dilation=d) for d in (1, 2, 4))
-        to_output = CONV[dim](f_intermediate, f_out, 3, padding=1)
-        layers = norm, activation_layer(activation), to_output, activation_layer(activation)
-        self.combine = nn.Sequential(*(layer for layer in layers if layer is not None))
+        self.branches = nn.ModuleList(conv_type(f_in, f_intermediate, 3, padding=d, dilation=d) for d in (1, 2, 4))
+        to_output = conv_type(f_intermediate, f_out, 3, padding=1)
+        self.combine = skip_none_sequential(norm_type(f_intermediate), activation(), to_output, activation())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.combine(sum(branch(x) for branch in self.branches))
@@ -98,12 +86,12 @@ class ParallelDilations(nn.Module):
 class GatedMerge(nn.Module):
     """merge(upsampled, skip · gate), the gate (N, 1, *S) in (0, 1) computed from both maps."""
 
-    def __init__(self, f_upsampled: int, f_skip: int, merge: nn.Module, dim: int):
+    def __init__(self, f_upsampled: int, f_skip: int, merge: nn.Module, conv_type):
         super().__init__()
         features = max(1, f_skip // 2)
-        self.see_upsampled = CONV[dim](f_upsampled, features, 1)
-        self.see_skip = CONV[dim](f_skip, features, 1)
-        self.decide = CONV[dim](features, 1, 1)
+        self.see_upsampled = conv_type(f_upsampled, features, 1)
+        self.see_skip = conv_type(f_skip, features, 1)
+        self.decide = conv_type(features, 1, 1)
         self.merge = merge
 
     def forward(self, upsampled: Tensor, skip: Tensor) -> Tensor:

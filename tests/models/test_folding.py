@@ -52,6 +52,52 @@ def test_batch_norms_of_every_dimension_are_folded(dim):
     assert not any(isinstance(m, _BatchNorm) for m in folded.modules())
 
 
-def test_batch_norm_without_a_convolution_is_named():
-    with pytest.raises(ValueError, match="inner.0 follows None"):
-        fold_batch_norm(nn.ModuleDict({"inner": nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))}))
+class NormFirst(nn.Module):
+    """Registers the convolution ahead of the norm, and runs the norm ahead of the convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.other = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(self.norm(x))
+
+
+class ReadTwice(NormFirst):
+    def forward(self, x):
+        seen = self.conv(x)
+        return self.norm(seen) + seen
+
+
+class Elsewhere(NormFirst):
+    """The convolution that feeds the norm is registered after it."""
+
+    def forward(self, x):
+        return self.conv(self.norm(self.other(x)))
+
+
+class AsksForValues(NormFirst):
+    def forward(self, x):
+        return self.norm(self.conv(x)) if x.mean() > 0 else x
+
+
+def test_what_runs_before_the_norm_counts_not_what_is_registered_before_it():
+    torch.manual_seed(0)
+    network, x = with_statistics(Elsewhere()).eval(), torch.rand(2, 3, 4, 4)
+    torch.testing.assert_close(fold_batch_norm(network)(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (NormFirst(), "norm follows None"),
+        (ReadTwice(), "wanted a convolution that only it reads"),
+        (AsksForValues(), "AsksForValues: the order of its layers cannot be told"),
+        (nn.ModuleDict({"inner": nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))}), "inner.0 follows None"),
+        (nn.ModuleDict({"conv": nn.Conv2d(3, 3, 1), "norm": nn.BatchNorm2d(3)}), "ModuleDict: the order"),
+        (nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)), r"follows ReLU\(\)"),
+    ],
+)
+def test_batch_norm_without_a_convolution_is_named(network, words):
+    with pytest.raises(ValueError, match=words):
+        fold_batch_norm(network)

@@ -25,7 +25,7 @@ from cvf20.models import (
     spec_of,
 )
 from cvf20.models.case_study import BottleneckFlattenNet, FlattenNet
-from cvf20.models.spec import plain_names
+from cvf20.models.weights import plain_names
 from cvf20.models.your_models import AttentionUNet
 
 PRINTED = "cvf20.models.UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=torch.nn.BatchNorm2d, upsampling='transposed')"

@@ -56,12 +56,10 @@ def test_residual_blocks_are_everywhere():
     assert x.grad.abs().sum() > 0
 
 
-def test_residual_unet_equals_the_argument():
-    """The hook-only class is the network that UNet(residual=True) builds."""
-    own, ours = ResidualUNet(2, 1, 1, (4, 8, 16)), UNet(2, 1, 1, (4, 8, 16), residual=True)
-    own.load_state_dict(ours.state_dict())
-    x = torch.randn(1, 1, 12, 12)
-    assert torch.equal(own(x), ours(x))
+def test_the_dilated_base_drops_channels_like_every_other_block():
+    plain, dropping = (DilatedBaseUNet(1, 1, 1, (4, 8), dropout=dropout).base_module for dropout in (0.0, 0.5))
+    assert not any(isinstance(m, nn.Dropout2d) for m in plain.modules())
+    assert isinstance(dropping[-1], nn.Dropout2d) and dropping[-1].p == 0.5
 
 
 def test_half_resolution_works_on_a_quarter_of_the_positions():
@@ -96,7 +94,7 @@ def test_a_closed_gate_stops_the_skip_and_an_open_one_lets_it_through():
         def forward(self, upsampled, skip):
             return skip
 
-    merge = GatedMerge(3, 2, TakeSkip(), dim=2)
+    merge = GatedMerge(3, 2, TakeSkip(), nn.Conv2d)
     upsampled, skip = torch.randn(1, 3, 4, 4), torch.randn(1, 2, 4, 4)
     for bias, expected in ((-100.0, torch.zeros_like(skip)), (100.0, skip)):
         nn.init.constant_(merge.decide.bias, bias)

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cvf20.models import BaseConv, UNet
 from cvf20.models.case_study import CASE_STUDY, ConvolutionalNet, FlattenNet
+from cvf20.models.your_models import ResidualUNet
 from cvf20.show.explain import explainit, gradient_extent, memory_of, multiply_adds_of, receptive_field
 
 CHANNELS = (4, 6, 8)
@@ -97,10 +98,15 @@ NETWORKS = {
     "cropping": (Cropping, (1, 20, 24)),
     "MaxUnpool2d": (Unpooling, (1, 20, 24)),
     "index": (lambda: unet(downsampling="index", upsampling="index"), (1, 41, 46)),
-    **{down: (lambda down=down: unet(downsampling=down), (1, 41, 46)) for down in ("average", "stride", "blur")},
-    "residual sum": (lambda: unet(residual=True, merge="sum", norm_type="instance", dropout=0.2), (1, 48, 40)),
-    "reflecting": (lambda: unet(padding_mode="reflect", activation="prelu"), (1, 40, 40)),
-    "circular": (lambda: unet(padding_mode="circular", norm_type="group"), (1, 40, 40)),
+    **{down: (lambda down=down: unet(downsampling=down), (1, 41, 46)) for down in ("average", "stride")},
+    "residual sum": (lambda: ResidualUNet(2, 1, 2, 2, merge="sum", norm_type="instance", dropout=0.2), (1, 48, 40)),
+    **{
+        mode: (
+            lambda mode=mode: nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 1, 5, padding=2, padding_mode=mode)),
+            (1, 20, 20),
+        )
+        for mode in ("reflect", "circular")
+    },
     "1D": (lambda: unet(3, dim=1, upsampling="bilinear"), (1, 150)),
     "3D": (lambda: unet(1, dim=3, upsampling="transposed"), (1, 18, 16, 20)),
     "mixed factors": (lambda: unet(scale_factor=[(2, 1), 3]), (1, 60, 40)),

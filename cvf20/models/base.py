@@ -1,4 +1,9 @@
-"""The forward pass of every encoder-decoder network, with one construction hook per block."""
+"""The forward pass of every encoder-decoder network, with one construction hook per block.
+
+The names are the course's: its templates begin `from .base import EncoderDecoderSkeleton, Concatenate, get_padding, …`.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +13,35 @@ from cvf20.models.spec import Recorded
 
 
 class Concatenate(nn.Module):
-    """Join two maps (N, C1, *S) and (N, C2, *S) along the channels, the up-scaled one first."""
+    """Join maps (N, C_i, *S) along the channels, the up-scaled one first."""
 
-    def forward(self, upsampled: Tensor, skip: Tensor) -> Tensor:
-        return torch.cat([upsampled, skip], dim=1)
+    def __init__(self, dim: int = 1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return torch.cat(maps, dim=self.dim)
+
+
+def skip_none_sequential(*layers: nn.Module | Mapping[str, nn.Module | None] | None) -> nn.Sequential:
+    """nn.Sequential of layers, or of one mapping from names to layers, without those that are None."""
+    named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
+    sequential = nn.Sequential()
+    for name, layer in named.items():
+        if layer is not None:
+            sequential.add_module(name if named is layers[0] else str(len(sequential)), layer)
+    return sequential
+
+
+def get_padding(kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1) -> int | tuple[int, ...]:
+    """The padding with which a convolution keeps the size; kernels are odd, sequences hold one number per axis."""
+    if isinstance(kernel_size, int) and isinstance(dilation, int):
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={kernel_size}: only an odd kernel keeps the size")
+        return dilation * (kernel_size // 2)
+    dim = len(dilation if isinstance(kernel_size, int) else kernel_size)
+    kernels, dilations = ([value] * dim if isinstance(value, int) else value for value in (kernel_size, dilation))
+    return tuple(get_padding(int(k), int(d)) for k, d in zip(kernels, dilations, strict=True))
 
 
 def fit_to(current: Tensor, size: torch.Size) -> Tensor:
@@ -26,36 +56,33 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
     """Encoder and decoder of `depth` levels joined by skip connections; level 0 has the full resolution.
 
     A subclass says what the blocks are by re-implementing `construct_*_module` hooks; how they are wired never changes.
-    Keyword arguments become attributes before the first hook runs, so hooks can rely on them.
+    Attributes that the hooks read are set before `super().__init__(depth)`.
 
     A down-scaling module may return a tuple `(map, *memory)`, e.g. the indices of a max-pool; the up-scaling module
     of the same level is then called as `upsample(map, *memory)`.
     """
 
-    def __init__(self, depth: int, **attributes):
+    def __init__(self, depth: int):
         super().__init__()
         if not isinstance(depth, int) or depth < 0:
             raise ValueError(f"depth is the number of down-scalings, an integer ≥ 0, not {depth!r}")
         self.depth = depth
-        for name, value in attributes.items():
-            setattr(self, name, value)
-
-        levels = range(depth)
+        levels = range(depth)  # the modules are made in the course's order, so that its weights load by position
         self.initial_module = self.construct_input_module()
         self.encoder_modules = nn.ModuleList(self.construct_encoder_module(level) for level in levels)
-        self.downsampling_modules = nn.ModuleList(self.construct_downsampling_module(level) for level in levels)
         self.skip_modules = nn.ModuleList(self.construct_skip_module(level) for level in levels)
-        self.base_module = self.construct_base_module()
+        self.downsampling_modules = nn.ModuleList(self.construct_downsampling_module(level) for level in levels)
         self.upsampling_modules = nn.ModuleList(self.construct_upsampling_module(level) for level in levels)
-        self.merge_modules = nn.ModuleList(self.construct_merge_module(level) for level in levels)
         self.decoder_modules = nn.ModuleList(self.construct_decoder_module(level) for level in levels)
+        self.merge_modules = nn.ModuleList(self.construct_merge_module(level) for level in levels)
+        self.base_module = self.construct_base_module()
         self.final_module = self.construct_output_module()
 
     def forward(self, x: Tensor) -> Tensor:
         current = self.initial_module(x)
         skips, memories = [], []
-        for encode, downsample, skip in zip(
-            self.encoder_modules, self.downsampling_modules, self.skip_modules, strict=True
+        for encode, skip, downsample in zip(
+            self.encoder_modules, self.skip_modules, self.downsampling_modules, strict=True
         ):
             current = encode(current)
             skips.append(skip(current))
@@ -78,23 +105,23 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
     def construct_encoder_module(self, depth: int) -> nn.Module:
         return nn.Identity()
 
-    def construct_downsampling_module(self, depth: int) -> nn.Module:
-        return nn.Identity()
-
     def construct_skip_module(self, depth: int) -> nn.Module:
         return nn.Identity()
 
-    def construct_base_module(self) -> nn.Module:
+    def construct_downsampling_module(self, depth: int) -> nn.Module:
         return nn.Identity()
 
     def construct_upsampling_module(self, depth: int) -> nn.Module:
         return nn.Identity()
 
+    def construct_decoder_module(self, depth: int) -> nn.Module:
+        return self.construct_encoder_module(depth)
+
     def construct_merge_module(self, depth: int) -> nn.Module:
         return Concatenate()
 
-    def construct_decoder_module(self, depth: int) -> nn.Module:
-        return self.construct_encoder_module(depth)
+    def construct_base_module(self) -> nn.Module:
+        return nn.Identity()
 
     def construct_output_module(self) -> nn.Module:
         return nn.Identity()

@@ -1,0 +1,292 @@
+"""Networks that students wrote for the course's own file run unchanged: every name that its hooks and forwards offer."""
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cvf20 import models
+from cvf20.models import UNet, build, load_by_position, spec_of
+from cvf20.models.base import Concatenate, EncoderDecoderSkeleton, get_padding, skip_none_sequential
+
+NAMES = (4, 8, 16)  # feature maps of depth 2
+
+
+class Block(nn.Module):
+    """As students write blocks for **self.conv_norm_act_dict: two convolutions and a shortcut."""
+
+    def __init__(self, f_in, f_out, conv_type, norm_type, activation, kernel_size=3):
+        super().__init__()
+        self.shortcut = conv_type(f_in, f_out, kernel_size=1)
+        self.layers = skip_none_sequential(
+            conv_type(f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size)),
+            norm_type(f_out),
+            activation(),
+            conv_type(f_out, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size)),
+            norm_type(f_out),
+        )
+        self.last = activation()
+
+    def forward(self, x):
+        current = self.layers(x) + self.shortcut(x)
+        return current if self.last is None else self.last(current)
+
+
+class ConvType(UNet):
+    def construct_layer(self, f_in, f_out, kernel_size=3):
+        return nn.Sequential(self.conv_type(f_in, f_out, kernel_size, padding=get_padding(kernel_size)), nn.ELU())
+
+
+class NormAndActivation(UNet):
+    def construct_layer(self, f_in, f_out, kernel_size=3):
+        conv = self.conv_type(f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size))
+        return skip_none_sequential(conv, self.norm_type(f_out), self.activation())
+
+
+class NamedLayers(UNet):
+    def construct_layer(self, f_in, f_out, kernel_size=(5, 3)):
+        conv = self.conv_type(
+            f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size, (1, 2)), dilation=(1, 2)
+        )
+        return skip_none_sequential({"conv": conv, "norm": self.norm_type(f_out), "activation": self.activation()})
+
+
+class BlocksByDictionary(UNet):
+    def construct_encoder_module(self, depth):
+        f_in = self.in_channels if depth == 0 else self.fmaps[depth - 1]
+        return Block(f_in, self.fmaps[depth], **self.conv_norm_act_dict)
+
+    def construct_decoder_module(self, depth):
+        f_out = self.fmaps[0] if depth == 0 else self.fmaps[depth - 1]
+        return Block(self.merged_fmaps[depth], f_out, **self.conv_norm_act_dict, kernel_size=5)
+
+    def construct_base_module(self):
+        f = self.fmaps[self.depth - 1]
+        return nn.Sequential(
+            Block(f, self.fmaps[self.depth], **self.conv_norm_act_dict), nn.Conv2d(self.fmaps[-1], f, 1)
+        )
+
+
+class OwnAttributes(UNet):
+    """Attributes before super().__init__, as hooks need them."""
+
+    def __init__(self, depth, in_channels, out_channels, fmaps, **kwargs):
+        self.growth = 2
+        super(OwnAttributes, self).__init__(depth, in_channels, out_channels, fmaps, **kwargs)  # noqa: UP008
+
+    def construct_skip_module(self, depth):
+        f = self.fmaps[depth]
+        return nn.Sequential(
+            self.construct_layer(f, self.growth * f), self.construct_layer(self.growth * f, f, kernel_size=1)
+        )
+
+
+class OwnMerge(UNet):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.note = "after"
+
+    def construct_merge_module(self, depth):
+        return Concatenate()
+
+    def construct_upsampling_module(self, depth):
+        return nn.Upsample(scale_factor=self.scale_factors[depth], mode="bilinear", align_corners=True)
+
+
+class Transposed(UNet):
+    def construct_upsampling_module(self, depth):
+        f, factor = self.fmaps[depth], self.scale_factors[depth]
+        return nn.ConvTranspose2d(f, f, kernel_size=factor, stride=factor)
+
+    def construct_downsampling_module(self, depth):
+        f = self.fmaps[depth]
+        return self.conv_type(f, f, kernel_size=3, stride=self.scale_factors[depth], padding=1)
+
+
+class OwnForward(UNet):
+    """The forward pass written out, with the course's check of the size."""
+
+    def forward(self, input_):
+        axes = len(input_.shape)
+        assert all(input_.shape[-i] % self.divisibility_constraint[-i] == 0 for i in range(1, axes - 1))
+        encoded, current = [], self.initial_module(input_)
+        for encode, downsample in zip(self.encoder_modules, self.downsampling_modules, strict=True):
+            current = encode(current)
+            encoded.append(current)
+            current = downsample(current)
+        current = self.base_module(current)
+        blocks = self.upsampling_modules, self.skip_modules, self.merge_modules, self.decoder_modules
+        for state, upsample, skip, merge, decode in reversed(list(zip(encoded, *blocks, strict=True))):
+            current = decode(merge(upsample(current), skip(state)))
+        return self.final_module(current)
+
+
+class DeepSupervision(OwnForward):
+    """A wrapper around the inherited forward."""
+
+    def forward(self, input_):
+        return super(OwnForward, self).forward(input_) + self.final_module(self.encoder_modules[0](input_))
+
+
+class InputAndOutput(UNet):
+    def construct_input_module(self):
+        return nn.BatchNorm2d(self.in_channels)
+
+    def construct_output_module(self):
+        layers = [self.conv_type(self.fmaps[0], self.out_channels, kernel_size=1)]
+        if self.final_activation is not None:
+            layers.append(self.final_activation())
+        return nn.Sequential(*layers)
+
+
+class PreActivation(UNet):
+    def construct_layer(self, f_in, f_out, kernel_size=3):
+        conv = self.conv_type(f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size))
+        return skip_none_sequential(self.norm_type(f_in), self.activation(), conv)
+
+
+class Deeper(UNet):
+    def construct_encoder_module(self, depth):
+        return nn.Sequential(
+            super().construct_encoder_module(depth), self.construct_layer(self.fmaps[depth], self.fmaps[depth])
+        )
+
+
+class Skeleton(EncoderDecoderSkeleton):
+    """Written on the skeleton itself, with attributes of its own."""
+
+    def __init__(self, depth, in_channels, out_channels, fmaps, final_activation=None):
+        self.in_channels, self.out_channels, self.fmaps = in_channels, out_channels, fmaps
+        self.merged_fmaps = [2 * f for f in fmaps]
+        self.final_activation = final_activation
+        super().__init__(depth)
+
+    def construct_encoder_module(self, depth):
+        f_in = self.in_channels if depth == 0 else self.fmaps[depth - 1]
+        return nn.Sequential(nn.Conv2d(f_in, self.fmaps[depth], 3, padding=1), nn.ReLU())
+
+    def construct_decoder_module(self, depth):
+        f_out = self.fmaps[0] if depth == 0 else self.fmaps[depth - 1]
+        return nn.Sequential(nn.Conv2d(self.merged_fmaps[depth], f_out, 3, padding=1), nn.ReLU())
+
+    def construct_downsampling_module(self, depth):
+        return nn.MaxPool2d(kernel_size=2, stride=2, padding=0)
+
+    def construct_upsampling_module(self, depth):
+        return nn.Upsample(scale_factor=2)
+
+    def construct_base_module(self):
+        f = self.fmaps[self.depth - 1]
+        return nn.Sequential(nn.Conv2d(f, f, 3, padding=1), nn.ReLU())
+
+    def construct_output_module(self):
+        return nn.Conv2d(self.fmaps[0], self.out_channels, kernel_size=1)
+
+
+SUBCLASSES = [
+    ConvType,
+    NormAndActivation,
+    NamedLayers,
+    BlocksByDictionary,
+    OwnAttributes,
+    OwnMerge,
+    Transposed,
+    OwnForward,
+    DeepSupervision,
+    InputAndOutput,
+    PreActivation,
+    Deeper,
+]
+ARGUMENTS = {
+    "as it is": {},
+    "a class": {"norm_type": nn.BatchNorm2d, "activation": nn.PReLU, "final_activation": nn.Sigmoid},
+    "an instance": {"norm_type": None, "activation": nn.LeakyReLU(0.2), "final_activation": nn.Sigmoid()},
+    "a callable": {"norm_type": partial(nn.GroupNorm, 1), "activation": lambda: nn.ELU(0.5)},
+    "a name": {"activation": "ReLU", "scale_factor": [2, 2]},
+}
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+@pytest.mark.parametrize("network", SUBCLASSES, ids=lambda network: network.__name__)
+def test_subclasses_of_unet_run_and_learn(network, arguments):
+    model = network(2, 1, 3, NAMES, **ARGUMENTS[arguments])
+    out = model(torch.rand(2, 1, 12, 8))
+    assert out.shape == (2, 3, 12, 8)
+    out.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    if arguments == "an instance":  # copied, never shared
+        used = [id(m) for m in model.modules() if isinstance(m, nn.LeakyReLU)]
+        assert id(ARGUMENTS[arguments]["activation"]) not in used and len(used) == len(set(used))
+
+
+def test_a_subclass_of_the_skeleton():
+    assert Skeleton(2, 1, 3, NAMES, nn.Sigmoid)(torch.rand(2, 1, 12, 8)).shape == (2, 3, 12, 8)
+
+
+def test_an_activation_with_weights_is_copied_for_every_layer():
+    shared = nn.PReLU(init=0.1)
+    slopes = [m.weight for m in UNet(2, 1, 1, 4, activation=shared).modules() if isinstance(m, nn.PReLU)]
+    assert len({id(slope) for slope in slopes}) == 10 and all(slope.item() == pytest.approx(0.1) for slope in slopes)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_names_for_every_dimension(dim):
+    model = UNet(2, 1, 1, NAMES, dim=dim, scale_factor=[2, 3])
+    assert model.conv_type is getattr(nn, f"Conv{dim}d") and model.divisibility_constraint == [6] * dim
+    assert model.norm_type(4) is None and isinstance(model.activation(), nn.ReLU) and model.final_activation is None
+    assert set(model.conv_norm_act_dict) == {"conv_type", "norm_type", "activation"}
+
+
+def test_get_padding_keeps_the_size():
+    assert get_padding(3) == 1 and get_padding(5, dilation=2) == 4
+    assert get_padding((3, 5)) == (1, 2) and get_padding((1, 3), (1, 4)) == (0, 4) and get_padding(3, (1, 2)) == (1, 2)
+    with pytest.raises(ValueError, match="kernel_size=4: only an odd kernel"):
+        get_padding(4)
+
+
+def test_the_templates_import_lines_work_beside_ours(monkeypatch):
+    """A file in cvf20/models/ that begins as the course's template does."""
+    file = Path(models.__file__).with_name("template_of_a_student.py")
+    description = importlib.util.spec_from_loader("cvf20.models.template_of_a_student", loader=None, origin=str(file))
+    module = importlib.util.module_from_spec(description)
+    module.__package__ = "cvf20.models"
+    source = """
+import torch
+from torch import nn
+
+from .unet import UNet
+from .base import EncoderDecoderSkeleton, Concatenate, get_padding, skip_none_sequential
+
+
+class MyOwnUNet(UNet):
+    def construct_skip_module(self, depth):
+        return self.conv_type(self.fmaps[depth], self.fmaps[depth], 3, padding=get_padding(3))
+"""
+    exec(compile(source, str(file), "exec"), vars(module))
+    monkeypatch.setitem(__import__("sys").modules, module.__name__, module)
+    model = module.MyOwnUNet(2, 1, 3, NAMES)
+    assert model(torch.rand(1, 1, 8, 8)).shape == (1, 3, 8, 8)
+    assert spec_of(model) == "cvf20.models.template_of_a_student.MyOwnUNet(2, 1, 3, (4, 8, 16))"
+    load_by_position(build(spec_of(model)), model.state_dict())
+
+
+def test_weights_of_the_courses_class_load():
+    """Its layers have these names, in this order: the decoder before the base."""
+    ours = UNet(1, 1, 3, (4, 8), norm_type=nn.BatchNorm2d)
+    parts = ("weight", "bias"), ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    blocks = ("encoder_modules.0", "decoder_modules.0", "base_module")
+    names = [
+        f"{block}.{i}.{layer}.{part}"
+        for block in blocks
+        for i in (0, 1)
+        for layer, of in zip(("conv", "norm"), parts, strict=True)
+        for part in of
+    ]
+    assert list(ours.state_dict()) == [*names, "final_module.weight", "final_module.bias"]
+    theirs = UNet(1, 1, 3, (4, 8), norm_type=nn.BatchNorm2d).eval()
+    state = {f"layer{i}": value for i, value in enumerate(theirs.state_dict().values())}  # names of any other class
+    x = torch.rand(1, 1, 8, 8)
+    assert load_by_position(ours, state).eval()(x).equal(theirs(x))
