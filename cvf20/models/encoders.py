@@ -1,15 +1,14 @@
 """Encoders trained on ImageNet's classification, as sources of feature maps at the strides 2, 4, 8, 16 and 32.
 
-Their parameters are named as torchvision's, so that its state dicts fit. Nothing here reads a file: `cvf20.pretrained`
-finds the weights.
+Their parameters are named as torchvision's, so that its state dicts fit. `cvf20.models.pretrained` finds the weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v2
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models import mobilenet_v2, resnet18
 
 from cvf20.models.layers import choice
 
@@ -23,20 +22,28 @@ class Stage(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """What the encoders share; a subclass lists its `stages` and computes `feature_maps`."""
+    """Layers that run one after the other; what the `stages` among them give is kept."""
 
     stages: tuple[Stage, ...]
 
-    def feature_maps(self, x: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) → one map (N, C, ⌈H/stride⌉, ⌈W/stride⌉) per stage."""
-        raise NotImplementedError
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        return self.named_children()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The same maps by the stage's name."""
-        return {stage.name: value for stage, value in zip(self.stages, self.feature_maps(x), strict=True)}
+        """Images (N, 3, H, W) → one map (N, C, ⌈H/stride⌉, ⌈W/stride⌉) per stage, by its name."""
+        wanted, maps = {stage.name for stage in self.stages}, {}
+        for name, layer in self.named_layers():
+            x = layer(x)
+            if name in wanted:
+                maps[name] = x
+        return maps
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """The same maps in order."""
+        return list(self(x).values())
 
 
-class ResnetEncoder(Encoder, ResNet):
+class ResnetEncoder(Encoder):
     """ResNet-18 (He et al. 2016) without its head.
 
     Every residual block starts as the identity (the scale of its last batch norm is 0, Goyal et al. 2017). Where only
@@ -52,16 +59,10 @@ class ResnetEncoder(Encoder, ResNet):
     )
 
     def __init__(self):
-        super().__init__(BasicBlock, [2, 2, 2, 2], zero_init_residual=True)
-        del self.avgpool, self.fc
-
-    def feature_maps(self, x: Tensor) -> list[Tensor]:
-        maps = [self.relu(self.bn1(self.conv1(x)))]
-        current = self.maxpool(maps[0])
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            current = layer(current)
-            maps.append(current)
-        return maps
+        super().__init__()
+        *layers, _pooling, _head = resnet18(zero_init_residual=True).named_children()
+        for name, layer in layers:
+            self.add_module(name, layer)
 
 
 class MobilenetEncoder(Encoder):
@@ -79,13 +80,8 @@ class MobilenetEncoder(Encoder):
         super().__init__()
         self.features = mobilenet_v2().features
 
-    def feature_maps(self, x: Tensor) -> list[Tensor]:
-        wanted, maps = {stage.name for stage in self.stages}, []
-        for name, block in self.features.named_children():
-            x = block(x)
-            if f"features.{name}" in wanted:
-                maps.append(x)
-        return maps
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        return ((f"features.{name}", layer) for name, layer in self.features.named_children())
 
 
 ENCODERS = {"resnet18": ResnetEncoder, "mobilenet_v2": MobilenetEncoder}
@@ -96,22 +92,26 @@ def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None) -> Enco
 
     Raises ValueError where a name is unknown or a shape does not fit; layers that `weights` lacks stay as initialised.
     """
-    encoder = ENCODERS[choice("encoder", name, tuple(ENCODERS))]()
     if weights is not None:
-        check_weights(encoder, weights)
-        encoder.load_state_dict(weights, strict=False)
+        check_weights(name, weights)
+    encoder = ENCODERS[choice("encoder", name, tuple(ENCODERS))]()
+    encoder.load_state_dict(weights or {}, strict=False)
     return encoder
 
 
-def check_weights(encoder: Encoder, weights: Mapping[str, Tensor]) -> None:
+def empty_state(name: str) -> dict[str, Tensor]:
+    """Names and shapes of an encoder's state dict, without drawing a weight."""
+    with torch.device("meta"):
+        return ENCODERS[choice("encoder", name, tuple(ENCODERS))]().state_dict()
+
+
+def check_weights(name: str, weights: Mapping[str, Tensor]) -> None:
     """ValueError unless `weights` is a part of the encoder's state dict."""
     if not isinstance(weights, Mapping):
-        raise ValueError(f"weights={weights!r}: a state dict is wanted, e.g. cvf20.pretrained.load_pretrained().state")
-    own = encoder.state_dict()
+        raise ValueError(f"weights={weights!r}: a state dict is wanted, e.g. load_pretrained().state")
+    own = empty_state(name)
     for key, value in weights.items():
         if key not in own:
-            raise ValueError(
-                f"weights holds {key!r}, wanted names of {type(encoder).__name__}, such as {next(iter(own))!r}"
-            )
+            raise ValueError(f"weights holds {key!r}, wanted names of {name}, such as {next(iter(own))!r}")
         if value.shape != own[key].shape:
             raise ValueError(f"weights[{key!r}] has shape {tuple(value.shape)}, wanted {tuple(own[key].shape)}")

@@ -1,6 +1,6 @@
 """Pretrained weights: which source wins, what the table says, and what happens without network or with a bad file."""
 
-import hashlib
+import threading
 
 import pytest
 import requests
@@ -55,21 +55,12 @@ def test_a_block_that_is_there_in_part_is_counted(weights_folder, whole):
     assert table["layer1.0"] == "1 of 12 tensors: resnet18_imagenet_partial.pth" and table["conv1"] == "random"
 
 
-def test_torchvisions_own_file_wins_and_loses_its_head(weights_folder, whole, monkeypatch):
+def test_torchvisions_own_file_wins_and_loses_its_head(weights_folder, whole):
     torch.save(without_last_block(whole), weights_folder / "resnet18_imagenet_partial.pth")
-    torch.save(whole, weights_folder / "own.pth")
-    own = f"resnet18-{hashlib.sha256((weights_folder / 'own.pth').read_bytes()).hexdigest()[:8]}.pth"
-    (weights_folder / "own.pth").rename(weights_folder / own)
-    monkeypatch.setattr(pretrained, "_file_name", lambda _: own)
-    found = load_pretrained("resnet18")
-    assert found.source == "torchvision ResNet18_Weights.IMAGENET1K_V1"
-    assert not any(name.startswith("fc.") for name in found.state)
-    assert {row["weights"] for row in found.table()} == {found.source}
-
-
-def test_other_weights_under_torchvisions_name_are_not_called_torchvisions(weights_folder, whole):
     torch.save(whole, weights_folder / OWN_NAME)
-    assert load_pretrained("resnet18").source == OWN_NAME
+    found = load_pretrained("resnet18")
+    assert found.source == OWN_NAME and not any(name.startswith("fc.") for name in found.state)
+    assert {row["weights"] for row in found.table()} == {found.source}
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"", {"layer9.weight": torch.zeros(3)}])
@@ -81,12 +72,15 @@ def test_a_broken_file_in_the_download_cache_falls_back(weights_folder, whole, c
     assert load_pretrained("resnet18").source == "resnet18_imagenet_partial.pth"
 
 
-def test_nothing_there_is_random_with_a_warning():
-    with pytest.warns(UserWarning, match="resnet18: no ImageNet weights.*CVF20_OFFLINE.*RANDOM"):
-        found = load_pretrained("resnet18")
+def test_nothing_there_is_random_and_one_line_says_so(capsys, recwarn):
+    found = load_pretrained("resnet18")
     assert found.source == "random" and not found.state
     assert {row["weights"] for row in found.table()} == {"random"}
     ResnetBasedModel(9, found.state)
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    assert line.startswith("resnet18: random weights, since") and line.endswith("CVF20_OFFLINE forbids the download")
+    assert not said.err and not recwarn
 
 
 def test_network_goes_first(weights_folder, whole, monkeypatch):
@@ -121,10 +115,25 @@ def test_server_that_refuses_or_is_not_there_is_asked_once(weights_folder, whole
 
     monkeypatch.setattr(requests, "head", head)
     assert [load_pretrained("resnet18").source for _ in range(2)] == ["resnet18_imagenet_partial.pth"] * 2
-    assert len(calls) == 1 and max(calls[0]) <= 60
+    assert len(calls) == 1 and calls[0] <= 5
     pretrained._unreachable.cache_clear()
     monkeypatch.setattr(requests, "head", lambda url, **_: _answer(403))
     assert load_pretrained("resnet18").source == "resnet18_imagenet_partial.pth"
+
+
+def test_a_network_that_never_answers_is_not_waited_for(weights_folder, monkeypatch, capsys):
+    monkeypatch.delenv("CVF20_OFFLINE")
+    monkeypatch.setattr(pretrained, "PATIENCE", 0.05)
+    hangs = threading.Event()
+
+    def head(url, **_):
+        hangs.wait(20)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests, "head", head)
+    assert load_pretrained("resnet18").source == "random"
+    hangs.set()
+    assert "no answer within 0.05 seconds" in capsys.readouterr().out
 
 
 def test_broken_download_falls_back(weights_folder, whole, monkeypatch):
@@ -175,7 +184,7 @@ def test_unknown_encoder_is_named():
 @pytest.mark.parametrize(("encoder", "missing"), [("resnet18", ["layer4.1"]), ("mobilenet_v2", [])])
 def test_the_real_files(encoder, missing, monkeypatch, weights_folder):
     monkeypatch.undo()
-    if not (data_dir() / "weights" / pretrained.SOURCES[encoder].partial).is_file():
+    if not (data_dir() / "weights" / pretrained.SOURCES[encoder][1]).is_file():
         pytest.skip("real weights needed")
     monkeypatch.setenv("CVF20_OFFLINE", "1")
     found = load_pretrained(encoder)
