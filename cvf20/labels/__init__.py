@@ -1,8 +1,36 @@
-"""Void and range of label tensors, as losses and metrics see them."""
+"""Void, type, shape and range of label tensors, as losses and metrics see them."""
 
 from torch import Tensor
 
 VOID = 255  # pixels without a label: no loss and no metric looks at them
+
+
+def check_integer(labels: Tensor, name: str) -> Tensor:
+    """The labels as int64: bool, any integer type, or floats that hold whole numbers, such as 0.0 and 1.0.
+
+    Converted before anything is compared: in torch int8's −1 equals 255, and uint8's 255 equals −1.
+    """
+    if labels.is_complex():
+        raise ValueError(f"{name} holds {labels.dtype}, wanted labels: whole numbers")
+    if labels.is_floating_point():
+        broken = (labels != labels.round()) | labels.isinf()  # nan differs from itself
+        if broken.any():
+            raise ValueError(f"{name} holds {labels[broken][0].item():g}, wanted labels: whole numbers")
+    return labels.long()
+
+
+def check_labels(labels: Tensor, num_classes: int | None, name: str) -> None:
+    """ValueError unless every label lies in 0 … num_classes − 1, or with None, as numbers of objects do, above 0.
+
+    One pass over the labels, and one synchronisation on a GPU, where an index out of range would end the process.
+    """
+    if labels.numel() == 0:
+        return
+    lowest, highest = (int(value) for value in check_integer(labels, name).aminmax())
+    if lowest < 0 or (num_classes is not None and highest >= num_classes):
+        found = lowest if lowest < 0 else highest
+        wanted = "labels ≥ 0" if num_classes is None else f"0 to {num_classes - 1}"
+        raise ValueError(f"{name} holds the label {found}, wanted {wanted}")
 
 
 def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tuple[Tensor, Tensor]:
@@ -10,28 +38,20 @@ def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tu
 
     A label that is neither void nor in 0 … num_classes − 1 is a ValueError.
     """
-    check_integer(target, "target")
-    labels = target.long()
+    labels = check_integer(target, "target")
     keep = labels != ignore_index
     labels = labels.masked_fill(~keep, 0)
     check_labels(labels, num_classes, "target")
     return labels, keep
 
 
-def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
-    """Raise a ValueError unless every label lies in 0 … num_classes − 1.
-
-    One pass over the labels, and one synchronisation on a GPU, where an index out of range would end the process.
-    """
-    check_integer(labels, name)
-    if labels.numel() == 0:
-        return
-    lowest, highest = (int(value) for value in labels.aminmax())
-    if lowest < 0 or highest >= num_classes:
-        found = lowest if lowest < 0 else highest
-        raise ValueError(f"{name} holds the label {found}, wanted 0 to {num_classes - 1}")
-
-
-def check_integer(labels: Tensor, name: str) -> None:
-    if labels.is_floating_point() or labels.is_complex():
-        raise ValueError(f"{name} must hold integer labels, found dtype {labels.dtype}")
+def label_images(labels: Tensor, name: str) -> Tensor:
+    """(N, H, W) int64 of labels (N, H, W) or (N, 1, H, W), or of one image (H, W); ValueError for other shapes."""
+    labels = check_integer(labels, name)
+    if labels.ndim == 2:
+        return labels.unsqueeze(0)
+    if labels.ndim == 4 and labels.shape[1] == 1:
+        return labels.squeeze(1)
+    if labels.ndim != 3:
+        raise ValueError(f"{name} must be (N, H, W), (N, 1, H, W) or one image (H, W), found {tuple(labels.shape)}")
+    return labels

@@ -5,28 +5,28 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from cvf20.labels import VOID, check_integer
+from cvf20.labels import VOID, check_integer, check_labels
+from cvf20.labels.instances import consecutive
 
 
-def border_distance(labels: Tensor, ignore_index: int = VOID) -> Tensor:
+def border_distance(labels: Tensor) -> Tensor:
     """(N, H, W) float32: Euclidean distance in pixels to the nearest pixel of another label; 1 right at a border.
 
-    labels: (N, H, W) integers; any number of classes, or instances
+    labels: (N, H, W); any number of classes, or instances
     Void is no label: the step from a label to void is no border, and void pixels hold inf, as do those of an image
     with one label only. The image's edge is no border either.
     """
-    check_maps(labels, "labels")
-    maps = [_distance_in_image(image, ignore_index) for image in labels.detach().cpu().numpy()]
+    maps = [_distance_in_image(image) for image in check_maps(labels, "labels").cpu().numpy()]
     return torch.from_numpy(np.stack(maps)).to(labels.device) if maps else labels.new_zeros(labels.shape).float()
 
 
-def _distance_in_image(labels: np.ndarray, ignore_index: int) -> np.ndarray:
+def _distance_in_image(labels: np.ndarray) -> np.ndarray:
     distance = np.full(labels.shape, np.inf, dtype=np.float32)
-    void = labels == ignore_index
-    present, numbers = np.unique(labels, return_inverse=True)
-    numbers = numbers.reshape(labels.shape) + 1  # find_objects wants 1, 2, …
+    void = labels == VOID
+    present, numbers = consecutive(labels)
+    numbers += 1  # find_objects wants 1, 2, …
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-        if present[number - 1] == ignore_index:
+        if present[number - 1] == VOID:
             continue
         # The nearest other pixel lies in the label's bounding box or right beside it, unless that is void
         window = np.s_[:, :] if void.any() else grow(box, 1)
@@ -42,10 +42,13 @@ def grow(box: tuple[slice, slice], margin: int) -> tuple[slice, slice]:
     return tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
 
 
-def check_maps(labels: Tensor, name: str) -> None:
-    check_integer(labels, name)
+def check_maps(labels: Tensor, name: str) -> Tensor:
+    """The labels as int64; ValueError unless they are (N, H, W) and ≥ 0."""
     if labels.ndim != 3:
         raise ValueError(f"{name} must be (N, H, W), found {tuple(labels.shape)}")
+    labels = check_integer(labels, name)
+    check_labels(labels, None, name)
+    return labels
 
 
 def check_weights(weight_map: Tensor, values: Tensor) -> Tensor:

@@ -13,10 +13,27 @@ from torch import Tensor
 from cvf20.labels import VOID, check_integer
 
 
+def runs(*images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The values of images of one shape, each time one of them changes from pixel to pixel, and how long they stay.
+
+    Labels stay the same for long: sorting runs instead of pixels is what makes everything below fast.
+    """
+    flat = [image.ravel() for image in images]
+    changes = np.any([values[1:] != values[:-1] for values in flat], axis=0)
+    start = np.flatnonzero(np.append(flat[0].size > 0, changes))
+    return [values[start] for values in flat], np.diff(start, append=flat[0].size)
+
+
+def consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ascending numbers that occur, and for every pixel the position of its number among them."""
+    (values,), lengths = runs(labels)
+    numbers, positions = np.unique(values, return_inverse=True)
+    return numbers, np.repeat(positions, lengths).reshape(labels.shape)
+
+
 def instance_numbers(labels: Tensor, void: int | None = VOID) -> Tensor:
     """(n,) ascending numbers of the instances in `labels`; void: the number that is none, or None."""
-    check_integer(labels, "labels")
-    numbers = labels.unique()
+    numbers = check_integer(labels, "labels").unique()
     is_instance = numbers != 0
     return numbers[is_instance if void is None else is_instance & (numbers != void)]
 
@@ -25,7 +42,7 @@ def instance_masks(labels: Tensor, void: int | None = VOID) -> Tensor:
     """(n, H, W) bool masks of the instances of one label image (H, W), by ascending number."""
     if labels.ndim != 2:
         raise ValueError(f"labels of one image must be (H, W), found {tuple(labels.shape)}")
-    return labels == instance_numbers(labels, void)[:, None, None]
+    return check_integer(labels, "labels") == instance_numbers(labels, void)[:, None, None]
 
 
 def instance_boxes(masks: Tensor) -> Tensor:
@@ -53,9 +70,11 @@ def instance_scores(labels: Tensor, probability: Tensor, void: int | None = VOID
         raise ValueError(
             f"probability has shape {tuple(probability.shape)}, wanted that of labels {tuple(labels.shape)}"
         )
-    probability = probability.to(torch.promote_types(probability.dtype, torch.float32))  # sums of many pixels
-    masks = instance_masks(labels, void).flatten(1).to(probability.dtype)
-    return masks @ probability.flatten() / masks.sum(1)
+    numbers, position = consecutive(check_integer(labels, "labels").cpu().numpy())
+    values = probability.detach().cpu().double().numpy().ravel()
+    means = np.bincount(position.ravel(), values, len(numbers)) / np.bincount(position.ravel(), minlength=len(numbers))
+    means = torch.from_numpy(means[(numbers != 0) & (numbers != (0 if void is None else void))])
+    return means.to(torch.promote_types(probability.dtype, torch.float32)).to(labels.device)
 
 
 def renumber(labels: Tensor, void: int | None = None) -> Tensor:
@@ -63,13 +82,12 @@ def renumber(labels: Tensor, void: int | None = None) -> Tensor:
 
     void: the number that means void in `labels` (it becomes 255), or None where there is none, as in a prediction
     """
-    numbers = instance_numbers(labels, void)
-    fresh = torch.arange(1, len(numbers) + 1, device=labels.device)
-    fresh += fresh >= VOID
-    place = torch.searchsorted(numbers, labels.contiguous()).clamp_(max=max(len(numbers) - 1, 0))
-    result = fresh[place] if len(numbers) else torch.zeros_like(labels, dtype=torch.int64)
-    result = result.masked_fill(labels == 0, 0)
-    return result if void is None else result.masked_fill(labels == void, VOID)
+    numbers, position = consecutive(check_integer(labels, "labels").cpu().numpy())
+    is_void = np.zeros_like(numbers, dtype=bool) if void is None else numbers == void
+    is_instance = (numbers != 0) & ~is_void
+    fresh = is_instance.cumsum()
+    fresh = np.select([is_void, is_instance], [VOID, fresh + (fresh >= VOID)], 0)
+    return torch.from_numpy(fresh[position]).to(labels.device)
 
 
 def separate_touching(instances: np.ndarray) -> np.ndarray:
@@ -79,19 +97,21 @@ def separate_touching(instances: np.ndarray) -> np.ndarray:
     pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped; a cell no wider
     than the lines around it vanishes.
     """
-    numbers = np.append(0, instances)  # any numbers -> 0, 1, 2, …, 0 being the background, also where there is none
-    labels = np.unique(numbers, return_inverse=True)[1][1:].reshape(instances.shape)
-    area = np.bincount(labels.ravel())
-    foreground = instances != 0
+    cell = consecutive(instances)[1]
+    (values,), lengths = runs(cell)
+    area = np.bincount(values, lengths)
+    inside = instances != 0
+    foreground = inside.copy()
     for first, second in (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]):
-        a, b = instances[first], instances[second]
-        touching = (a != b) & (a != 0) & (b != 0)
-        first_is_larger = area[labels[first]] >= area[labels[second]]
-        foreground[first] &= ~(touching & first_is_larger)
-        foreground[second] &= ~(touching & ~first_is_larger)
+        touching = inside[first] & inside[second] & (cell[first] != cell[second])
+        first_is_larger = area[cell[first][touching]] >= area[cell[second][touching]]
+        foreground[first][touching] &= ~first_is_larger
+        foreground[second][touching] &= first_is_larger
     components, count = ndimage.label(foreground)
-    cell = np.zeros(count + 1, dtype=labels.dtype)
-    cell[components[foreground]] = labels[foreground]
-    by_cell_and_size = np.lexsort((np.bincount(components.ravel()), cell))[1:]  # without the background
-    largest = by_cell_and_size[np.diff(cell[by_cell_and_size], append=-1) != 0]
-    return (foreground & np.isin(components, largest)).astype(np.uint8)
+    (values, owners), lengths = runs(components, cell)
+    owner = np.zeros(count + 1, dtype=cell.dtype)
+    owner[values] = owners
+    by_owner_and_size = 1 + np.lexsort((np.bincount(values, lengths)[1:], owner[1:]))
+    is_largest = np.zeros(count + 1, dtype=np.uint8)
+    is_largest[by_owner_and_size[np.diff(owner[by_owner_and_size], append=-1) != 0]] = 1
+    return is_largest.take(components)

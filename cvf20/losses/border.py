@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from cvf20.labels import VOID
 from cvf20.labels.borders import border_distance, check_maps, check_weights, grow
-from cvf20.labels.instances import separate_touching
-from cvf20.losses.cross_entropy import weighted_mean
-from cvf20.losses.pixelwise import pixel_cross_entropy
+from cvf20.labels.instances import consecutive, separate_touching
+from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
+from cvf20.losses.cross_entropy import binary_costs, class_costs
 
 SIGNS = ("fade", "emphasise")
 
@@ -19,13 +19,14 @@ SIGNS = ("fade", "emphasise")
 def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0) -> Tensor:
     """(N, H, W) float32 weights from the distance d to the nearest border between two different labels.
 
-    target: (N, H, W) integer labels, any number of classes
+    target: (N, H, W) labels, any number of classes
     sign:   "fade": 1 − exp(−d² / 2σ²), small at the border, where discretisation decides which side a pixel is on,
             rising to 1 inside; "emphasise": 1 + w0·exp(−d² / 2σ²), the same with the other sign
     sigma:  σ, in pixels
     Void pixels weigh 0, and void is no label: see `border_distance`. Without any border all weigh 1.
     """
     check_choices(sigma, sign, w0)
+    target = check_maps(target, "target")
     near = torch.exp(-border_distance(target).square() / (2 * sigma**2))
     weights = 1 - near if sign == "fade" else 1 + w0 * near
     return weights.masked_fill(target == VOID, 0)
@@ -37,21 +38,20 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> T
     The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
     are the distances in pixels to the nearest cell and to the nearest other one.
 
-    instances: (N, H, W) integers, 0 background, one number per cell, no void; where cells touch there is no gap to
+    instances: (N, H, W), 0 background, one number per cell, no void; where cells touch there is no gap to
                emphasise, so part them first (see `separate_touching`)
     Beyond d₁ + d₂ = 5σ the second term, below 4·10⁻⁶·w0, is left out.
     """
     check_choices(sigma, "emphasise", w0)
-    check_maps(instances, "instances")
-    maps = [_gap_weights(image, sigma, w0) for image in instances.detach().cpu().numpy()]
+    maps = [_gap_weights(image, sigma, w0) for image in check_maps(instances, "instances").cpu().numpy()]
     return torch.from_numpy(np.stack(maps)).to(instances.device)
 
 
 def _gap_weights(instances: np.ndarray, sigma: float, w0: float) -> np.ndarray:
     weights = np.ones(instances.shape, dtype=np.float32)
-    present, numbers = np.unique(np.append(0, instances), return_inverse=True)  # 0, 1, 2, … whatever the numbers are
-    numbers = numbers[1:].reshape(instances.shape)
-    if len(present) < 3:  # fewer than two cells
+    present, numbers = consecutive(instances)
+    numbers += 0 not in present  # 0, 1, 2, … whatever the numbers are, 0 being the background
+    if numbers.max(initial=0) < 2:  # fewer than two cells
         return weights
     reach = 5 * sigma
     first, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
@@ -85,11 +85,17 @@ class BorderWeightedLoss(nn.Module):
         self.sigma, self.sign, self.w0 = sigma, sign, w0
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        values, keep = pixel_cross_entropy(logits, target)
+        if logits.ndim != 4:
+            raise ValueError(f"logits must be (N, K, H, W), found {tuple(logits.shape)}")
+        if logits.shape[1] == 1:
+            logits, labels, keep = (part.squeeze(1) for part in binary_arguments(logits, target))
+            costs = binary_costs(logits, labels)  # (N, H, W)
+        else:
+            logits, labels, keep = class_arguments(logits, target)
+            costs = class_costs(logits, labels)
         if weight_map is None:
-            labels = target.reshape(values.shape)  # (N, 1, H, W) too
-            weight_map = border_weight_map(labels, self.sigma, self.sign, self.w0)
-        return weighted_mean(values, check_weights(weight_map, values) * keep)
+            weight_map = border_weight_map(labels.masked_fill(~keep, VOID), self.sigma, self.sign, self.w0)
+        return weighted_mean(costs, check_weights(weight_map, costs) * keep)
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}, sign={self.sign!r}" + (f", w0={self.w0}" if self.sign == "emphasise" else "")
@@ -104,5 +110,6 @@ def check_choices(sigma: float, sign: str, w0: float) -> None:
 
 def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
     """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
-    parted = [torch.from_numpy(separate_touching(image.numpy())) for image in instances]
-    return gap_weight_map(instances * torch.stack(parted).to(instances.dtype), sigma, w0)
+    instances = check_maps(instances, "instances")
+    parted = np.stack([separate_touching(image) for image in instances.cpu().numpy()])
+    return gap_weight_map(instances * torch.from_numpy(parted).to(instances.device), sigma, w0)

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvf20.labels import split_void
-from cvf20.losses.common import full_precision, match_shape
+from cvf20.losses.common import binary_arguments
 from cvf20.losses.dice import SorensenDiceLoss
 
 
@@ -30,8 +29,8 @@ class SoftClDiceLoss(nn.Module):
         self.dice = SorensenDiceLoss()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        labels, keep = split_void(match_shape(target, logits), num_classes=2)
-        p = full_precision(logits).sigmoid().masked_fill(~keep, 0)  # (N, 1, H, W)
+        scores, labels, keep = binary_arguments(logits, target)
+        p = scores.sigmoid().masked_fill(~keep, 0)  # (N, 1, H, W)
         t = labels.to(p.dtype)
         precision = share_inside(soft_skeleton(p, self.iterations), t)
         sensitivity = share_inside(soft_skeleton(t, self.iterations), p)

@@ -1,12 +1,29 @@
-"""What every loss does with its arguments before the formula starts."""
+"""What every loss does before and after its formula: shapes, labels, void, precision, the mean."""
 
 import torch
 from torch import Tensor
 
+from cvf20.labels import VOID, split_void
 
-def full_precision(values: Tensor) -> Tensor:
-    """float32 for half precision, float64 stays: sums over 10⁵ pixels do not survive bfloat16's 8 bits."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+def binary_arguments(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (N, 1, H, W), labels (0, 1) and the mask of the pixels that are not void, all of the logits' shape.
+
+    Under void the logits are 0, so that no inf or nan there reaches a loss or, as 0·∞, a gradient.
+    """
+    labels, keep = split_void(match_shape(target, logits), num_classes=2)
+    return full_precision(logits).masked_fill(~keep, 0), labels, keep
+
+
+def class_arguments(logits: Tensor, target: Tensor, ignore_index: int = VOID) -> tuple[Tensor, Tensor, Tensor]:
+    """As `binary_arguments` for K classes: logits (N, K, …), labels and mask (N, …)."""
+    if logits.ndim < 2 or target.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f"target must be logits' shape without the class axis, found target {tuple(target.shape)} "
+            f"for logits {tuple(logits.shape)}"
+        )
+    labels, keep = split_void(target, logits.shape[1], ignore_index)
+    return full_precision(logits).masked_fill(~keep.unsqueeze(1), 0), labels, keep
 
 
 def match_shape(target: Tensor, prediction: Tensor) -> Tensor:
@@ -21,10 +38,12 @@ def match_shape(target: Tensor, prediction: Tensor) -> Tensor:
     return expanded
 
 
-def check_classes(target: Tensor, logits: Tensor) -> None:
-    """ValueError unless target (N, …) has the shape of the logits (N, K, …) without the class axis."""
-    if target.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(
-            f"target must be logits' shape without the class axis, found target {tuple(target.shape)} "
-            f"for logits {tuple(logits.shape)}"
-        )
+def full_precision(values: Tensor) -> Tensor:
+    """float32 for half precision, float64 stays: sums over 10⁵ pixels do not survive bfloat16's 8 bits."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Σ w·v / Σ w without a look at values of weight 0 (0·∞ would be nan); 0, still part of the graph, where all are."""
+    total = weight.sum()
+    return (values.masked_fill(weight == 0, 0) * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))

@@ -1,11 +1,11 @@
-"""Cross-entropy for several classes (weighted, void left out) and for foreground / background."""
+"""Cross-entropy for several classes (weighted, smoothed) and for foreground / background."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvf20.labels import VOID, split_void
-from cvf20.losses.common import full_precision, match_shape
+from cvf20.labels import VOID
+from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
 
 
 def cross_entropy_criterion(
@@ -14,28 +14,36 @@ def cross_entropy_criterion(
     """Weighted mean over all pixels i that are not void: Σ w[tᵢ]·(−log softmax(logitsᵢ)[tᵢ]) / Σ w[tᵢ].
 
     logits: (N, K, H, W), or any number of spatial axes
-    target: (N, H, W) integer labels in 0 … K − 1, or ignore_index
+    target: (N, H, W) labels in 0 … K − 1, or ignore_index
     weight: (K,) non-negative weights of the classes, all 1 by default
     Returns a scalar, computed in float32 at least; 0 with zero gradient where no pixel has weight.
     Raises ValueError when shapes do not fit or a label is out of range.
     """
-    if logits.ndim < 2 or target.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(
-            f"target must be logits' shape without the class axis, found target {tuple(target.shape)} "
-            f"for logits {tuple(logits.shape)}"
-        )
-    num_classes = logits.shape[1]
-    labels, keep = split_void(target, num_classes, ignore_index)
+    logits, labels, keep = class_arguments(logits, target, ignore_index)
+    return weighted_mean(class_costs(logits, labels), class_weights(weight, logits)[labels] * keep)
 
-    log_probability = F.log_softmax(full_precision(logits), dim=1)  # (N, K, H, W)
-    picked = log_probability.gather(1, labels.unsqueeze(1)).squeeze(1)  # (N, H, W): of the true class
-    if weight is None:
-        pixel_weight = keep.to(picked.dtype)
-    else:
-        if weight.shape != (num_classes,):
-            raise ValueError(f"weight must have shape ({num_classes},), found {tuple(weight.shape)}")
-        pixel_weight = weight.to(picked)[labels] * keep
-    return weighted_mean(-picked, pixel_weight)
+
+def smoothed_cross_entropy(
+    logits: Tensor, target: Tensor, smoothing: float = 0.1, weight: Tensor | None = None, ignore_index: int = VOID
+) -> Tensor:
+    """Cross-entropy against 1 − ε + ε/K for the true class and ε/K for the others (Szegedy et al. 2016, section 7).
+
+    smoothing: ε in [0, 1); 0 is `cross_entropy_criterion`, which says all about the other arguments
+    With weights, each class's term carries its own weight and the sum is divided by Σ w[tᵢ], as in torch, but pixels of
+    a class of weight 0 are left out altogether.
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing={smoothing}: a number in [0, 1) is wanted")
+    hard = cross_entropy_criterion(logits, target, weight, ignore_index)
+    if smoothing == 0:
+        return hard
+    logits, labels, keep = class_arguments(logits, target, ignore_index)
+    weight = class_weights(weight, logits)
+    # Σₖ w[k]·log p[k] / K, (N, H, W); an einsum would be computed in bfloat16 under autocast
+    uniform = -(F.log_softmax(logits, dim=1).movedim(1, -1) * weight).mean(-1)
+    of_truth = weight[labels]
+    uniform = uniform / torch.where(of_truth > 0, of_truth, 1.0)  # the weighted mean multiplies by it again
+    return (1 - smoothing) * hard + smoothing * weighted_mean(uniform, of_truth * keep)
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -43,17 +51,30 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
     logits: (N, 1, H, W), p = sigmoid(logits)
     target: (N, H, W) or (N, 1, H, W), values 0, 1 or void
-    Since 1 − sigmoid(x) = sigmoid(−x), both cases are −log sigmoid(±x), which never takes the log of a rounded 0.
     Returns a scalar, computed in float32 at least; 0 with zero gradient where everything is void.
     Raises ValueError when shapes do not fit or a label is out of range.
     """
-    labels, keep = split_void(match_shape(target, logits), num_classes=2)
-    logits = full_precision(logits)
-    towards_truth = torch.where(labels == 1, logits, -logits)
-    return weighted_mean(-F.logsigmoid(towards_truth), keep.to(logits.dtype))
+    logits, labels, keep = binary_arguments(logits, target)
+    return weighted_mean(binary_costs(logits, labels), keep.to(logits.dtype))
 
 
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Σ w·v / Σ w without a look at values of weight 0 (0·∞ would be nan); 0, still part of the graph, where all are."""
-    total = weight.sum()
-    return (values.masked_fill(weight == 0, 0) * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
+def class_costs(logits: Tensor, labels: Tensor) -> Tensor:
+    """−log softmax(logits)[label], of each pixel: logits (N, K, …), labels and result (N, …)."""
+    return -F.log_softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+def binary_costs(logits: Tensor, labels: Tensor) -> Tensor:
+    """−log sigmoid(x) where the label is 1 and −log(1 − sigmoid(x)) where it is 0; all of one shape.
+
+    Since 1 − sigmoid(x) = sigmoid(−x), both cases are −log sigmoid(±x), which never takes the log of a rounded 0.
+    """
+    return -F.logsigmoid(torch.where(labels == 1, logits, -logits))
+
+
+def class_weights(weight: Tensor | None, logits: Tensor) -> Tensor:
+    """(K,) weights in the logits' type, 1 where none are given."""
+    if weight is None:
+        return logits.new_ones(logits.shape[1])
+    if weight.shape != (logits.shape[1],):
+        raise ValueError(f"weight must have shape ({logits.shape[1]},), found {tuple(weight.shape)}")
+    return weight.to(logits)

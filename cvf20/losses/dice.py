@@ -1,10 +1,12 @@
-"""Sørensen-Dice loss for foreground / background."""
+"""Sørensen-Dice losses: for foreground / background, for many classes, and together with cross-entropy."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from cvf20.labels import split_void
-from cvf20.losses.common import full_precision, match_shape
+from cvf20.labels import VOID
+from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
+from cvf20.losses.cross_entropy import smoothed_cross_entropy
 
 
 class SorensenDiceLoss(nn.Module):
@@ -24,8 +26,7 @@ class SorensenDiceLoss(nn.Module):
         self.from_logits = from_logits
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        labels, keep = split_void(match_shape(target, prediction), num_classes=2)
-        prediction = full_precision(prediction)
+        prediction, labels, keep = binary_arguments(prediction, target)
         p = prediction.sigmoid() if self.from_logits else check_probabilities(prediction)
         p = p.masked_fill(~keep, 0).flatten(1)  # (N, pixels)
         t = labels.to(p.dtype).flatten(1)
@@ -51,3 +52,42 @@ def check_probabilities(p: Tensor) -> Tensor:
             found = lowest if lowest < 0 else highest
             raise ValueError(f"prediction holds {found:g}, wanted probabilities in 0 to 1 (or from_logits=True)")
     return p
+
+
+def multiclass_dice(logits: Tensor, target: Tensor, ignore_index: int = VOID) -> Tensor:
+    """Mean over the classes of 1 − 2·Σ p·t / (Σ p² + Σ t²), the sums running over all pixels of the batch.
+
+    logits: (N, K, H, W), p their softmax; target: (N, H, W) labels, t one-hot
+    Only classes that the batch contains count: of an absent one the formula would only say that p should be 0, which
+    the other classes' terms say already. Every class weighs the same, however few pixels it has.
+    Returns a scalar, computed in float32 at least; 0 with zero gradient where everything is void. Raises ValueError
+    when shapes do not fit or a label is out of range.
+    """
+    logits, labels, keep = class_arguments(logits, target, ignore_index)
+    p = logits.softmax(1) * keep.unsqueeze(1)
+    t = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype) * keep.unsqueeze(1)
+    axes = (0, *range(2, logits.ndim))
+    size = t.sum(axes)  # (K,) pixels of the class, t² = t
+    dice = 2 * (p * t).sum(axes) / (p.square().sum(axes) + size).clamp(min=1e-12)
+    return weighted_mean(1 - dice, (size > 0).to(p.dtype))
+
+
+class CrossEntropyDice(nn.Module):
+    """Cross-entropy for every pixel, plus Dice for every class: smoothed_cross_entropy + dice · multiclass_dice.
+
+    weight:    (K,) class weights of the cross-entropy
+    smoothing: of its labels
+    dice:      factor on the Dice term
+    """
+
+    def __init__(self, weight: Tensor | None = None, smoothing: float = 0.0, dice: float = 1.0):
+        super().__init__()
+        self.register_buffer("weight", weight, persistent=False)
+        self.smoothing, self.dice = smoothing, dice
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        cross_entropy = smoothed_cross_entropy(logits, target, self.smoothing, self.weight)
+        return cross_entropy + self.dice * multiclass_dice(logits, target)
+
+    def extra_repr(self) -> str:
+        return f"smoothing={self.smoothing}, dice={self.dice}"

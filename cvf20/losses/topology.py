@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from cvf20.labels import split_void
 from cvf20.labels.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
-from cvf20.losses.common import full_precision, match_shape
-from cvf20.losses.cross_entropy import binary_cross_entropy
+from cvf20.losses.common import binary_arguments
+from cvf20.losses.cross_entropy import binary_costs, binary_cross_entropy
 from cvf20.losses.gaps import merge_loss
 
 
@@ -88,6 +86,7 @@ class TopologyLoss(nn.Module):
     piecewise constant in the logits; the gradient is that of the cross-entropy at these pixels.
 
     base:         loss(logits, target), or loss(logits, target, weight_map) where the data carries one
+    weight:       the factor on P, one number ≥ 0; not, as `weight` of torch's losses, weights of the classes
     thresholds:   on the probability; P is the mean over the predictions at all of them. Below 0.5 they also find
                   bridges, above 0.5 also cuts, that are not there yet but near
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
@@ -141,14 +140,12 @@ class TopologyLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
         base = self.base(logits, target) if weight_map is None else self.base(logits, target, weight_map)
-        labels, keep = split_void(match_shape(target, logits), num_classes=2)
+        scores, labels, keep = binary_arguments(logits, target)
         if self.strength * self.weight > 0:
-            total = base + self.strength * self.weight * self.penalty(full_precision(logits), labels, keep)
-        else:
-            total = base
+            base = base + self.strength * self.weight * self.penalty(scores, labels, keep)
         if self.strength * self.merge_weight > 0:
-            total = total + self.strength * self.merge_weight * merge_loss(logits, target, self.connectivity)
-        return total
+            base = base + self.strength * self.merge_weight * merge_loss(logits, target, self.connectivity)
+        return base
 
     def penalty(self, logits: Tensor, labels: Tensor, keep: Tensor) -> Tensor:
         """P; logits, labels and the mask of the pixels that are not void, all (N, 1, H, W)."""
@@ -156,8 +153,7 @@ class TopologyLoss(nn.Module):
         found = [self.mistakes(scores > math.log(tau / (1 - tau)), foreground) for tau in self.thresholds]
         times = torch.stack(found).sum(0, dtype=torch.uint8).flatten()
         pixel = times.nonzero().squeeze(1)  # few: the cross-entropy of all pixels would cost as much as the search
-        x = logits.flatten()[pixel]
-        costs = -F.logsigmoid(torch.where(labels.flatten()[pixel] == 1, x, -x))
+        costs = binary_costs(logits.flatten()[pixel], labels.flatten()[pixel])
         return (costs * times[pixel]).sum() / (len(found) * keep.sum().clamp(min=1))
 
     def extra_repr(self) -> str:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from cvf20.labels import VOID, check_integer
-from cvf20.losses.common import full_precision
-from cvf20.losses.cross_entropy import binary_cross_entropy, weighted_mean
-from cvf20.models.watershed import split_output
+from cvf20.labels import VOID
+from cvf20.labels.borders import check_maps, grow
+from cvf20.labels.instances import consecutive
+from cvf20.losses.common import class_arguments, full_precision, weighted_mean
+from cvf20.losses.cross_entropy import binary_cross_entropy, class_costs
 
 
 class WatershedTargets(NamedTuple):
@@ -63,12 +63,12 @@ class WatershedLoss(nn.Module):
                 f"output {tuple(output.shape)} and target {tuple(target.shape)} do not fit: (N, {self.bins + 3}, H, W) "
                 f"and (N, H, W) are wanted for {len(self.edges)} edges"
             )
-        heads = split_output(full_precision(output))
+        foreground, energy, direction = full_precision(output).split([1, self.bins, 2], dim=1)
         true = watershed_targets(target, self.edges, self.relative)
         losses = {
-            "foreground": binary_cross_entropy(heads.foreground, true.foreground),
-            "energy": balanced_cross_entropy(heads.energy, true.energy, true.weight),
-            "direction": angular_loss(heads.direction, true.direction, true.weight),
+            "foreground": binary_cross_entropy(foreground, true.foreground),
+            "energy": balanced_cross_entropy(energy, true.energy, true.weight),
+            "direction": angular_loss(direction, true.direction, true.weight),
         }
         return {name: w * loss for w, (name, loss) in zip(self.weights, losses.items(), strict=True)}
 
@@ -78,16 +78,9 @@ class WatershedLoss(nn.Module):
 
 def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) -> WatershedTargets:
     """Targets of instance labels (N, H, W); see `WatershedLoss` for the arguments."""
-    check_integer(target, "target")
-    distances, directions, weights = [], [], []
-    for labels in target.cpu().numpy():
-        distance, direction, weight = boundary_distance(labels, relative)
-        distances.append(distance)
-        directions.append(direction)
-        weights.append(weight)
-    distance, direction, weight = (
-        torch.from_numpy(np.stack(maps)).to(target.device) for maps in (distances, directions, weights)
-    )
+    target = check_maps(target, "target")
+    maps = zip(*(boundary_distance(labels, relative) for labels in target.cpu().numpy()), strict=True)
+    distance, direction, weight = (torch.from_numpy(np.stack(images)).to(target.device) for images in maps)
     void, inside = target == VOID, distance > 0
     bins = 1 + torch.bucketize(distance, torch.tensor(edges, dtype=torch.float32, device=target.device))
     return WatershedTargets(
@@ -105,16 +98,15 @@ def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.nd
     boundary; 0 outside instances. Neither void nor the border of the image is a boundary: the instance goes on there,
     unseen. An instance that meets no boundary at all is infinitely far from it everywhere (relative: 1).
     """
-    numbers, index = np.unique(labels, return_inverse=True)
-    index = index.reshape(labels.shape) + 1
+    numbers, index = consecutive(labels)
     void = labels == VOID
     distance = np.zeros(labels.shape, dtype=np.float32)
     direction = np.zeros((2, *labels.shape), dtype=np.float32)
     weight = (~void).astype(np.float32)
-    for number, box in zip(numbers, ndimage.find_objects(index), strict=True):
+    for number, box in zip(numbers, ndimage.find_objects(index + 1), strict=True):
         if number in (0, VOID):
             continue
-        window = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        window = grow(box, 1)
         if void[window].any():
             window = np.s_[:, :]  # a boundary seen through void may lie anywhere
         mine = labels[window] == number
@@ -143,12 +135,11 @@ def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     logits (N, K, H, W), target (N, H, W) in 0 … K − 1 or void, weight (N, H, W) ≥ 0. A rare class counts as much as a
     frequent one. 0 with zero gradient where no pixel counts.
     """
-    weight = (weight * (target != VOID)).to(logits).flatten()
-    labels = target.masked_fill(target == VOID, 0)
-    values = F.cross_entropy(logits, labels, reduction="none").flatten()
-    values = values.masked_fill(weight == 0, 0)
-    total = logits.new_zeros(logits.shape[1]).index_add(0, labels.flatten(), weight)
-    sums = torch.zeros_like(total).index_add(0, labels.flatten(), weight * values)
+    logits, labels, keep = class_arguments(logits, target)
+    weight, labels = (weight * keep).to(logits).flatten(), labels.flatten()
+    costs = class_costs(logits, labels.view_as(keep)).flatten().masked_fill(weight == 0, 0)
+    total = logits.new_zeros(logits.shape[1]).index_add(0, labels, weight)
+    sums = torch.zeros_like(total).index_add(0, labels, weight * costs)
     return weighted_mean(sums / torch.where(total > 0, total, 1), (total > 0).to(sums))
 
 
@@ -159,10 +150,10 @@ def angular_loss(prediction: Tensor, direction: Tensor, weight: Tensor) -> Tenso
     by it: atan2 of the two products gives the angle, smooth also where acos is not. A prediction of exactly 0 counts as
     a right angle.
     """
-    y, x = prediction.unbind(1)
     true_y, true_x = direction.to(prediction).unbind(1)
-    along, across = y * true_y + x * true_x, x * true_y - y * true_x
     defined = (true_y != 0) | (true_x != 0)
+    y, x = prediction.masked_fill(~defined.unsqueeze(1), 0).unbind(1)
+    along, across = y * true_y + x * true_x, x * true_y - y * true_x
     lost = along.square() + across.square() < 1e-24
     along, across = along.masked_fill(lost, 0), across.masked_fill(lost, 1)
     return weighted_mean(torch.atan2(across, along).square(), weight.to(prediction) * defined)

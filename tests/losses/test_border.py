@@ -143,13 +143,6 @@ def test_loss_equals_the_formula(num_classes, sign, seed):
 
 
 @classes
-@signs
-def test_gradient_by_finite_differences(num_classes, sign):
-    logits, target = sample(1, num_classes)
-    assert torch.autograd.gradcheck(lambda x: BorderWeightedLoss(2.0, sign)(x, target), logits)
-
-
-@classes
 def test_weights_of_1_give_the_plain_loss_and_scale_does_not_matter(num_classes):
     logits, target = sample(2, num_classes)
     loss, weights = BorderWeightedLoss(), border_weight_map(target)
@@ -157,20 +150,6 @@ def test_weights_of_1_give_the_plain_loss_and_scale_does_not_matter(num_classes)
     torch.testing.assert_close(value, plain(logits, target), rtol=1e-12, atol=0)
     torch.testing.assert_close(loss(logits, target, 8 * weights), loss(logits, target, weights), rtol=1e-12, atol=0)
     assert loss(logits, target, torch.zeros(target.shape)) == 0
-
-
-@classes
-@signs
-def test_void_is_left_out_of_loss_and_gradient(num_classes, sign):
-    logits, target = sample(3, num_classes, void=0.4)
-    loss, void = BorderWeightedLoss(sign=sign), (target == VOID).unsqueeze(1)
-    (gradient,) = torch.autograd.grad(loss(logits, target), logits)
-    assert void.any() and (gradient.masked_select(void) == 0).all()
-    changed = torch.where(void, torch.full_like(logits, torch.nan), logits)
-    assert loss(changed, target) == loss(logits, target)
-    nothing = torch.full_like(target, VOID)
-    (gradient,) = torch.autograd.grad(loss(logits, nothing), logits)
-    assert loss(logits, nothing) == 0 and (gradient == 0).all()
 
 
 @classes
@@ -210,8 +189,8 @@ def test_wrong_input_is_named():
         loss(logits[0], target[0])
     with pytest.raises(ValueError, match=r"labels must be \(N, H, W\)"):
         border_distance(target[0])
-    with pytest.raises(ValueError, match="instances must hold integer labels"):
-        gap_weight_map(target.float())
+    with pytest.raises(ValueError, match="wanted labels: whole numbers"):
+        gap_weight_map(target + 0.5)
     for choices in ({"sign": "up"}, {"sigma": 0.0}, {"w0": -1.0}):
         for function in (BorderWeightedLoss, lambda **choices: border_weight_map(target, **choices)):
             with pytest.raises(ValueError, match=next(iter(choices))):

@@ -67,7 +67,7 @@ def test_scores_are_means():
 
 
 def test_wrong_labels_are_named():
-    with pytest.raises(ValueError, match="dtype torch.float32"):
-        instance_numbers(torch.zeros(3, 3))
+    with pytest.raises(ValueError, match="labels holds 0.5, wanted labels: whole numbers"):
+        instance_numbers(torch.full((3, 3), 0.5))
     with pytest.raises(ValueError, match=r"\(H, W\), found \(1, 3, 3\)"):
         instance_masks(torch.zeros(1, 3, 3, dtype=torch.int64))

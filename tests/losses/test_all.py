@@ -1,0 +1,189 @@
+"""What every loss keeps to: types of labels, void, precision, memory layout, mirror images, and errors that name."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cvf20.labels import VOID
+from cvf20.losses import (
+    BorderWeightedLoss,
+    CrossEntropyDice,
+    SoftClDiceLoss,
+    SorensenDiceLoss,
+    TopologyLoss,
+    WatershedLoss,
+    WrongPixelLoss,
+    binary_cross_entropy,
+    cross_entropy_criterion,
+    merge_loss,
+    multiclass_dice,
+    smoothed_cross_entropy,
+)
+
+WEIGHT = torch.tensor([0.5, 2.0, 1.0])
+watershed = WatershedLoss((0.4, 0.7))
+
+
+def all_heads(output, target):
+    return sum(watershed(output, target).values())
+
+
+LOSSES = {  # loss, channels of its logits
+    "cross-entropy": (cross_entropy_criterion, 3),
+    "weighted": (partial(cross_entropy_criterion, weight=WEIGHT), 3),
+    "smoothed": (smoothed_cross_entropy, 3),
+    "smoothed, weighted": (partial(smoothed_cross_entropy, weight=WEIGHT), 3),
+    "Dice of classes": (multiclass_dice, 3),
+    "cross-entropy and Dice": (CrossEntropyDice(WEIGHT, 0.1), 3),
+    "border of classes": (BorderWeightedLoss(), 3),
+    "border": (BorderWeightedLoss(1.0, "emphasise"), 1),
+    "binary cross-entropy": (binary_cross_entropy, 1),
+    "Dice": (SorensenDiceLoss(), 1),
+    "soft-clDice": (SoftClDiceLoss(iterations=2), 1),
+    "topology": (TopologyLoss(thresholds=(0.3, 0.5), holes=True, merge_weight=2.0), 1),
+    "topology on Dice": (TopologyLoss(SorensenDiceLoss()), 1),
+    "wrong pixels": (WrongPixelLoss(), 1),
+    "merge": (merge_loss, 1),
+    "watershed": (all_heads, 7),
+}
+every = pytest.mark.parametrize(("loss", "channels"), LOSSES.values(), ids=LOSSES)
+binary = pytest.mark.parametrize("loss", [loss for loss, channels in LOSSES.values() if channels == 1])
+
+
+def sample(channels: int, seed=0, void=0.2, shape=(2, 7, 8)) -> tuple[torch.Tensor, torch.Tensor]:
+    """float64 logits (2, K, 7, 8), none near 0, and a target (2, 7, 8) of blocks with void."""
+    draw = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(shape[0], channels, *shape[1:], dtype=torch.float64, generator=draw)
+    logits += 0.1 * logits.sign()
+    target = torch.randint(0, min(max(channels, 2), 3), shape, generator=draw)
+    target = target[:, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2)[:, : shape[1], : shape[2]].clone()
+    target[torch.rand(shape, generator=draw) < void] = VOID
+    return logits.requires_grad_(), target
+
+
+def gradient(loss, logits, target):
+    return torch.autograd.grad(loss(logits, target), logits)[0]
+
+
+@every
+@pytest.mark.parametrize("dtype", "uint8 int16 int32 uint16 uint32 float16 bfloat16 float32 float64".split())
+def test_labels_are_numbers_whatever_their_type(loss, channels, dtype):
+    logits, target = sample(channels)
+    same = target.to(getattr(torch, dtype))
+    assert loss(logits, same) == loss(logits, target)
+    assert gradient(loss, logits, same).equal(gradient(loss, logits, target))
+
+
+@every
+def test_masks_may_be_bool_and_int8(loss, channels):
+    logits, target = sample(channels, void=0)
+    target = target.clamp(max=1)
+    assert loss(logits, target.bool()) == loss(logits, target.to(torch.int8)) == loss(logits, target)
+    with pytest.raises(ValueError, match="target holds the label -1"):  # in torch int8's −1 equals 255
+        loss(logits, target.to(torch.int8) - 1)
+
+
+@every
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.5, -1.0])
+def test_labels_that_are_none_are_named(loss, channels, value):
+    logits, target = sample(channels)
+    wrong = target.float()
+    wrong[1, 2, 3] = value
+    with pytest.raises(ValueError, match=f"target holds (the label )?{value:g}, wanted"):
+        loss(logits, wrong)
+    with pytest.raises(ValueError, match="target"):
+        loss(logits, target[:, 1:])
+
+
+@every
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_nothing_under_void_reaches_loss_or_gradient(loss, channels, value):
+    logits, target = sample(channels, void=0.3)
+    void = (target == VOID).unsqueeze(1)
+    broken = logits.detach().masked_fill(void, value).requires_grad_()
+    assert loss(broken, target) == loss(logits, target)
+    found = gradient(loss, broken, target)
+    assert found.equal(gradient(loss, logits, target)) and (found.masked_select(void) == 0).all()
+
+
+@every
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf])
+def test_all_void_is_zero_with_zero_gradient(loss, channels, value):
+    logits, target = sample(channels)
+    logits = (logits.detach() + value).requires_grad_()
+    nothing = torch.full_like(target, VOID)
+    assert loss(logits, nothing) == 0 and (gradient(loss, logits, nothing) == 0).all()
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(loss, channels, dtype):
+    logits, target = sample(channels)
+    half = logits.detach().to(dtype).requires_grad_()
+    value = loss(half, target)
+    assert value.dtype == torch.float32 and value == loss(half.float(), target)
+    found = gradient(loss, half, target)
+    assert found.dtype == dtype and found.isfinite().all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert loss(half, target) == value
+
+
+@every
+def test_memory_layout_does_not_matter(loss, channels):
+    logits, target = sample(channels)
+    turned = target.mT.contiguous().mT
+    for same in (
+        logits.to(memory_format=torch.channels_last),
+        torch.stack([logits, logits], -1)[..., 0],
+        logits.mT.contiguous().mT,
+    ):
+        torch.testing.assert_close(loss(same, turned), loss(logits, target), rtol=1e-12, atol=0)
+
+
+@every
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_order_of_images_and_mirror_images_do_not_matter(loss, channels, seed):
+    logits, target = sample(channels, seed)
+    changes = [lambda x: x.roll(1, 0)]
+    if loss not in (merge_loss, all_heads) and not getattr(loss, "merge_weight", 0):  # lines of one pixel, directions
+        changes += [lambda x: x.flip(-1), lambda x: x.transpose(-1, -2)]
+    for change in changes:
+        torch.testing.assert_close(loss(change(logits), change(target)), loss(logits, target), rtol=1e-6, atol=1e-12)
+
+
+@every
+def test_gradient_by_finite_differences(loss, channels):
+    logits, target = sample(channels, seed=1, shape=(2, 4, 5))
+    assert torch.autograd.gradcheck(lambda x: loss(x, target), logits)
+
+
+@binary
+def test_a_binary_target_may_have_a_channel_axis(loss):
+    logits, target = sample(1)
+    assert loss(logits, target.unsqueeze(1)) == loss(logits, target)
+    with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
+        loss(logits, torch.full_like(target, 2))
+
+
+@binary
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize("logit", [-1e4, -50.0, 0.0, 1e4])
+@pytest.mark.parametrize("size", [(1, 1), (3, 4)])
+def test_empty_full_and_tiny_images(loss, value, logit, size):
+    logits = torch.full((2, 1, *size), logit, requires_grad=True)
+    target = torch.full((2, *size), value)
+    found = loss(logits, target)
+    assert 0 <= found < torch.inf and gradient(loss, logits, target).isfinite().all()
+    if abs(logit) == 1e4 and (logit > 0) == value:
+        assert found < 1e-6, "right"
+
+
+@every
+def test_logits_that_are_no_numbers_give_a_loss_that_is_none(loss, channels):
+    logits, target = sample(channels, void=0)
+    if loss is not merge_loss:  # which looks at few pixels
+        assert loss(torch.full_like(logits, torch.nan), target).isnan()
