@@ -1,25 +1,22 @@
-"""Metrics of semantic segmentation, each over all pixels of all images given. 255 is void and left out.
+"""Metrics of semantic segmentation, each over all pixels of all images given."""
 
-Label images are (N, H, W) int64; metrics run where their arguments are (float64 results of a few numbers).
-"""
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cvf20.labels import VOID, check_labels, split_void
+from cvf20.labels import VOID, check_integer, check_labels, label_images, split_void
 
 
 def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID) -> Tensor:
     """(K, K) int64: entry [t, p] counts the pixels of class t that were predicted as p.
 
-    prediction, target: integer labels of one shape, any number of axes
+    prediction, target: labels of one shape, any number of axes
     The matrix of a whole split is the sum of its batches' matrices.
     Raises ValueError when shapes differ or a label of a pixel that is not void is out of range.
     """
-    check_same_shape(prediction, target)
-    labels, keep = split_void(target, num_classes, ignore_index)
-    check_labels(prediction.masked_fill(~keep, 0), num_classes, "prediction")
+    prediction, labels, keep = known_labels(prediction, target, num_classes, ignore_index)
     pair = (labels * num_classes + prediction).masked_fill_(~keep, num_classes**2)  # void: a bin of its own
     counts = torch.bincount(pair.flatten(), minlength=num_classes**2 + 1)
     return counts[:-1].reshape(num_classes, num_classes)
@@ -40,20 +37,44 @@ def overall_accuracy(confusion: Tensor) -> float:
 def pixel_accuracy(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
     """Share of correct pixels among those of one image that are not void, averaged over the images.
 
-    prediction, target: (N, H, W) integer labels
     Images that are void throughout do not count; nan where all are. Every image weighs the same here, however much
     of it is void; overall_accuracy weighs every pixel the same.
     """
-    check_same_shape(prediction, target)
+    prediction, target = image_pair(prediction, target)
     keep = (target != ignore_index).flatten(1)
     correct = (prediction == target).flatten(1) & keep
-    return float((correct.sum(1).double() / keep.sum(1)).nanmean())
+    return float((correct.sum(1).cpu().double() / keep.sum(1).cpu()).nanmean())
+
+
+def class_mean_scores(
+    logits: Tensor, target: Tensor, leave_out: Sequence[int] = (), ranked: bool = False
+) -> dict[str, float]:
+    """mIoU, accuracy, accuracy_per_image, and mAP if `ranked`, of the logits (N, K, H, W) and labels (N, H, W).
+
+    leave_out: classes that mIoU and mAP do not average over, e.g. one without a training image; their pixels still
+               count in the accuracies. For Learner(metrics=partial(class_mean_scores, leave_out=…))
+    accuracy:  over all pixels that are not void; accuracy_per_image: of every image, then averaged, as `evaluate_model`
+    """
+    num_classes = logits.shape[1]
+    if not set(leave_out) <= set(range(num_classes)):
+        raise ValueError(f"leave_out={tuple(leave_out)}: classes in 0 … {num_classes - 1} are wanted")
+    counted = [k for k in range(num_classes) if k not in leave_out]
+    prediction = logits.argmax(1)
+    confusion = compute_confusion_matrix(prediction, target, num_classes)
+    scores = {
+        "mIoU": float(iou(confusion)[counted].nanmean()),
+        "accuracy": overall_accuracy(confusion),
+        "accuracy_per_image": pixel_accuracy(prediction, target),
+    }
+    if ranked:
+        scores["mAP"] = float(average_precision(torch.softmax(logits, 1), target)[counted].nanmean())
+    return scores
 
 
 def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, interpolated: bool = True) -> Tensor:
     """(K,) float64: area under each class's precision-recall curve, exact over all pixels of all images.
 
-    scores: (N, K, H, W), higher for "more likely class k"; target: (N, H, W) integer labels
+    scores: (N, K, H, W), higher for "more likely class k"; target: (N, H, W) labels
     Pixels of equal score are accepted together. interpolated=True replaces the precision at a recall by the best
     precision at that recall or a higher one (all points, as Pascal VOC since 2010); False is scikit-learn's
     average_precision_score. A class without a pixel in the target is nan.
@@ -75,36 +96,6 @@ def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, 
     return torch.stack(per_class)
 
 
-def binary_iou(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
-    """Intersection over union of the foreground, over all pixels of all images together.
-
-    prediction, target: (N, H, W) or (N, 1, H, W), values 0 and 1 (or bool); void only in the target
-    1 where both are empty, nan where everything is void.
-    """
-    intersection, union, pixels = _foreground(prediction, target, ignore_index)
-    return float(_ratio_of_sets(intersection.sum(), union.sum(), pixels.sum()))
-
-
-def binary_iou_per_image(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
-    """As binary_iou for every image by itself, then averaged over the images that are not void throughout."""
-    return float(_ratio_of_sets(*_foreground(prediction, target, ignore_index)).nanmean())
-
-
-def check_same_shape(prediction: Tensor, target: Tensor) -> None:
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction and target must have one shape, found {tuple(prediction.shape)} and {tuple(target.shape)}"
-        )
-
-
-def _margins(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Diagonal, row sums (truth) and column sums (prediction) in float64, each (K,)."""
-    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
-        raise ValueError(f"confusion must be a square matrix (K, K), found shape {tuple(confusion.shape)}")
-    confusion = confusion.double()
-    return confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-
-
 def area_under_curve(positives: Tensor, negatives: Tensor, interpolated: bool) -> Tensor:
     """Average precision of one class from the ascending scores of its pixels and of all others.
 
@@ -115,10 +106,11 @@ def area_under_curve(positives: Tensor, negatives: Tensor, interpolated: bool) -
     if any(ordered[-1:].isnan().any() for ordered in (positives, negatives)):  # sorting puts nan last
         raise ValueError("scores holds nan, wanted numbers")
     if positives.numel() == 0:
-        return positives.new_tensor(torch.nan, dtype=torch.float64)
+        return torch.tensor(torch.nan, dtype=torch.float64)
     thresholds, gained = positives.flip(0).unique_consecutive(return_counts=True)
+    accepted_negatives = (negatives.numel() - torch.searchsorted(negatives, thresholds)).cpu()  # those ≥ threshold
+    gained = gained.cpu()
     accepted_positives = gained.cumsum(0)
-    accepted_negatives = negatives.numel() - torch.searchsorted(negatives, thresholds)  # those ≥ threshold
     precision = accepted_positives.double() / (accepted_positives + accepted_negatives)
     if interpolated:
         precision = precision.flip(0).cummax(0).values.flip(0)
@@ -132,16 +124,57 @@ def sort_where(mask: Tensor, values: Tensor) -> Tensor:
     return values[mask].sort().values
 
 
+def binary_iou(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+    """Intersection over union of the foreground, over all pixels of all images together.
+
+    prediction, target: (N, H, W), (N, 1, H, W) or (H, W), values 0 and 1 (or bool); void only in the target
+    1 where both are empty, nan where everything is void.
+    """
+    return float(_ratio_of_sets(*(counts.sum() for counts in _foreground(prediction, target, ignore_index))))
+
+
+def binary_iou_per_image(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+    """As binary_iou for every image by itself, then averaged over the images that are not void throughout."""
+    return float(_ratio_of_sets(*_foreground(prediction, target, ignore_index)).nanmean())
+
+
+def known_labels(
+    prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels of prediction and target (int64, 0 where void) and the mask of the pixels that count, of one shape."""
+    check_same_shape(prediction, target)
+    labels, keep = split_void(target, num_classes, ignore_index)
+    prediction = check_integer(prediction, "prediction").masked_fill(~keep, 0)
+    check_labels(prediction, num_classes, "prediction")
+    return prediction, labels, keep
+
+
+def image_pair(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels (N, H, W) int64 of both; see `label_images`."""
+    prediction, target = label_images(prediction, "prediction"), label_images(target, "target")
+    check_same_shape(prediction, target)
+    return prediction, target
+
+
+def check_same_shape(prediction: Tensor, target: Tensor) -> None:
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction and target must have one shape, found {tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
+
+
+def _margins(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Diagonal, row sums (truth) and column sums (prediction) in float64, each (K,)."""
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"confusion must be a square matrix (K, K), found shape {tuple(confusion.shape)}")
+    confusion = confusion.cpu().double()
+    return confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+
+
 def _foreground(prediction: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Per image (N,): pixels in the intersection, in the union, and not void at all."""
-    check_same_shape(*(x.squeeze(1) if x.ndim == 4 else x for x in (prediction, target)))
-    if target.ndim == 4 and target.shape[1] != 1:
-        raise ValueError(f"target must be (N, H, W) or (N, 1, H, W), found shape {tuple(target.shape)}")
-    labels, keep = (x.flatten(1) for x in split_void(target, 2, ignore_index))
-    prediction = prediction.flatten(1).masked_fill(~keep, 0)
-    check_labels(prediction, 2, "prediction")
-    predicted, true = prediction == 1, labels == 1
-    return (predicted & true).sum(1), (predicted | true).sum(1), keep.sum(1)
+    """Per image (N,), on the CPU: pixels in the intersection, in the union, and not void at all."""
+    predicted, true, keep = known_labels(*image_pair(prediction, target), 2, ignore_index)
+    return tuple(pixels.flatten(1).sum(1).cpu() for pixels in (predicted & true, predicted | true, keep))
 
 
 def _ratio_of_sets(intersection: Tensor, union: Tensor, pixels: Tensor) -> Tensor:

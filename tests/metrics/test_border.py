@@ -113,5 +113,5 @@ def test_wrong_input_is_named():
             metric(prediction, torch.full_like(target, 3))
         with pytest.raises(ValueError, match="prediction holds the label 7"):
             metric(torch.full_like(prediction, 7), target)
-    with pytest.raises(ValueError, match=r"target must be \(N, H, W\)"):
-        boundary_iou(prediction[0], target[0], 3)
+    with pytest.raises(ValueError, match=r"prediction must be \(N, H, W\).* found \(2, 1, 1, 6, 7\)"):
+        boundary_iou(*(x[:, None, None] for x in (prediction, target)), 3)

@@ -15,10 +15,10 @@ from cvf20.metrics.instance import (
     RECALLS,
     failure_kinds,
     foreground_iou,
+    image_overlaps,
     mask_average_precision,
     match,
     match_instances,
-    overlap,
 )
 
 SIDE = 6
@@ -78,7 +78,9 @@ def test_images_without_anybody():
 def test_halves_match_once_and_the_threshold_counts_as_reached():
     result = match_instances(bands(1, 2)[None], bands(9, 9)[None])
     assert (result["F1"], result["SQ"]) == (pytest.approx(2 / 3), 0.5)
-    assert match(np.array([[0.5, 0.5], [0.5, 0.5]]), 0.5) == [(0, 0), (1, 1)]
+    (halves,) = image_overlaps([bands(9, 9, 7, 8)], [bands(1, 2, 3, 3)])
+    pairs = match(halves, 0.5)
+    assert (halves.prediction[pairs].tolist(), halves.truth[pairs].tolist()) == ([0, 2], [2, 0]), "9 is 1, 7 is 3"
 
 
 def test_void_is_taken_out_of_predictions():
@@ -86,8 +88,8 @@ def test_void_is_taken_out_of_predictions():
     spilled, lost = bands(0, 3, 3, 3, 0, 0), bands(0, 0, 0, 4, 4, 4)
     assert match_instances([spilled], [target])["PQ"] == 1
     assert match_instances([lost], [target])["precision"] == 1, "in void nobody can be wrong"
-    _, in_void = overlap(torch.stack([bands(0, 3, 3, 3, 0, 0) > 0, bands(0, 0, 3, 3, 3, 0) > 0]), target)
-    assert in_void.tolist() == [False, True], "two thirds of the second lie in void"
+    (overlaps,) = image_overlaps([bands(0, 3, 3, 3, 4, 4)], [target])
+    assert overlaps.in_void.tolist() == [False, True]
     numbered_255 = match_instances([bands(VOID, VOID, VOID)], [bands(0, 0, 3)])
     assert numbered_255["precision"] == 0, "in a prediction 255 is an instance like any other"
 
@@ -230,12 +232,12 @@ def test_scores_of_label_images_rank_them():
     assert good["mask_AP50"] == 1 > bad["mask_AP50"] and good["F1"] == bad["F1"]
 
 
-def test_only_the_best_detections_count():
+def test_only_the_best_hundred_detections_count():
     target = bands(1, 0)
     masks = torch.stack([bands(0, 1) > 0, bands(1, 0) > 0])
-    scores = torch.tensor([0.9, 0.1])
-    assert mask_average_precision([(masks, scores)], [target])["mask_AP50"] == pytest.approx(0.5)
-    assert mask_average_precision([(masks, scores)], [target], max_detections=1)["mask_AP50"] == 0
+    assert mask_average_precision([(masks, torch.tensor([0.9, 0.1]))], [target])["mask_AP50"] == pytest.approx(0.5)
+    masks, scores = masks[[0] * 100 + [1]], torch.tensor([0.9] * 100 + [0.1])
+    assert mask_average_precision([(masks, scores)], [target])["mask_AP50"] == 0
 
 
 def test_foreground_iou_reads_instances_as_foreground():
@@ -257,4 +259,4 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="scores holds nan"):
         match_instances([image], [image], [torch.tensor([torch.nan])])
     with pytest.raises(ValueError, match="masks must be bool"):
-        overlap(image[None], image)
+        mask_average_precision([(image[None], torch.ones(1))], [image])

@@ -1,0 +1,247 @@
+"""What every metric keeps to: types of labels, one image, void, errors that name, and devices without float64."""
+
+import time
+import tracemalloc
+from functools import partial
+
+import pytest
+import torch
+
+from cvf20.labels import VOID
+from cvf20.metrics import (
+    average_precision,
+    binary_iou,
+    binary_iou_per_image,
+    boundary_iou,
+    class_mean_scores,
+    compute_confusion_matrix,
+    error_map,
+    failure_kinds,
+    foreground_iou,
+    iou,
+    mask_average_precision,
+    match_instances,
+    overall_accuracy,
+    partition_errors,
+    pixel_accuracy,
+    topology_errors,
+    topology_scores,
+    weighted_confusion_matrix,
+)
+
+
+def sample(seed=0, void=0.2, shape=(3, 12, 14)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prediction and target of blocks of 0 and 1, the target with void."""
+    draw = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, 2, shape, generator=draw)[:, ::3, ::3]
+    target = target.repeat_interleave(3, 1).repeat_interleave(3, 2)[:, : shape[1], : shape[2]].clone()
+    prediction = target ^ (torch.rand(shape, generator=draw) < 0.1)
+    target[torch.rand(shape, generator=draw) < void] = VOID
+    return prediction, target
+
+
+def weights(labels):
+    return (torch.arange(labels.numel()) % 7).reshape(labels.shape).float().to(labels.device)
+
+
+LABELS = {  # of prediction and target
+    "confusion": lambda p, t: compute_confusion_matrix(p, t, 2),
+    "IoU": lambda p, t: iou(compute_confusion_matrix(p, t, 2)),
+    "accuracy": lambda p, t: overall_accuracy(compute_confusion_matrix(p, t, 2)),
+    "weighted confusion": lambda p, t: weighted_confusion_matrix(p, t, weights(t), 2),
+    "accuracy per image": pixel_accuracy,
+    "binary IoU": binary_iou,
+    "binary IoU per image": binary_iou_per_image,
+    "boundary IoU": lambda p, t: boundary_iou(p, t, 2),
+    "topology": topology_errors,
+    "topology of instances": partial(topology_errors, instances=True),
+    "partition": partition_errors,
+    "error map": error_map,
+    "instances": match_instances,
+    "kinds": failure_kinds,
+}
+SCORES = {  # of scores (N, K, H, W) and target, K ≥ 1
+    "average precision": lambda s, t: average_precision(torch.cat([-s, s], 1), t),
+    "class means": lambda s, t: class_mean_scores(torch.cat([-s, s], 1), t, ranked=True),
+    "topology scores": topology_scores,
+    "foreground IoU": foreground_iou,
+}
+labels = pytest.mark.parametrize("metric", LABELS.values(), ids=LABELS)
+scores = pytest.mark.parametrize("metric", SCORES.values(), ids=SCORES)
+
+
+def assert_same(found, wanted):
+    if isinstance(wanted, dict):
+        assert {k: pytest.approx(v, nan_ok=True) for k, v in wanted.items()} == found
+    else:
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+
+
+@labels
+@pytest.mark.parametrize("dtype", "uint8 int16 int32 uint16 float16 float32 float64".split())
+def test_labels_are_numbers_whatever_their_type(metric, dtype):
+    prediction, target = sample()
+    wanted, dtype = metric(prediction, target), getattr(torch, dtype)
+    assert_same(metric(prediction.to(dtype), target.to(dtype)), wanted)
+    assert_same(metric(prediction, target.to(dtype)), wanted)
+    turned = [x.to(dtype).mT.contiguous().mT for x in (prediction, target)]
+    assert_same(metric(*turned), wanted)
+
+
+@labels
+def test_masks_may_be_bool_and_int8(metric):
+    prediction, target = sample(void=0)
+    wanted = metric(prediction, target)
+    for dtype in (torch.bool, torch.int8):
+        assert_same(metric(prediction.to(dtype), target.to(dtype)), wanted)
+
+
+@scores
+@pytest.mark.parametrize("dtype", "uint8 int32 uint16 float32 bool".split())
+def test_scores_are_judged_by_labels_of_any_type(metric, dtype):
+    prediction, target = sample(void=0 if dtype == "bool" else 0.2)
+    logits = (prediction - 0.5).unsqueeze(1) * torch.rand(3, 1, 12, 14)
+    assert_same(metric(logits, target.to(getattr(torch, dtype))), metric(logits, target))
+
+
+@labels
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.5, -1.0])
+def test_labels_that_are_none_are_named(metric, value):
+    prediction, target = (x.float() for x in sample())
+    if metric is pixel_accuracy and value == -1:
+        return  # which knows no classes
+    wrong = target.clone()
+    wrong[1, 2, 3] = value
+    with pytest.raises(ValueError, match=f"target holds (the label )?{value:g}, wanted"):
+        metric(prediction, wrong)
+    wrong = prediction.clone()
+    wrong[target == 0] = value
+    with pytest.raises(ValueError, match=f"prediction holds (the label )?{value:g}, wanted"):
+        metric(wrong, target)
+    with pytest.raises(ValueError, match="shape"):
+        metric(prediction, target[:, 1:])
+
+
+@labels
+def test_one_image_needs_no_axis_for_images(metric):
+    prediction, target = sample(shape=(1, 12, 14))
+    assert_same(metric(prediction[0], target[0]), metric(prediction, target))
+    with_channel = (prediction.unsqueeze(1), target.unsqueeze(1))
+    assert_same(metric(*with_channel), metric(prediction, target))
+
+
+@labels
+def test_what_lies_under_void_is_not_looked_at(metric):
+    prediction, target = sample(void=0.4)
+    other = torch.where((target == VOID) & (torch.rand(target.shape) < 0.5), 1 - prediction, prediction)
+    assert_same(metric(other, target), metric(prediction, target))
+
+
+def test_another_number_may_mean_void():
+    prediction, target = sample()
+    logits = torch.stack([1 - prediction, prediction], 1) * torch.rand(3, 2, 12, 14)
+    for metric in (
+        partial(compute_confusion_matrix, num_classes=2),
+        partial(weighted_confusion_matrix, num_classes=2, weight_map=weights(target)),
+        pixel_accuracy,
+        binary_iou,
+        binary_iou_per_image,
+    ):
+        wanted = metric(prediction, target)
+        for dtype in (torch.int64, torch.int8, torch.float32):
+            void = target.masked_fill(target == VOID, -1).to(dtype)
+            assert_same(metric(prediction, void, ignore_index=-1), wanted)
+            assert_same(average_precision(logits, void, ignore_index=-1), average_precision(logits, target))
+
+
+# --- a device without float64 -----------------------------------------------------------------------------------------
+
+
+class OnDevice(torch.Tensor):
+    """Stands for a tensor on Apple's GPU: results stay there, float64 and numpy are refused until `.cpu()`."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        leaves = name == "cpu" or (name == "to" and args[1:] in (("cpu",), (torch.device("cpu"),)))
+        if name in ("numpy", "__array__"):
+            raise TypeError("can't convert mps device type tensor to numpy")
+        if function == torch.Tensor.device.__get__:
+            return torch.device("mps")
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        if leaves:
+            return result.as_subclass(torch.Tensor)
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+            raise TypeError("the MPS framework doesn't support float64")
+        return result
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Tensors may go to the device that is not there, as any `.to(labels.device)` does."""
+    to = torch.Tensor.to
+
+    def moved(tensor, *args, **choices):
+        if args and args[0] == torch.device("mps"):
+            return tensor.as_subclass(OnDevice)
+        return to(tensor, *args, **choices)
+
+    monkeypatch.setattr(torch.Tensor, "to", moved)
+    return lambda tensor: tensor.as_subclass(OnDevice)
+
+
+@labels
+def test_labels_on_a_device_without_float64(metric, device):
+    prediction, target = sample()
+    wanted, found = metric(prediction, target), metric(device(prediction), device(target))
+    assert_same(found.cpu() if isinstance(found, torch.Tensor) else found, wanted)
+
+
+@scores
+def test_scores_on_a_device_without_float64(metric, device):
+    prediction, target = sample()
+    logits = (prediction - 0.5).unsqueeze(1) * torch.rand(3, 1, 12, 14)
+    assert_same(metric(device(logits), device(target)), metric(logits, target))
+
+
+def test_masks_on_a_device_without_float64(device):
+    _, target = sample(void=0)
+    masks, ranks = torch.stack([target[0] == 1, target[1] == 1]), torch.tensor([0.2, 0.9])
+    wanted = mask_average_precision([(masks, ranks)], [target[0]])
+    assert mask_average_precision([(device(masks), device(ranks))], [device(target[0])]) == wanted
+
+
+def test_the_stand_in_refuses_what_apples_gpus_refuse(device):
+    there = device(torch.ones(2))
+    for refused in (lambda: there.double(), lambda: there.numpy(), lambda: there.to(torch.float64)):
+        with pytest.raises(TypeError):
+            refused()
+    assert there.cpu().double().dtype == torch.float64 and (there + 1).device.type == "mps"
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "per_row"), [(512, 20), (1024, 30)])
+def test_hundreds_of_cells_take_little_time_and_memory(side, per_row):
+    step = side // per_row
+    target = torch.zeros(side, side, dtype=torch.int64)
+    numbers = torch.arange(1, per_row**2 + 1).reshape(per_row, per_row) + 300
+    target[: per_row * step, : per_row * step] = numbers.repeat_interleave(step, 0).repeat_interleave(step, 1)
+    target[::step], target[:, ::step] = 0, 0
+    prediction = target.roll((2, 1), (0, 1))
+    for metric in (
+        partial(match_instances, scores=[torch.rand(per_row**2)]),
+        failure_kinds,
+        topology_errors,
+        partial(topology_errors, instances=False),
+    ):
+        started = time.process_time()
+        found = metric(prediction[None], target[None])
+        seconds = time.process_time() - started
+        tracemalloc.start()
+        metric(prediction[None], target[None])
+        peak = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        assert seconds < 0.5 and peak < 80, "n × H × W would be 5 s and 760 MiB already at 512"
+        assert found.get("F1", 1) == 1 and found.get("missed", 0) == 0
