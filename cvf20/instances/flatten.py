@@ -6,12 +6,10 @@ from torch import Tensor
 from cvf20.labels.instances import renumber
 
 
-def flatten_masks(
-    masks: Tensor, scores: Tensor, *, min_score: float = 0.5, threshold: float = 0.5, min_visible: float = 0.5
-) -> Tensor:
+def flatten_masks(masks: Tensor, scores: Tensor, *, min_score: float = 0.5, min_visible: float = 0.5) -> Tensor:
     """Overlapping masks to one label image (H, W) int64: a pixel belongs to the highest score that claims it.
 
-    masks:       (n, H, W) bool, or probabilities that claim a pixel above `threshold`
+    masks:       (n, H, W) bool, or probabilities that claim a pixel above 0.5
     scores:      (n,); masks below `min_score` are left out
     min_visible: a mask of which better ones leave less than this share is a duplicate and left out (Kirillov et al.
                  2019, "Panoptic segmentation", section 5.2); of two identical masks one stays
@@ -21,13 +19,11 @@ def flatten_masks(
         raise ValueError(
             f"masks must be (n, H, W) and scores (n,), found {tuple(masks.shape)} and {tuple(scores.shape)}"
         )
-    masks = masks if masks.dtype == torch.bool else masks > threshold
+    masks = masks if masks.dtype == torch.bool else masks > 0.5
     labels = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
-    count = 0
     for index in scores.argsort(descending=True, stable=True).tolist():
         visible = masks[index] & (labels == 0)
         area = int(visible.sum())
         if scores[index] >= min_score and area > 0 and area >= min_visible * int(masks[index].sum()):
-            count += 1
-            labels[visible] = count
+            labels[visible] = labels.max() + 1
     return renumber(labels)

@@ -27,17 +27,16 @@ def detect_mirrored(model: MaskRCNN, images: Tensor, size: tuple[int, int] | Non
 def _mean(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
     """Instances of two looks, paired so that the sum of IoUs is largest."""
     iou = box_iou(one["boxes"], other["boxes"]).cpu()
-    pairs = [(i, j) for i, j in zip(*linear_sum_assignment(iou, maximize=True), strict=True) if iou[i, j] >= SAME]
-    both = torch.tensor(pairs, dtype=torch.int64, device=one["scores"].device).reshape(-1, 2)
+    i, j = (torch.from_numpy(side) for side in linear_sum_assignment(iou, maximize=True))
+    same = iou[i, j] >= SAME
+    i, j = i[same], j[same]
     alone = [
-        torch.tensor([i for i in range(len(look["scores"])) if i not in set(column)], dtype=torch.int64)
-        for look, column in ((one, both[:, 0].tolist()), (other, both[:, 1].tolist()))
+        torch.tensor(sorted({*range(n)} - {*k.tolist()}), dtype=int) for n, k in zip(iou.shape, (i, j), strict=True)
     ]
     merged = {}
     for key in ("boxes", "scores", "masks"):
         share = 0.5 if key == "scores" else 1.0
-        parts = [(one[key][both[:, 0]] + other[key][both[:, 1]]) / 2]
-        parts += [share * look[key][index] for look, index in zip((one, other), alone, strict=True)]
+        parts = [(one[key][i] + other[key][j]) / 2, share * one[key][alone[0]], share * other[key][alone[1]]]
         merged[key] = torch.cat(parts)
     order = merged["scores"].argsort(descending=True, stable=True)
     return {key: value[order] for key, value in merged.items()}

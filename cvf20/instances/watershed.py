@@ -31,7 +31,7 @@ def deep_watershed(
     A component of the foreground without a summit that high is one instance. All are to be chosen on validation.
     """
     probability, energy = (
-        values.detach().double().cpu().numpy() for values in (foreground_probability(output), inner_energy(output))
+        values.detach().cpu().double().numpy() for values in (foreground_probability(output), inner_energy(output))
     )
     instances = []
     for inside, height in zip(probability > foreground, energy, strict=True):
@@ -52,7 +52,7 @@ def classical_watershed(foreground: Tensor, *, min_distance: int = 5, min_area: 
         raise ValueError(f"foreground must be bool, found dtype {foreground.dtype}")
     instances = []
     for inside in foreground.cpu().numpy():
-        height = _distance_to_background(inside)
+        height = np.zeros(inside.shape) if inside.all() else ndimage.distance_transform_edt(inside)
         components = ndimage.label(inside)[0]
         peaks = peak_local_max(height, min_distance=min_distance, labels=components, exclude_border=False)
         markers = np.zeros(inside.shape, dtype=np.int32)
@@ -70,20 +70,11 @@ def watershed_metrics(output: Tensor, target: Tensor, **thresholds) -> dict[str,
     return {**foreground_iou(output, target), "F1_50": found["F1"], "PQ": found["PQ"]}
 
 
-def _distance_to_background(inside: np.ndarray) -> np.ndarray:
-    """Without any background there is nothing to be distant from: 0 everywhere."""
-    return np.zeros(inside.shape) if inside.all() else ndimage.distance_transform_edt(inside)
-
-
 def _flood(height: np.ndarray, markers: np.ndarray, inside: np.ndarray, min_area: int) -> np.ndarray:
     """Watershed from the summits down to the edge of `inside`; small instances are removed."""
     components, _ = ndimage.label(inside, np.ones((3, 3)))
-    reached = np.unique(components[markers > 0])
-    orphans = inside & ~np.isin(components, reached)
+    orphans = inside & ~np.isin(components, components[markers > 0])
     markers = np.where(orphans, components + markers.max(), markers)
     labels = watershed(-height, markers, connectivity=2, mask=inside)
-    return renumber(torch.from_numpy(_drop_small(labels, min_area).astype(np.int64))).numpy()
-
-
-def _drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
-    return np.where(np.bincount(labels.ravel())[labels] >= min_area, labels, 0)
+    large = np.where(np.bincount(labels.ravel())[labels] >= min_area, labels, 0)
+    return renumber(torch.from_numpy(large)).numpy()
