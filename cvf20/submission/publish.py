@@ -1,131 +1,68 @@
-"""Publishing: what a run built replaces what was published, all of it or nothing, whatever kills the process.
+"""From build/ to what is published: file by file, each whole or not at all; of what is published nothing is removed."""
 
-Everything new is first copied to .publish/new beside the published folders and flushed to the disk; then a journal,
-written under its final name by one rename, says what is to be moved and what to be removed. That rename is the moment
-of publication: before it nothing published has changed, after it `recover` can finish the moves, which need no space
-on the disk. Standard library only.
-"""
-
-import contextlib
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-FOLDERS = ("notebooks", "figures", "results")
+from cvf20.submission.notebook import number, read, stand_in
+
+FOLDERS = ("results", "figures", "notebooks")  # notebooks last: whoever sees a new one finds all that it names
 
 
-def publish(build: Path, project: Path, numbers: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Replace what the notebooks with these numbers have published in `project` by what they left in `build`.
-
-    numbers: "03" stands for every file and folder named 03_… in notebooks/, figures/ and results/
-    Returns the paths that were written and those that were removed. Raises OSError, with nothing published changed,
-    where there is no room.
-    """
-    staging = project / ".publish"
-    with _alone(project):
-        _recover(project)
-        try:
-            new, old = _files(build, numbers), _files(project, numbers)
-            for name in new:
-                _copy(build / name, staging / "new" / name)
-            journal = {"put": new, "drop": sorted(set(old) - set(new))}
-            _write(staging / "journal.part", json.dumps(journal).encode())
-            for folder, _, _ in os.walk(staging):
-                _flush(Path(folder))
-            os.replace(staging / "journal.part", staging / "journal.json")
-        except BaseException:
-            if not (staging / "journal.json").exists():
-                shutil.rmtree(staging, ignore_errors=True)
-            raise
-        _recover(project)
-    return journal["put"], journal["drop"]
+def files_of(root: Path, own: str | None) -> list[Path]:
+    """figures/03_a.png, results/03_a-seed0/b.png … below root, for own = "03"; None: those of free names."""
+    files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*")) if path.is_file()]
+    places = [(path, path.relative_to(root).parts) for path in files]
+    return [path for path, parts in places if number(parts[1]) == own and not any(p.startswith(".") for p in parts)]
 
 
-def recover(project: Path) -> bool:
-    """Finish a publication that was interrupted after its journal was written, discard one from before; True: finished."""
-    with _alone(project):
-        return _recover(project)
-
-
-def numbered(folder: Path, numbers: Iterable[str]) -> list[Path]:
-    """Files and folders directly in `folder` whose name begins with one of the numbers and an underscore."""
-    starts = tuple(f"{number}_" for number in numbers)
-    return sorted(path for path in folder.iterdir() if path.name.startswith(starts)) if folder.is_dir() else []
-
-
-def _files(root: Path, numbers: Iterable[str]) -> list[str]:
-    """Paths below root, of files only, that belong to the numbers."""
-    numbers, found = list(numbers), []
-    for folder in FOLDERS:
-        for path in numbered(root / folder, numbers):
-            inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-            found += [file.relative_to(root).as_posix() for file in inside if file.is_file()]
-    return found
-
-
-def _recover(project: Path) -> bool:
-    staging = project / ".publish"
-    journal_file = staging / "journal.json"
-    if finish := journal_file.exists():
-        journal = json.loads(journal_file.read_bytes())
-        touched = {project / folder for folder in FOLDERS}
-        for name in journal["drop"]:
-            path = project / name
-            if path.is_file():
-                path.unlink()
-            _remove_if_empty(path.parent, project)
-        for name in journal["put"]:
-            source, target = staging / "new" / name, project / name
-            if source.exists():  # else it was moved before the interruption
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(source, target)
-            touched.add(target.parent)
-        for folder in touched:
-            if folder.is_dir():
-                _flush(folder)
-        journal_file.unlink()
-        _flush(staging)
-    if staging.exists():
-        shutil.rmtree(staging)
-    return finish
-
-
-def _remove_if_empty(folder: Path, project: Path) -> None:
-    while folder.parent != project and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
-
-
-@contextlib.contextmanager
-def _alone(project: Path) -> Iterator[None]:
-    """One publication at a time: a lock on the project's folder, which the system takes back from a killed process."""
-    handle = os.open(project, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """The target is the old file or the new one, whole, whatever happens."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    _flush(target)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    _flush(path)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file, or a folder's entries, to the disk: what is renamed later must be whole by then."""
-    handle = os.open(path, os.O_RDONLY)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        os.fsync(handle)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
     finally:
-        os.close(handle)
+        temporary.unlink(missing_ok=True)
+
+
+def prepare(build: Path, project: Path, numbers: set[str]) -> None:
+    """Empty build/ of what these notebooks will make; put what is published of the others beside it, for them to read."""
+    for folder in FOLDERS:
+        (build / folder).mkdir(parents=True, exist_ok=True)
+        remove([path for path in (build / folder).iterdir() if number(path.name) in numbers])
+    others = {number(path.name) for folder in FOLDERS for path in (project / folder).glob("*")} - numbers
+    for path in [path for other in others for path in files_of(project, other)]:
+        copy_file(path, build / path.relative_to(project))
+
+
+def remove(paths: list[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def reason_against(target: Path, source: Path, made: list[Path]) -> str:
+    """Why the notebook `target` and the files that it made are not published; "" where nothing speaks against it."""
+    nb = read(target)
+    if [cell.source for cell in read(source).cells] != [cell.source for cell in nb.cells]:
+        return "it was edited while it ran: run it again"
+    results = [path for path in made if path.suffix == ".json" and path.parent.name == "results"]
+    if unreal := next((path.name for path in results if is_stand_in(json.loads(path.read_bytes()))), "") or stand_in(
+        nb
+    ):
+        return f"made from a stand-in or a small sample ({unreal}): put the real data into data/"
+    return ""
+
+
+def is_stand_in(result: dict) -> bool:
+    """Whether a result is of a drawn stand-in or a small sample; key points are drawn by design."""
+    return bool(result.get("sample") or result.get("synthetic") and result.get("data") != "keypoints")
+
+
+def publish(build: Path, project: Path, made: list[Path]) -> list[str]:
+    """Copy what was made; returns the places."""
+    for path in made:
+        copy_file(path, project / path.relative_to(build))
+    return [path.relative_to(build).as_posix() for path in made]

@@ -1,4 +1,4 @@
-"""run_all.sh's program on small projects: what it publishes, what it refuses to publish, and that nothing is lost."""
+"""run_all.sh's program on small projects: what it publishes, what not, and that nothing of a person's is lost."""
 
 import json
 import os
@@ -11,23 +11,23 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from submission.projects import SOMEONE, tree
+from submission.projects import RESULT, environment, notebook, png
 
 from cvf20.paths import project_dir
-from cvf20.submission.check import check
-from cvf20.submission.run import lock, main, make_plan, parser, prepare
+from cvf20.submission import run
+from cvf20.submission.run import lock, main, make_plan, needs, parser
 
 STOP = "pathlib.Path('pid').write_text(str(os.getpid()))\nimport time; time.sleep(100)"
 COMMAND = "import sys; from pathlib import Path; from cvf20.submission.run import main; "
 
 
-def start(project, *arguments, **environment) -> subprocess.Popen:
+def start(project, *arguments, before="", **changes) -> subprocess.Popen:
     """The same program in its own process, which listens to an interrupt even where these tests run in the background."""
-    code = COMMAND + f"sys.exit(main({list(arguments)!r}, Path({str(project.root)!r})))"
-    pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    code = before + COMMAND + f"sys.exit(main({list(arguments)!r}, Path({str(project.root)!r})))"
+    pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    environment = {**os.environ, **environment}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=project_dir(), preexec_fn=listen, **pipe)
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, env=environment(**changes), cwd=project_dir(), preexec_fn=listen, **pipe)
 
 
 def wait_for(condition, seconds=200):
@@ -44,187 +44,218 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_full_run_publishes_what_passes_the_check(project, monkeypatch, capsys):
-    """With MPLBACKEND=Agg in the environment, which would drop every figure; from another working directory."""
+def test_full_run_publishes_and_leaves_what_a_person_made(project, monkeypatch, capsys):
+    """With MPLBACKEND=Agg in the environment, which would drop every figure; from another working directory; a kernel
+    of another name, a copy, a tenth notebook, a figure of a free name, and files that no notebook makes.
+    """
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    last = "import sys; print(sys.executable, out, os.getcwd(), os.environ['CVF20_DATA'])"
-    project.write("02_base", last=last)
-    project.write("03_unet")
-    for stale in ("figures/03_old.png", "results/02_old-seed0.json", "figures/07_other.png"):
-        (project.root / stale).write_text("old")
+    last = (
+        "import sys, warnings; print(sys.executable, out, os.getcwd(), os.environ['CVF20_DATA']); warnings.warn('odd')"
+    )
+    project.write("02_base", last=last + "\nshow(plt.figure(figsize=(1, 1)), 'mine', 'Free.')")
+    project.write("10_mine", last="plt.plot([1, 2]); plt.show()")
+    copy = project.put("notebooks/02_base-Copy1.ipynb", "{")
+    hand_made = {
+        f"figures/{name}": project.put(f"figures/{name}") for name in ("02_board.png", "board.png", "07_a.png")
+    }
+    hand_made["results/02_old-seed0.json"] = project.put("results/02_old-seed0.json", "{}")
     here = os.getcwd()
     assert main(["--jobs", "2"], project.root) == 0
     assert os.getcwd() == here
-    paths = sorted((project.root / "notebooks").iterdir())
-    findings = check(paths, project.root / "figures", project.root / "results")
-    assert [(finding.file, finding.what) for finding in findings] == [
-        ("figures/07_other.png", "belongs to no notebook")
-    ]
-    assert set(tree(project.root)) == {
-        *("notebooks/02_base.ipynb", "notebooks/03_unet.ipynb", "figures/07_other.png"),
-        *("figures/02_base_line.png", "figures/03_unet_line.png"),
-        *("results/02_base_net-seed0.json", "results/03_unet_net-seed0.json"),
-    }
-    nb = nbformat.read(paths[0], as_version=4)
-    assert nb.cells[5].outputs[0].text == "<python>/bin/" + Path(sys.executable).name + " . . data\n"
-    assert str(project.root) not in paths[0].read_text()
     printed = capsys.readouterr().out
-    assert "03 | figures/03_unet_line.png" in printed and "03_unet took" in printed and "published 6 files" in printed
+    assert "02_base-Copy1.ipynb is left out: 02_base.ipynb has its number" in printed and copy.read_text() == "{"
+    assert "made by hand" == hand_made["figures/02_board.png"].read_text() and all(
+        p.exists() for p in hand_made.values()
+    )
+    assert "02 | left as they are, though no run made them: results/02_old-seed0.json, figures/02_board.png" in printed
+    assert set(project.tree()) - set(hand_made) == {
+        *("notebooks/02_base.ipynb", "notebooks/02_base-Copy1.ipynb", "notebooks/10_mine.ipynb"),
+        *("figures/02_base_line.png", "figures/10_mine_line.png", "figures/mine.png"),
+        *("results/02_base_net-seed0.json", "results/10_mine_net-seed0.json"),
+    }
+    nb = nbformat.read(project.root / "notebooks/02_base.ipynb", as_version=4)
+    assert nb.metadata.kernelspec == {"name": "venv", "display_name": "Mine"} and nb.cells[3].id == "cell-3"
+    words = "<python>/bin/" + Path(sys.executable).name + " . . data\n"
+    assert nb.cells[5].outputs[0].text == words and str(project.root) not in nbformat.writes(nb)
+    assert nb.cells[3].outputs[0].data["image/png"] and "`figures/02_base_line.png`" in str(nb.cells[3].outputs[1])
+    assert "note: notebooks/02_base.ipynb, cell 6: warns" in printed  # and did not stand in the way
+    assert "10_mine took" in printed and "02 | published 3 files" in printed
 
 
-def test_one_notebook_sees_the_others_results_and_publishes_its_own(project):
-    project.publish_by_hand("02_base")
-    project.publish_by_hand("03_unet", last="print(sorted(os.listdir(out / 'figures')))")
-    before = tree(project.root)
-    (project.root / "build/figures").mkdir(parents=True)
-    (project.root / "build/figures/02_leftover.png").write_text("of a failed run")
+def test_a_fault_of_one_notebook_leaves_the_others_alone(project, capsys):
+    """01 fails, 02 reads it, 03 names a figure that is missing, 04 is drawn data, 05 is fine."""
+    project.write("01_first", last="1 / 0")
+    project.write("02_reads", last="print('01_first_net')")
+    project.write("03_lies", last="print('figures/03_nothing.png')")
+    project.write("04_drawn", last="result('04_drawn_net', sample=True)")
+    project.write("05_fine")
+    before = project.tree()
+    assert main(["--keep-going", "--jobs", "2"], project.root) == 1
+    printed = capsys.readouterr().out
+    after = project.tree()
+    assert {name for name in after if after[name] != before.get(name)} == {
+        *("notebooks/05_fine.ipynb", "figures/05_fine_line.png", "results/05_fine_net-seed0.json"),
+    }
+    assert "01_first, cell 6, In [5]: ZeroDivisionError: division by zero" in printed
+    half_done = project.outputs("01_first", "build/notebooks")
+    assert half_done[3][0].data["image/png"] and "02_reads begins" not in printed
+    assert "03 | error: notebooks/03_lies.ipynb, cell 6: names figures/03_nothing.png, which is missing" in printed
+    assert "04 | not published, made from a stand-in or a small sample (04_drawn_net-seed0.json)" in printed
+    assert "01_first failed, 02_reads not run, 03_lies failed, 04_drawn not published" in printed.split("\n")[-2]
+
+
+def test_one_notebook_sees_the_others_results_and_runs_alone(project, monkeypatch):
+    """No report, no hand-in; leftovers of an earlier run are not taken for results."""
+    monkeypatch.setattr(run, "build", lambda *_, **__: pytest.fail("a hand-in"))
+    project.put("submission.toml", "")
+    for stem in ("02_base", "09_report"):
+        project.write(stem)
+        project.put(f"figures/{stem}_line.png", png([0, 9]))
+        project.put(f"results/{stem}_net-seed0.json", RESULT)
+    project.write("03_unet", last="print(sorted(os.listdir(out / 'figures')))")
+    project.put("build/figures/03_leftover.png", "of a failed run")
+    before = project.tree()
     assert main(["3"], project.root) == 0
-    after = tree(project.root)
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == {name for name in after if "03_unet" in name}
-    assert after.keys() == before.keys()
-    nb = nbformat.read(project.root / "notebooks/03_unet.ipynb", as_version=4)
-    assert nb.cells[5].outputs[0].text == "['02_base_line.png', '03_unet_line.png']\n"
+    after = project.tree()
+    assert {name for name in after if after[name] != before.get(name)} == {name for name in after if "03_unet" in name}
+    assert project.outputs("03_unet")[5][0].text == "['02_base_line.png', '03_unet_line.png', '09_report_line.png']\n"
 
 
-def test_quick_run_touches_nothing_published(project, capsys):
+def test_quick_run_publishes_nothing(project, capsys):
     project.write("03_unet", last="print('quick is', quick)")
-    before = tree(project.root)
+    before = project.tree()
     assert main(["--quick"], project.root) == 0
-    assert tree(project.root) == before
+    assert project.tree() == before
     built = project.root / "build/quick"
     assert '"quick is True' in (built / "notebooks/03_unet.ipynb").read_text()
     assert json.loads((built / "results/03_unet_net-seed0.json").read_text())["quick"]
     assert "publishes nothing" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("last", "message"),
-    [
-        ("x = 1\n1 / 0", "03_unet, cell 6, In [5]: ZeroDivisionError: division by zero"),
-        ("os.kill(os.getpid(), 9)", "DeadKernelError"),
-        ("print('SYNTHETIC stand-in')", "03_unet.ipynb, cell 6: made from a stand-in"),
-        ("import warnings; warnings.warn('odd')", "UserWarning: odd"),
-    ],
-)
-def test_broken_notebook_damages_nothing_and_is_named(project, capsys, last, message):
-    project.publish_by_hand("03_unet", last=last)
-    before = tree(project.root)
+FAULTS = [
+    (dict(last="x = ("), "SyntaxError: '(' was never closed"),
+    (dict(parameters="quick = True\nseed = 0"), "uses quick. To mend: one cell tagged 'parameters'"),
+    (dict(last="# x\n\n![a](missing.png)"), "shows missing.png, which is missing"),
+    (dict(last="# x\n\n![a](attachment:image.png)"), "shows attachment:image.png, which is missing"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), FAULTS)
+def test_faults_are_told_before_anything_runs(project, capsys, changes, words):
+    project.write("03_unet", **changes)
+    project.write("04_tuning")
     assert main([], project.root) == 1
     printed = capsys.readouterr().out
-    assert message in printed and "03_unet, cell 6" in printed.replace(".ipynb", "")
-    assert "what is published is as it was" in printed
-    assert tree(project.root) == before
-    half_done = nbformat.read(project.root / "build/notebooks/03_unet.ipynb", as_version=4)
-    assert half_done.cells[3].outputs[0].data["image/png"]
+    assert words in printed and "nothing was run" in printed and "begins" not in printed
 
 
-def test_keep_going_runs_the_others(project, capsys):
-    project.write("01_first", last="1 / 0")
-    project.write("02_reads_it", last="print('01_first_net')")
-    project.write("03_unet")
-    assert main(["--keep-going"], project.root) == 1
-    printed = capsys.readouterr().out
-    assert "03_unet took" in printed and "02_reads_it begins" not in printed and "2 of 3 notebooks" in printed
-    assert not list((project.root / "figures").iterdir())
+def test_missing_answers_are_told_before_and_stop_nothing(project, capsys, monkeypatch):
+    project.save("03_unet", notebook("## D5 · x", stem="03_mine"))
+    monkeypatch.setattr(run, "run_in_order", lambda plan, broken: dict.fromkeys(plan.books, "done"))
+    assert main([], project.root) == 0
+    assert (
+        "note: notebooks/03_unet.ipynb: does not answer A1a, A1b, A2a, A-t, B3, C6, D4, D7" in capsys.readouterr().out
+    )
 
 
 def test_killed_while_a_notebook_runs(project):
     """kill -9: published files stay, the kernel ends too, the next run takes the lock over and finishes."""
-    project.publish_by_hand("03_unet", last=STOP)
-    before = tree(project.root)
+    project.write("03_unet", last=STOP)
+    before = project.tree()
     process = start(project)
     wait_for(lambda: (project.root / "pid").exists() and (project.root / "pid").read_text())
     with pytest.raises(ValueError, match=f"another run .process {process.pid}. is at work"):
         with lock(project.root / "build"):
             pass
-    second = start(project)
-    assert "another run" in second.communicate()[0] and second.returncode == 1
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not alive(int((project.root / "pid").read_text())))
-    assert tree(project.root) == before
-    project.write("03_unet", value=2)
-    assert main([], project.root) == 0
-    assert tree(project.root) != before
+    assert project.tree() == before
+    with lock(project.root / "build"):
+        pass
 
 
-def test_interrupted_run_ends_at_once(project):
+def test_interrupted_run_says_what_was_published(project):
+    project.write("01_done")
     project.write("03_unet", last=STOP)
-    process = start(project)
+    process = start(project, PYTHONIOENCODING="ascii")
     wait_for(lambda: (project.root / "pid").exists() and (project.root / "pid").read_text())
     process.send_signal(signal.SIGINT)
-    assert "stopped" in process.communicate(timeout=200)[0]
-    assert process.returncode == 130
+    assert "stopped; published so far: 01\n" in process.communicate(timeout=200)[0]
+    assert process.returncode == 130 and (project.root / "figures/01_done_line.png").is_file()
 
 
-def test_next_start_completes_an_interrupted_publication(project, capsys):
-    project.write("03_unet", last="1 / 0")
-    staged = project.root / ".publish/new/figures/02_base.png"
-    staged.parent.mkdir(parents=True)
-    staged.write_text("new")
-    (project.root / ".publish/journal.json").write_text(json.dumps({"put": ["figures/02_base.png"], "drop": []}))
-    assert main(["--quick"], project.root) == 1
-    assert staged.exists()  # a quick run leaves alone what is published
-    assert main([], project.root) == 1
-    assert "completed the publication" in capsys.readouterr().out
-    assert (project.root / "figures/02_base.png").read_text() == "new"
-
-
-def test_full_disk_names_the_notebook_and_damages_nothing(project):
-    """A limit on the size of files stands for the disk: the notebook with its output does not fit any more."""
-    project.publish_by_hand("03_unet", last="print('x' * 300_000)")
-    before = tree(project.root)
-    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
-    code += COMMAND + f"sys.exit(main([], Path({str(project.root)!r})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir())
-    assert done.returncode == 1
-    assert "FAILED" in done.stdout and "03_unet, cell 6" in done.stdout and "File too large" in done.stdout
-    assert tree(project.root) == before
+def test_full_disk_names_the_notebook(project):
+    """A limit on the size of files stands for the disk: the notebook with its output does not fit any more. On a
+    terminal that knows ASCII only, where a notebook prints an arrow.
+    """
+    project.write("03_unet", last="print('→')\nprint('x' * 300_000)")
+    before = project.tree()
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+    process = start(project, before=limit, PYTHONIOENCODING="ascii")
+    printed = process.communicate()[0]
+    assert process.returncode == 1 and "03 | ?\n" in printed
+    assert "FAILED" in printed and "03_unet, " in printed and "File too large" in printed
+    assert project.tree() == before
 
 
 def test_edited_while_it_ran(project, capsys):
     edit = "p = pathlib.Path('notebooks/03_unet.ipynb'); p.write_text(p.read_text().replace('# 03', '# My 03'))"
-    project.write("03_unet", last=edit)
-    (project.root / "figures/03_old.png").write_text("old")
+    path = project.write("03_unet", last=edit)
     assert main([], project.root) == 1
-    assert "was edited while it ran" in capsys.readouterr().out
-    assert list((project.root / "figures").iterdir()) == [project.root / "figures/03_old.png"]
+    assert "not published, it was edited while it ran" in capsys.readouterr().out
+    assert "# My 03" in path.read_text() and not list((project.root / "figures").iterdir())
 
 
-def test_faults_of_a_source_are_told_before_anything_runs(project, capsys):
-    path = project.write("03_unet", last=f"open('{SOMEONE}/x')")
-    path.write_text(path.read_text().replace('"python3"', '"my-env"'))
+def test_a_full_run_ends_with_the_hand_in(project, monkeypatch, capsys):
+    project.save("03_trial", notebook(stem="03_trial"))
+    calls = []
+    monkeypatch.setattr(run, "build", lambda root, say: calls.append(root))
+    monkeypatch.setattr(run, "run_in_order", lambda plan, broken: dict.fromkeys(plan.books, "done"))
+    assert main([], project.root) == 0 and calls == []  # nothing is handed in without submission.toml
+    project.put("submission.toml", "")
+    assert main(["--quick"], project.root) == 0 and main(["03"], project.root) == 0 and calls == []
+    assert main([], project.root) == 0 and calls == [project.root]
+
+    def fail(root, say):
+        raise ValueError("the check found errors")
+
+    monkeypatch.setattr(run, "build", fail)
     assert main([], project.root) == 1
-    printed = capsys.readouterr().out
-    assert "my-env" in printed and f"{SOMEONE}/x" in printed and "begins" not in printed
+    assert "all is published, but the hand-in was not built: the check found errors" in capsys.readouterr().out
 
 
 def plan(project, *arguments):
     return make_plan(parser().parse_args(arguments), project.root)
 
 
-def test_choice_of_notebooks(project):
-    for stem in ("01_a", "02_b", "03_c", "09_report"):
+def test_choice_of_notebooks(project, capsys):
+    for stem in ("01_a", "02_b", "03_unet", "09_report"):
         project.write(stem)
-    assert plan(project).numbers == ["01", "02", "03", "09"]
-    assert plan(project, "3", "01_a").numbers == ["01", "03", "09"]
+    assert list(plan(project).books) == ["01", "02", "03", "09"]
+    assert list(plan(project, "3", "01_a").books) == ["01", "03"]
     with pytest.raises(ValueError, match="no notebook 07: wanted some of 01, 02, 03, 09"):
         plan(project, "07")
-    project.write("03_d")
-    with pytest.raises(ValueError, match="two notebooks share a number: 01_a, 02_b, 03_c, 03_d"):
-        plan(project)
+    project.write("03_d")  # a second of this number: the house's own is the one
+    assert plan(project).books["03"].stem == "03_unet" and "03_d.ipynb is left out" in capsys.readouterr().out
+
+
+def test_who_waits_for_whom(project):
+    project.write("01_a", last="# reads '03_x' and 07_x")
+    project.write("03_unet", last="load('01_a')")
+    project.write("09_report")
+    assert needs(plan(project).books) == {"01": set(), "03": {"01"}, "09": {"01", "03"}}
 
 
 def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
     project.write("03_unet")
-    assert "CVF20_SYNTHETIC" not in plan(project).environment
-    found = plan(project, "--quick", "--synthetic", "--data", str(tmp_path), "--jobs", "1000").environment
+    assert {"CVF20_SYNTHETIC", "CVF20_FRESH"}.isdisjoint(plan(project).environment)
+    asked = ("--quick", "--synthetic", "--fresh", "--data", str(tmp_path), "--jobs", "1000")
     built = project.root / "build/quick"
-    assert found == {
+    assert plan(project, *asked).environment == {
         **{"CVF20_OUT": str(built), "CVF20_RUNS": str(built / "runs"), "CVF20_DATA": str(tmp_path)},
-        **{"CVF20_SYNTHETIC": "1", "OMP_NUM_THREADS": "1"},
+        **{"CVF20_SYNTHETIC": "1", "CVF20_FRESH": "1", "OMP_NUM_THREADS": "1"},
     }
     assert plan(project, "--synthetic").runs == project.root / "build/synthetic/runs"
     monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
@@ -238,12 +269,22 @@ def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
         plan(project)
 
 
-def test_fresh_forgets_the_runs_of_these_notebooks_only(project):
+def test_fresh_forgets_the_runs_of_these_notebooks_only(project, monkeypatch):
     project.write("02_base")
     project.write("03_unet")
-    for name in ("02_net", "03_net"):
-        (project.root / "runs" / name).mkdir(parents=True)
-    prepare(plan(project, "03"), fresh=False)
-    assert len(list((project.root / "runs").iterdir())) == 2
-    prepare(plan(project, "03"), fresh=True)
-    assert [path.name for path in (project.root / "runs").iterdir()] == ["02_net"]
+    monkeypatch.setattr(run, "run_in_order", lambda plan, broken: {})
+    for name in ("02_net", "03_net", "mine"):
+        project.put(f"runs/{name}/best.pt")
+    main(["03"], project.root)
+    assert len(list((project.root / "runs").iterdir())) == 3
+    main(["03", "--fresh"], project.root)
+    assert sorted(path.name for path in (project.root / "runs").iterdir()) == ["02_net", "mine"]
+    main(["--fresh"], project.root)
+    assert not list((project.root / "runs").iterdir())
+
+
+def test_without_fcntl_everything_imports():
+    """As on Windows."""
+    code = "import sys; sys.modules['fcntl'] = None\nimport cvf20.submission.__main__\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir())
+    assert done.returncode == 0, done.stderr

@@ -1,8 +1,11 @@
 """The list of tasks agrees with the notebooks there are, and headings are read as a person reads them."""
 
+import time
+
 import pytest
 
-from cvf20.submission.tasks import SHEETS, TASKS, asked_of, ids_in, of_sheet
+from cvf20.paths import project_dir
+from cvf20.submission.tasks import SHEETS, TASKS, TIME, asked_of, ids_in, of_sheet
 from cvf20.training.results import NOTEBOOKS
 
 
@@ -31,10 +34,15 @@ def test_tasks_of_a_notebook_and_notebooks_of_a_task_are_the_same_relation():
         ("## D3", ("D3",)),
         ("# C6 · a title of the whole notebook", ()),
         ("## C60 · no task", ()),
-        ("## C6b", ("C6b",)),
+        ("## C6b", ()),
+        ("## B3 My UNet", ("B3",)),
+        ("## B3. x", ("B3",)),
+        ("## Task B3", ("B3",)),
+        ("## Tasks b3 and **C6**: x", ("B3",)),
+        ("## **B3** (mine)", ("B3",)),
         ("## Summary of C6", ()),
         ("##C6 · no heading", ()),
-        ("## B4 beats all", ()),
+        ("## A-team", ()),
         ("text ## C6 · x", ()),
     ],
 )
@@ -45,3 +53,17 @@ def test_ids_in_a_heading(heading, ids):
 def test_unknown_sheet_is_named():
     with pytest.raises(ValueError, match="'E'.*A, B, C, D"):
         of_sheet("E")
+
+
+def test_a_long_line_takes_no_time():
+    start = time.perf_counter()
+    for line in ("## " + "-" * 100_000, "## " + "B3," * 30_000, "## Task" + " " * 100_000):
+        ids_in(line)
+    assert time.perf_counter() - start < 1
+
+
+def test_readme_says_where_each_task_is_answered():
+    readme = (project_dir() / "README.md").read_text(encoding="utf-8")
+    for task in TASKS.values():
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| {task.id} |")]
+        assert task.id == TIME or all(f"notebooks/{stem}.ipynb" in row for stem in task.notebooks), task
