@@ -12,7 +12,7 @@ import pytest
 
 from cvf20.paths import project_dir
 from cvf20.submission.colab import set_up
-from cvf20.submission.group import read_group
+from cvf20.submission.cover import read_group
 from cvf20.submission.notebook import read
 
 NOTEBOOKS = sorted((project_dir() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -45,7 +45,7 @@ def package(folder):
 
 
 def test_all_notebooks_have_it_with_the_address_of_submission_toml():
-    wanted = set_up(read_group(project_dir() / "submission.toml").repository)
+    wanted = set_up(read_group(project_dir() / "submission.toml")["repository"])
     for path in NOTEBOOKS:
         assert [cell.source for cell in read(path).cells if cell.cell_type == "code"][0] == wanted, path.name
 
