@@ -1,18 +1,17 @@
-"""`explainit`: numbers against torchinfo, FlopCounterMode and brute force; receptive fields against gradients."""
+"""`explainit`: costs against FlopCounterMode and brute force; receptive fields against gradients."""
 
 import itertools
 import math
 
 import pytest
 import torch
-import torchinfo
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.models import BaseConv, UNet
+from cvf20.models import AveragedPredictions, BaseConv, LightDecoderModel, UNet, mask_rcnn
 from cvf20.models.case_study import CASE_STUDY, ConvolutionalNet, FlattenNet
-from cvf20.models.your_models import ResidualUNet
+from cvf20.models.your_models import AttentionUNet, HalfResolutionUNet, ResidualUNet
 from cvf20.show.explain import explainit, gradient_extent, memory_of, multiply_adds_of, receptive_field
 
 CHANNELS = (4, 6, 8)
@@ -110,6 +109,10 @@ NETWORKS = {
     "1D": (lambda: unet(3, dim=1, upsampling="bilinear"), (1, 150)),
     "3D": (lambda: unet(1, dim=3, upsampling="transposed"), (1, 18, 16, 20)),
     "mixed factors": (lambda: unet(scale_factor=[(2, 1), 3]), (1, 60, 40)),
+    "sigmoid": (lambda: unet(final_activation="sigmoid"), (1, 41, 46)),
+    "half resolution": (lambda: HalfResolutionUNet(1, 1, 2, 2), (1, 60, 64)),
+    "attention": (lambda: AttentionUNet(1, 1, 2, 2), (1, 41, 46)),
+    "light decoder": (lambda: LightDecoderModel(2, width=8), (3, 64, 64)),  # a mean: every output sees everything
     "flatten": (FlattenNet, (1, 96, 96)),
     "1×1": (ConvolutionalNet, (1, 96, 96)),
 }
@@ -143,11 +146,23 @@ def test_what_cannot_be_followed_is_named():
     with pytest.raises(ValueError, match="input_shape"):
         receptive_field([nn.MaxPool2d(2)])
     with pytest.raises(ValueError, match="aten::"):
-        receptive_field([nn.Conv2d(1, 4, 3), nn.PixelShuffle(2)])
+        receptive_field(Mirrored())
     with pytest.raises(ValueError, match="dilation"):
         gradient_extent(nn.MaxPool2d(2, dilation=2), (1, 8, 8))
-    with pytest.raises(ValueError, match="strides"):
-        explainit(WrongJoin(), (1, 16, 16))
+    for model in (WrongJoin(), Mirrored()):
+        explanation = explainit(model, (1, 16, 16))
+        assert explanation.receptive_field == () and "there is no rule for aten::" in explanation.summary
+
+
+class Mirrored(nn.Module):
+    """Sees what its neighbours see, and the other side."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x) + self.conv(x.flip(-1))
 
 
 class WrongJoin(nn.Module):
@@ -165,7 +180,7 @@ def test_costs_equal_the_libraries(name):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, *shape))
     assert multiply_adds_of(model, shape) == explanation.multiply_adds == counter.get_total_flops() / 2
-    assert explanation.parameters == torchinfo.summary(model, (1, *shape), verbose=0).total_params
+    assert explanation.parameters == sum(p.numel() for p in model.parameters())
     for table in (explanation.table, explanation.layers):
         assert sum(row.multiply_adds for row in table) == explanation.multiply_adds
         assert sum(row.parameters for row in table) == explanation.parameters
@@ -197,12 +212,28 @@ def test_norm_and_activation_share_the_row_of_their_convolution():
     assert kinds == ["Conv2d 3×3, BatchNorm2d, ReLU"] * 3 + ["Conv2d 1×1"]
 
 
-def test_the_model_is_left_as_it_was():
-    model = UNet(1, 1, 1, 2, norm_type="batch").train()
+def test_the_model_and_the_random_state_are_left_as_they_were():
+    class Noisy(UNet):
+        def forward(self, x):
+            return super().forward(x + torch.rand(()))
+
+    model = Noisy(1, 1, 1, 2, norm_type="batch").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    explainit(model, (1, 8, 8))
+    state = torch.get_rng_state()
+    first, second = (explainit(model, (1, 8, 8)).markdown() for _ in range(2))
+    assert first == second and torch.equal(torch.get_rng_state(), state)
     assert model.training and not model._forward_hooks
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_detector_has_costs_but_no_receptive_field():
+    explanation = explainit(mask_rcnn(width=16), (3, 64, 64))
+    assert explanation.table[0].name.startswith("backbone") and explanation.multiply_adds > 1e8
+    assert explanation.receptive_field == () and "No receptive field" in explanation.summary
+
+
+def test_mirrored_predictions_have_no_window():
+    assert "aten::flip" in explainit(AveragedPredictions(unet(1)), (1, 16, 16)).summary
 
 
 def test_memory_counts_what_a_convolution_and_a_relu_keep():

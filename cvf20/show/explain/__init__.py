@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from cvf20.show.explain.drawing import draw
-from cvf20.show.explain.receptive_field import gradient_extent, receptive_field
-from cvf20.show.explain.table import Table, make_table, times
-from cvf20.show.explain.trace import memory_of, multiply_adds_of, trace
+from cvf20.show.explain.probe import gradient_extent
+from cvf20.show.explain.trace import Table, on_a_copy, times, trace
 
 __all__ = ["Explanation", "explainit", "gradient_extent", "memory_of", "multiply_adds_of", "receptive_field"]
+
+LARGE = 1024  # pixels per axis on which `receptive_field` follows the layers' geometry; no value is computed
 
 
 @dataclass
@@ -25,19 +28,24 @@ class Explanation:
     parameters: int
     multiply_adds: int  # per image
     memory: int  # bytes per image kept for the backward pass
-    receptive_field: tuple[int, ...]  # input pixels per axis, of the output position that sees most
+    receptive_field: tuple[int, ...]  # input pixels per axis, of the output position that sees most; () where unknown
     position: tuple[int, ...]  # an output position that sees as much of the image as any
     window: list[tuple[int, int]]  # input positions it sees, per axis, first and last: computed
     measured: list[tuple[int, int]]  # the same from the gradient
+    unknown: str  # the operator that has no receptive-field rule
 
     @property
     def summary(self) -> str:
-        agree = "agree" if self.window == self.measured else "DISAGREE"
-        return (
+        text = (
             f"**{self.model}**: {self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds and "
-            f"{self.memory / 2**20:.1f} MiB of activations for one image in training. Receptive field "
-            f"{times(self.receptive_field)}; of this image the output at {self.position} sees {ranges(self.window)}; "
-            f"its gradient covers {ranges(self.measured)}: they {agree}."
+            f"{self.memory / 2**20:.1f} MiB of activations for one image in training. "
+        )
+        if not self.receptive_field:
+            return text + f"No receptive field: there is no rule for {self.unknown}."
+        seen, measured = (" × ".join(f"{a}–{b}" for a, b in spans) for spans in (self.window, self.measured))
+        return text + (
+            f"Receptive field {times(self.receptive_field)}; of this image the output at {self.position} sees {seen}; "
+            f"its gradient covers {measured}: they {'agree' if self.window == self.measured else 'DISAGREE'}."
         )
 
     def markdown(self) -> str:
@@ -47,42 +55,76 @@ class Explanation:
 
 
 def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
-    """Table, cost, receptive field and drawing of `model` for one image of shape (C, *S).
+    """Table, cost, receptive field and drawing of `model` for one image of shape (C, *S); the model is left as it is.
 
-    The receptive field is computed from the geometry of the layers and checked against the gradient of one output
-    position, whose window both ways is in the result. Raises ValueError where an operator has no receptive-field rule.
+    The receptive field follows from the layers' geometry and is checked against the gradient of one output position,
+    whose window both ways is in the result. Where an operator has no rule for it, it is left out and that is said.
     """
-    input_shape = tuple(input_shape)
-    found = trace(model, input_shape)
-    whole = found.calls[0]
-    table, row_of = make_table([(i, call) for i, call in enumerate(found.calls) if call.depth == 1])
-    layers, _ = make_table([(i, call) for i, call in enumerate(found.calls) if not any(call.module.children())])
-    windows, sizes = found.output.windows, whole.output[1:] or (1,) * len(found.output.windows)
-
+    calls, unknown = trace(model, input_shape)
+    whole = calls[0]
+    table, layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
     position, seen = [], []
-    for window, size, pixels in zip(windows, sizes, input_shape[1:], strict=True):
-        inside = [(max(0, a), min(pixels - 1, b)) for a, b in map(window.at, range(size))]
-        best = max(range(size), key=lambda i: (inside[i][1] - inside[i][0], -abs(i - size // 2)))  # noqa: B023
-        position.append(best)
-        seen.append(inside[best])
-
-    receptive = tuple(window.size for window in windows)
-    title = f"{type(model).__name__}: {whole.parameters:,} parameters, receptive field {times(receptive)}"
-    joins = [(row_of.get(a, -1), row_of[b]) for a, b in found.joins if b in row_of]
+    for window, size, pixels in zip(whole.windows, whole.output[1:] or (1,) * 3, input_shape[1:], strict=False):
+        inside = [(max(0, a), min(pixels - 1, b)) for a, b in map(window, range(size), range(size))]
+        position.append(max(range(size), key=lambda i: (inside[i][1] - inside[i][0], -abs(i - size // 2))))  # noqa: B023
+        seen.append(inside[position[-1]])
+    name, receptive = type(model).__name__, whole.receptive_field
+    title = f"{name}: {whole.parameters:,} parameters" + (f", receptive field {times(receptive)}" if receptive else "")
     return Explanation(
-        model=type(model).__name__,
+        model=name,
         table=table,
         layers=layers,
-        figure=draw(table, joins, input_shape, title),
+        figure=draw(table, tuple(input_shape), title),
         parameters=sum(p.numel() for p in model.parameters()),
         multiply_adds=whole.multiply_adds,
         memory=memory_of(model, input_shape),
         receptive_field=receptive,
         position=tuple(position),
         window=seen,
-        measured=gradient_extent(model, input_shape, position),
+        measured=gradient_extent(model, input_shape, position) if receptive else [],
+        unknown=unknown,
     )
 
 
-def ranges(spans: list[tuple[int, int]]) -> str:
-    return " × ".join(f"{first}–{last}" for first, last in spans)
+def receptive_field(
+    layers: nn.Module | Sequence[nn.Module], input_shape: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Input positions per axis that one output position can depend on, e.g. (9, 9) for two 5×5 convolutions.
+
+    layers:      a network or the layers of one in order
+    input_shape: (C, *S); needed only where layers fix the size they take, such as a linear layer after flattening
+
+    Where output positions see windows of different size (after an up-scaling), the largest counts. Borders do not
+    count, except that after a global layer the window is the input itself. Raises ValueError where a layer has no rule.
+    """
+    model = layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
+    if input_shape is None:
+        first = next((m for m in model.modules() if isinstance(m, _ConvNd)), None)
+        if first is None:
+            raise ValueError("receptive_field: no convolution to take the channels from; give input_shape=(C, *S)")
+        input_shape = (first.in_channels, *[LARGE] * (first.weight.dim() - 2))
+    calls, unknown = trace(model, input_shape)
+    if not calls[0].windows:
+        raise ValueError(f"receptive_field: there is no rule for {unknown}")
+    return calls[0].receptive_field
+
+
+def multiply_adds_of(model: nn.Module, input_shape: Sequence[int]) -> int:
+    """Multiply-adds of the convolutions and matrix products for one image of shape (C, *S)."""
+    return trace(model, input_shape)[0][0].multiply_adds
+
+
+def memory_of(model: nn.Module, input_shape: Sequence[int]) -> int:
+    """Bytes per image (C, *S) that a float32 training step keeps until its backward pass, without weights and dropout."""
+
+    def run(twin: nn.Module, x: Tensor) -> int:
+        kept: dict[int, Tensor] = {}  # several operators may keep one map: it is counted once
+        pack = lambda tensor: kept.setdefault(tensor.untyped_storage()._cdata, tensor)  # noqa: E731
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = twin(x)  # a name holds it, and with it what was kept
+        for tensor in (*twin.parameters(), *twin.buffers()):
+            kept.pop(tensor.untyped_storage()._cdata, None)
+        del out
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+    return on_a_copy(model, input_shape, run)

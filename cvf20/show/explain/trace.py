@@ -1,103 +1,150 @@
-"""One forward pass on the meta device: nothing is computed, every module's shapes and costs are noted."""
+"""One forward pass that notes every module's shapes and costs: the tables of `explainit`."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.show.explain.operators import Field, FieldTracker
+from cvf20.show.explain.follow import Follower, Window, jump, size
+from cvf20.show.tables import markdown_table
 
 
 @dataclass
-class Call:
-    """One module's forward pass; shapes are (C, *S), without the batch."""
+class Row:
+    """One module's forward pass (in a table with the normalisation and activation after it); shapes are (C, *S)."""
 
     name: str  # as in model.get_submodule
-    module: nn.Module
+    kind: str
     depth: int  # 1 for what the network's own forward calls
+    is_layer: bool  # without children
     inputs: list[tuple[int, ...]]
+    output: tuple[int, ...] = ()
     parameters: int = 0  # of modules inside that did not run before
     multiply_adds: int = 0
-    output: tuple[int, ...] = ()
-    field: Field | None = None  # None where the output does not depend on the input
-    leaves: int = 0  # modules without children that ran inside, itself included
-
-
-@dataclass
-class Trace:
-    calls: list[Call] = field(default_factory=list)  # in the order in which they were entered; the first is the network
-    joins: list[tuple[int, int]] = field(default_factory=list)  # (older call, call that joins its map or comes next)
+    windows: tuple[Window, ...] = ()  # empty where it is not known what the output sees
 
     @property
-    def output(self) -> Field:
-        return self.calls[0].field
+    def receptive_field(self) -> tuple[int, ...]:
+        """Input pixels per axis."""
+        return tuple(map(size, self.windows))
+
+    @property
+    def jump(self) -> tuple:
+        """Input pixels between neighbouring outputs, per axis."""
+        return tuple(map(jump, self.windows))
+
+    @property
+    def resizes(self) -> bool:
+        """A single layer that changes the map's size: a pool, an up-scaling."""
+        sizes = zip(self.inputs[0][1:], self.output[1:], strict=False) if self.inputs else ()
+        return self.is_layer and any(max(a, b) >= 1.5 * min(a, b) for a, b in sizes)
 
 
-def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
-    """Runs a copy of `model` in eval mode on one input of shape (C, *S)."""
-    twin = copy.deepcopy(model).to("meta").eval()
-    for module in twin.modules():
-        if isinstance(module, _ConvNd):
-            module.padding_mode = "zeros"  # another filling, the same geometry
-    x = torch.empty(1, *input_shape, device="meta")
-    tracker, record, active, counted = FieldTracker(x), Trace(), [], set()
+class Table(list[Row]):
+    """Rows in the order of the forward pass.
+
+    What keeps sizes, costs no multiply-adds and sees nothing new (normalisation, activation, dropout) goes into the
+    row before it; what passes its input on untouched is left out.
+    """
+
+    def __init__(self, calls: Iterable[Row]):
+        super().__init__()
+        for call in calls:
+            last = self[-1] if self else call
+            if call.kind == "Identity" or not call.output:
+                continue
+            follows = call.is_layer and call.inputs == [last.output] == [call.output] and not call.multiply_adds
+            if self and follows and call.receptive_field == last.receptive_field:
+                last.kind += f", {call.kind}"
+                last.parameters += call.parameters
+            else:
+                self.append(replace(call))
+
+    def markdown(self) -> str:
+        columns = "name", "what it is", "input", "output", "parameters", "multiply-adds", "receptive field", "stride"
+        rows = []
+        for row in self:
+            shapes = " + ".join(map(times, row.inputs)), times(row.output)
+            sees = times(row.receptive_field) or "–", times(row.jump) if any(row.jump) else "–"
+            rows.append((f"`{row.name}`", row.kind, *shapes, row.parameters, row.multiply_adds, *sees))
+        return markdown_table([dict(zip(columns, row, strict=True)) for row in rows])
+
+    _repr_markdown_ = markdown
+
+
+def times(sizes: Iterable) -> str:
+    """(64, 7, 7) as 64×7×7."""
+    return "×".join(map(str, sizes))
+
+
+def trace(model: nn.Module, input_shape: Sequence[int]) -> tuple[list[Row], str]:
+    """Runs a copy of `model` in eval mode on one input of shape (C, *S).
+
+    Returns the calls in the order in which they were entered, the network first; and the first operator without a
+    receptive-field rule.
+    """
+    return on_a_copy(model, input_shape, _trace)
+
+
+def _trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
+    calls, active, counted = [], [], set()
+    counter, follower = FlopCounterMode(display=False), Follower(x)
 
     def enter(name: str, module: nn.Module, args: tuple) -> None:
-        tensors = [t for t in tree_leaves(args) if isinstance(t, Tensor) and t.is_floating_point()]
-        call = Call(name, module, len(active), [tuple(t.shape[1:]) for t in tensors])
-        call.multiply_adds = -tracker.multiply_adds
-        active.append(len(record.calls))
-        record.calls.append(call)
+        inputs = [tuple(t.shape[1:]) for t in tree_leaves(args) if isinstance(t, Tensor) and t.is_floating_point()]
+        call = Row(name, describe(module), len(active), not any(module.children()), inputs)
+        call.multiply_adds = -counter.get_total_flops() // 2
+        active.append(call)
+        calls.append(call)
         own = [p for p in module.parameters(recurse=False) if id(p) not in counted]
         counted.update(map(id, own))
         for outer in active:
-            record.calls[outer].parameters += sum(p.numel() for p in own)
-            record.calls[outer].leaves += not any(module.children())
+            outer.parameters += sum(p.numel() for p in own)
 
     def leave(module: nn.Module, args: tuple, out) -> None:
-        call = record.calls[active[-1]]
-        main = next(t for t in tree_leaves(out) if isinstance(t, Tensor))
-        call.output, call.field = tuple(main.shape[1:]), tracker.field(main)
-        call.multiply_adds += tracker.multiply_adds
-        if call.depth == 1 and call.field is not None and not any(main is a for a in args):
-            tracker.mark(main, source=active[-1])
-        active.pop()
+        call = active.pop()
+        call.multiply_adds += counter.get_total_flops() // 2
+        main = next((t for t in tree_leaves(out) if isinstance(t, Tensor)), None)
+        if main is not None:
+            call.output, field = tuple(main.shape[1:]), follower.field(main)
+            call.windows = field.windows if field else ()
 
-    def joined(sources: set[int]) -> None:
-        block = active[1] if len(active) > 1 else len(record.calls)
-        record.joins.extend((source, block) for source in sorted(sources)[:-1])
-
-    tracker.joined = joined
     for name, module in twin.named_modules():
         module.register_forward_pre_hook(lambda module, args, name=name: enter(name, module, args))
         module.register_forward_hook(leave)
-    with torch.no_grad(), tracker:
+    with torch.no_grad(), counter, follower:
         twin(x)
-    return record
+    return calls, follower.unknown
 
 
-def multiply_adds_of(model: nn.Module, input_shape: Sequence[int]) -> int:
-    """Multiply-adds of the convolutions and matrix products for one image of shape (C, *S)."""
-    return trace(model, input_shape).calls[0].multiply_adds
+def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
+    """run(copy in eval mode, one input) on the meta device, which computes nothing; where shapes depend on values, really."""
+    with torch.random.fork_rng(devices=[]):
+        for device in ("meta", "cpu"):
+            twin = copy.deepcopy(model).to(device).eval()
+            for module in twin.modules():
+                if isinstance(module, _ConvNd):
+                    module.padding_mode = "zeros"  # another filling, the same geometry
+            try:
+                return run(twin, torch.zeros(1, *input_shape, device=device))
+            except (RuntimeError, NotImplementedError):
+                if device == "cpu":
+                    raise
 
 
-def memory_of(model: nn.Module, input_shape: Sequence[int]) -> int:
-    """Bytes per image of shape (C, *S) that a float32 training step keeps until its backward pass, weights left out."""
-    batch = 2  # batch norm refuses single values
-    twin = copy.deepcopy(model).to("meta").train()
-    weights = {tensor.untyped_storage()._cdata for tensor in (*twin.parameters(), *twin.buffers())}
-    kept: dict[int, Tensor] = {}  # several operators may keep one map: it is counted once
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = twin(torch.empty(batch, *input_shape, device="meta"))
-    total = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in weights)
-    del out
-    return total // batch
+def describe(module: nn.Module) -> str:
+    """Class and geometry: Conv2d 3×3, MaxPool2d 2×2 stride 2, Upsample ×2."""
+    text = type(module).__name__
+    if isinstance(module, nn.Sequential) and len(module):
+        return ", ".join(dict.fromkeys(type(m).__name__ for m in module.modules() if not any(m.children())))
+    for attribute, before in {"kernel_size": " ", "stride": " stride ", "scale_factor": " ×"}.items():
+        value = getattr(module, attribute, None)
+        values = value if isinstance(value, tuple) else (value,)
+        if all(isinstance(v, (int, float)) for v in values) and (before == " " or max(values) > 1):
+            text += before + times(f"{v:g}" for v in (values if before == " " else dict.fromkeys(values)))
+    return text
