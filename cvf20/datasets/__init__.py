@@ -2,6 +2,7 @@
 
 from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.msrc import MSRC
+from cvf20.datasets.nuclei import Nuclei
 from cvf20.datasets.penn_fudan import PennFudan
 from cvf20.datasets.stanford_background import StanfordBackground
 from cvf20.datasets.wrappers import Region, Repeated, WithWeightMaps
@@ -10,6 +11,7 @@ from cvf20.datasets.yeast_movie import YeastMovie
 
 __all__ = [
     "MSRC",
+    "Nuclei",
     "PennFudan",
     "Region",
     "Repeated",

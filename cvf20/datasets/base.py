@@ -4,19 +4,20 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from cvf20.datasets.download import locate
-from cvf20.paths import data_dir
+from cvf20.datasets import pictures
+from cvf20.datasets.download import fetch, locate, registry
+from cvf20.datasets.pictures import read_image as read_image
+
+SAMPLES = Path(__file__).parent / "samples"
 
 
 class Sample(NamedTuple):
@@ -27,22 +28,24 @@ class Sample(NamedTuple):
     mask: Tensor  # (H, W) uint8 classes, or int32 instances
 
 
-_decoded: dict[tuple, Sample] = {}  # shared by all instances, so that train with and without augmentation cost one copy
+# Shared by all instances, so that train with and without augmentation cost one copy; with what a stored sample's files
+# and tensors were like, so that one whose files or labels were edited since is read again
+_decoded: dict[tuple, tuple[Sample, tuple]] = {}
 
 
 class SegmentationDataset(Dataset):
     """Images and label masks, decoded once and kept in memory as uint8.
 
-    root: folder that holds the data set's own folder; None: $CVF20_DATA, else data/ of the project
+    root: folder that holds the data set's own folder, else FileNotFoundError; None: $CVF20_DATA, else data/ of the
+          project, else a download, else a small real sample (`sample`) or a drawn stand-in (`synthetic`)
     split: one of `splits`
     transforms: called as transforms(image, mask) on the tv_tensors of one sample
 
     Item i is (tv_tensors.Image (C, H, W) uint8, tv_tensors.Mask (H, W)), the caller's own copy; `images`, `masks` and
-    `names` give the shared originals. Where the files are neither there nor to be fetched, an embedded stand-in takes
-    their place: `synthetic` is then True and `title` says so.
+    `names` give the shared originals. `title` says SYNTHETIC or sample where it is one.
 
-    A subclass names its constants, lists the samples of a split (`sample_names`), reads one (`read_sample`) and makes
-    the stand-in (`stand_in`).
+    A subclass names its constants, lists the samples of a split (`sample_names`) and reads one (`read_sample`); it may
+    say which files it wants (`wanted`) and draw a stand-in (`stand_in`).
     """
 
     name: str
@@ -51,59 +54,84 @@ class SegmentationDataset(Dataset):
     palette: np.ndarray  # (K, 3) uint8, colour of each class
     num_classes: int  # logits per pixel: K, or 1 where the task is foreground against background
     splits: tuple[str, ...] = ("train", "val", "test")
+    synthetic = sample = False
+    folder: Path | None = None  # where the files are
 
     def __init__(self, root: str | Path | None = None, split: str = "train", transforms: Callable | None = None):
         if split not in self.splits:
             raise ValueError(f"split={split!r} of {self.name}: expected one of {', '.join(self.splits)}")
-        self.split = split
-        self.transforms = transforms
-        folder = locate(self.name, data_dir() if root is None else Path(root))
-        self.synthetic = folder is None
-        samples = [as_sample(*made) for made in self.stand_in()] if folder is None else self._read(folder)
+        self.split, self.transforms = split, transforms
+        self.folder = locate(self, root)
+        if self.folder is None and (SAMPLES / self.name).is_dir():
+            self.folder, self.sample = SAMPLES / self.name, True
+        self.synthetic = self.folder is None
+        samples = [as_sample(*made) for made in self.stand_in()] if self.synthetic else self._read(self.folder)
         self.names = [sample.name for sample in samples]
         self.images = [sample.image for sample in samples]
         self.masks = [sample.mask for sample in samples]
 
     def sample_names(self) -> list[str]:
-        """Names of the samples in this selection, in order."""
+        """Names of the samples in this selection, in order; `folder` says where the files are."""
         raise NotImplementedError
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) or (H, W) uint8 and mask (H, W) of one sample."""
+        """Image (H, W, 3) or (H, W) uint8 and mask (H, W) of one sample; `read_image` reads the files."""
         raise NotImplementedError
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        """Name, image and mask of the embedded samples for this selection, arrays as in `read_sample`."""
+        """Name, image and mask of the drawn samples for this selection, arrays as in `read_sample`."""
         raise NotImplementedError
+
+    def has_stand_in(self) -> str:
+        """What stands for the real data where it is not at hand, or an empty string."""
+        if (SAMPLES / self.name).is_dir():
+            return "a small real sample"
+        return "" if type(self).stand_in is SegmentationDataset.stand_in else "a drawn, SYNTHETIC stand-in"
 
     def cache_key(self) -> tuple:
         """What besides folder and name decides how a sample is decoded."""
         return (self.split,)
 
+    def missing(self, folder: Path) -> tuple[list[str], int]:
+        """The wanted files that are not in the folder, and the number of those that are wanted."""
+        wanted = list(registry(self.name)) or [""]  # a data set without a list of files wants its folder
+        return [file for file in wanted if not (folder / file).exists()], len(wanted)
+
+    def fetch(self, folder: Path) -> None:
+        """Download into the folder what it lacks; OSError where that fails."""
+        fetch(self.name, folder)
+
     def _read(self, folder: Path) -> list[Sample]:
         resolved = folder.resolve()
         keys = {name: (type(self), resolved, self.cache_key(), name) for name in self.sample_names()}
 
-        def decode(name: str) -> None:
-            _decoded[keys[name]] = as_sample(name, *self.read_sample(folder, name))
+        def decode(name: str) -> Sample:
+            sample, state = _decoded.get(keys[name], (None, None))
+            if sample is None or state != _state(sample, [path for path, *_ in state[0]]):
+                pictures.seen.paths = paths = []
+                sample = as_sample(name, *self.read_sample(folder, name))
+                if sample.image.shape[-2:] != sample.mask.shape:
+                    sizes = f"image {tuple(sample.image.shape[-2:])} and mask {tuple(sample.mask.shape)}"
+                    raise ValueError(f"{sizes} differ in size: {', '.join(map(str, paths)) or name}")
+                _decoded[keys[name]] = sample, _state(sample, paths)
+            return sample
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes outside the interpreter's lock
-            list(pool.map(decode, [name for name, key in keys.items() if key not in _decoded]))
-        return [_decoded[key] for key in keys.values()]
+            return list(pool.map(decode, keys))
 
     @property
     def title(self) -> str:
-        """For headings: the data set and its split, with SYNTHETIC in front where it is the stand-in."""
-        return f"{'SYNTHETIC stand-in for ' if self.synthetic else ''}{self.label} ({self.split})"
+        """For headings: the data set and its split; (SYNTHETIC) or (sample) where it is not the real, full one."""
+        return f"{self.label}{' (SYNTHETIC)' * self.synthetic}{' (sample)' * self.sample} ({self.split})"
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Digest of what was decoded: every name, shape, image and mask, in order."""
+        """Digest of every name, shape, image and mask, in order, as they are now."""
         digest = hashlib.sha256()
         for name, image, mask in zip(self.names, self.images, self.masks, strict=True):
             digest.update(f"{name} {tuple(image.shape)} {tuple(mask.shape)} {mask.dtype}\n".encode())
-            digest.update(image.numpy())
-            digest.update(mask.numpy())
+            digest.update(image.contiguous().numpy())
+            digest.update(mask.contiguous().numpy())
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -118,16 +146,21 @@ class SegmentationDataset(Dataset):
         return f"{type(self).__name__}: {len(self)} images, {self.title}"
 
 
+def listed(file: Path, name: str, split: str) -> list[str]:
+    """Names of a split, without extension: one a line in the folder's own list, else those of the data set's list."""
+    if file.is_file():
+        return [Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [sample for sample, part in registry(f"{name}_splits").items() if part == split]
+
+
 def as_sample(name: str, image: np.ndarray, mask: np.ndarray) -> Sample:
     """Channels first, as contiguous tensors."""
     channels_first = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
     return Sample(name, torch.tensor(np.ascontiguousarray(channels_first)), torch.tensor(np.ascontiguousarray(mask)))
 
 
-def read_image(path: Path, mode: str | None = None) -> np.ndarray:
-    """Pixels of an image file, converted to PIL's `mode` where given; ValueError names a file that does not decode."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError) as error:  # PIL's errors for a truncated or foreign file
-        raise ValueError(f"{path} is no readable image: {error}") from error
+def _state(sample: Sample, paths: list) -> tuple:
+    """What changes where the sample's files, or its tensors in place, are edited."""
+    stats = [(path, os.stat(path) if os.path.exists(path) else None) for path in paths]
+    files = [(path, s and s.st_mtime_ns, s and s.st_size) for path, s in stats]
+    return files, sample.image._version, sample.mask._version

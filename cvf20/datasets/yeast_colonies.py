@@ -9,7 +9,7 @@ import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset, read_image
 from cvf20.datasets.download import registry
-from cvf20.datasets.synthetic import colony
+from cvf20.datasets.stand_ins import colony
 from cvf20.labels.instances import separate_touching
 
 COLONIES = {"train": (0, 1, 2), "val": (4,)}  # frames of one colony look alike: split by colony, never by frame
@@ -55,12 +55,11 @@ class YeastColonies(SegmentationDataset):
         return image, (mask > 127).astype(np.uint8)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        samples = []
-        for number in self.colonies:
-            for time, (field, instances) in enumerate(colony(seed=number, frames=20, size=(256, 256))):
-                grey = 255 * (field - field.min()) / np.ptp(field)
-                samples.append((f"set_{number}_time_{time}", grey.astype(np.uint8), separate_touching(instances)))
-        return samples
+        return [
+            (f"set_{number}_time_{time}", image, separate_touching(cells))
+            for number in self.colonies
+            for time, (image, cells) in enumerate(colony(number, frames=20))
+        ]
 
 
 def invert_viridis(path: Path) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset, read_image
-from cvf20.datasets.synthetic import colony
+from cvf20.datasets.pictures import stretch
 from cvf20.labels.instances import separate_touching
 
 TARGETS = ("binary", "instances")
@@ -41,21 +41,14 @@ class YeastMovie(SegmentationDataset):
         return self.split, self.target
 
     def sample_names(self) -> list[str]:
-        return [f"im{i:03d}" for i in range(10)]
+        return [f"im{i:03d}" for i in range(10) if not self.sample or (self.folder / f"im{i:03d}_mask1.tif").exists()]
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        field = read_image(folder / f"{name}_channel1_phase.tif")
-        return self._select(field, read_image(folder / f"{name}_mask1.tif"))
-
-    def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        founders = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.55, 0.72), (0.8, 0.8))  # cells in every region
-        frames = colony(seed=90, frames=4, size=(520, 692), founders=founders, skip=16)
-        return [(f"im{i:03d}", *self._select(*frame)) for i, frame in enumerate(frames)]
-
-    def _select(self, field: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The region of the split, as image and target; contrast and gaps are made on the whole field before."""
+        field = read_image(folder / f"{name}_channel1_phase.tif", "grey")
+        instances = read_image(folder / f"{name}_mask1.tif", "labels")
         if field.shape != instances.shape:
-            raise ValueError(f"image {field.shape} and mask {instances.shape} of {self.name} differ in shape")
+            raise ValueError(f"{folder}: image {field.shape} and mask {instances.shape} of {name} differ in size")
         mask = separate_touching(instances) if self.target == "binary" else instances.astype(np.int32)
         region = self._region(*field.shape)
         return stretch(field)[region], mask[region]
@@ -68,13 +61,3 @@ class YeastMovie(SegmentationDataset):
             "test": np.s_[y:, :x],
             "all": np.s_[:, :],
         }[self.split]
-
-
-def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
-    """Grey values (H, W) of any type to uint8, so that the percentiles of the field become 0 and 255; clipped beyond.
-
-    In the movie one step of uint8 is then about the four units in which the camera counts: nothing but the brightest
-    half per cent is lost.
-    """
-    low, high = np.percentile(field, percentiles)
-    return (255 * np.clip((field - low) / max(high - low, 1e-9), 0, 1)).round().astype(np.uint8)

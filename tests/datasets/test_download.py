@@ -1,15 +1,20 @@
 """Downloads against a server on this machine that can be told to lie, to lose files and to hang up."""
 
 import hashlib
+import io
+import socket
 import threading
+import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlparse
 
+import numpy as np
 import pooch
 import pytest
+from PIL import Image
 
-from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie, download
-from cvf20.paths import data_dir
+from cvf20.datasets import MSRC, Nuclei, PennFudan, StanfordBackground, YeastColonies, YeastMovie, download, nuclei
 
 NAME = "yeast_movie"
 FILES = {f"part{i % 2}/file{i:02d}.bin": bytes([i]) * (2000 + i) for i in range(12)}
@@ -53,118 +58,242 @@ def server(monkeypatch):
     monkeypatch.setattr(download, "RETRIES", 0)
     checksums = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
     monkeypatch.setattr(download, "registry", lambda name: checksums)
+    monkeypatch.setattr(YeastMovie, "missing", lambda self, folder: (missing(folder), len(FILES)))
     yield server
     server.shutdown()
     server.server_close()
+
+
+def missing(folder):
+    return [file for file in FILES if not (folder / file).exists()]
 
 
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture
+def folder(server, tmp_path, monkeypatch):
+    """Where the default root has the data set."""
+    monkeypatch.setenv("CVF20_DATA", str(tmp_path))
+    return tmp_path / NAME
+
+
 def test_everything_is_fetched_once_and_then_read_from_disk(server, tmp_path):
-    folder = download.locate(NAME, tmp_path / "new")
-    assert folder == tmp_path / "new" / NAME
+    folder = tmp_path / "new" / NAME
+    download.fetch(NAME, folder)
     assert contents(folder) == FILES
-    assert sorted(server.requests) == sorted(FILES)
+    assert sorted(server.requests) == sorted([*FILES, "part0/file00.bin"]), "the first file also asks who is there"
     assert not (tmp_path / "new" / f".{NAME}.partial").exists()
-    download.locate(NAME, tmp_path / "new")
-    assert len(server.requests) == len(FILES)
+    server.requests = []
+    download.fetch(NAME, folder)
+    assert not server.requests
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("wrong", "hash"), ("missing", "404"), ("cut", "IncompleteRead")])
-def test_one_bad_file_is_named_and_spoils_nothing(server, tmp_path, fault, reason):
+def test_one_bad_file_is_named_once_and_spoils_nothing(server, folder, capsys, fault, reason):
     server.faults[VICTIM] = fault
-    with pytest.warns(UserWarning, match="SYNTHETIC") as caught:
-        assert download.locate(NAME, tmp_path) is None
-    message = str(caught[0].message)
-    assert VICTIM in message and reason in message and "1 of 12 files" in message and server.url in message
-    assert not (tmp_path / NAME).exists(), "an incomplete data set must not look like one"
+    movies = [YeastMovie(split=split) for split in ("train", "val")]
+    assert all(movie.sample and not movie.synthetic for movie in movies)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "a small real sample" in printed
+    assert VICTIM in printed and reason in printed and "1 of 12 files" in printed and server.url in printed
+    assert not folder.exists(), "an incomplete data set must not look like one"
+    assert server.requests.count(VICTIM) == 1, "nor is it asked for again"
 
 
-def test_a_stopped_download_goes_on_with_the_rest(server, tmp_path, monkeypatch):
+def test_a_stopped_download_goes_on_with_the_rest(server, folder, monkeypatch):
     server.faults = {file: "cut" for file in list(FILES)[7:]}
-    with pytest.warns(UserWarning, match="5 of 12 files"):
-        download.locate(NAME, tmp_path)
-    staging = tmp_path / f".{NAME}.partial"
+    with pytest.raises(download.DownloadError, match="5 of 12 files"):
+        download.fetch(NAME, folder)
+    staging = folder.with_name(f".{NAME}.partial")
     assert contents(staging) == {file: FILES[file] for file in list(FILES)[:7]}, "half a file must not stay"
     (staging / "part0/file00.bin").write_bytes(b"half")  # and what a crash may leave behind
     (staging / "part0/tmp1234").write_bytes(b"leftover")
     server.faults, server.requests = {}, []
-    monkeypatch.setattr(download, "_failed", set())  # a new process
-    assert contents(download.locate(NAME, tmp_path)) == FILES
-    assert sorted(server.requests) == sorted(["part0/file00.bin", *list(FILES)[7:]])
+    monkeypatch.setattr(download, "_failed", {})  # a new process
+    download.fetch(NAME, folder)
+    assert contents(folder) == FILES
+    assert {*server.requests} == {"part0/file00.bin", *list(FILES)[7:]}
 
 
-def test_a_file_that_fails_once_is_tried_again(server, tmp_path, monkeypatch):
+def test_a_file_that_fails_once_is_tried_again(server, folder, monkeypatch):
     server.faults[VICTIM] = "cut"
     monkeypatch.setattr(download, "RETRIES", 1)
     monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: server.faults.clear())
-    assert contents(download.locate(NAME, tmp_path)) == FILES
-    assert server.requests.count(VICTIM) == 2
+    download.fetch(NAME, folder)
+    assert contents(folder) == FILES and server.requests.count(VICTIM) == 2
 
 
-def test_missing_files_are_added_and_those_of_the_user_stay(server, tmp_path):
-    mine = tmp_path / NAME / "part0" / "file00.bin"
+def test_missing_files_are_added_and_those_of_the_user_stay(server, folder):
+    mine = folder / "part0" / "file00.bin"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"edited by hand")
-    assert contents(download.locate(NAME, tmp_path)) == FILES | {"part0/file00.bin": b"edited by hand"}
+    download.fetch(NAME, folder)
+    assert contents(folder) == FILES | {"part0/file00.bin": b"edited by hand"}
     assert "part0/file00.bin" not in server.requests
 
 
-def test_a_damaged_data_set_is_an_error_not_a_stand_in(server, tmp_path):
+def test_a_damaged_data_set_is_an_error_not_a_sample(server, folder):
     for file in list(FILES)[:9]:
-        (tmp_path / NAME / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / NAME / file).write_bytes(FILES[file])
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(FILES[file])
     server.faults = {file: "missing" for file in list(FILES)[10:]}
-    before = contents(tmp_path / NAME)
-    with pytest.raises(FileNotFoundError, match=rf"3 of 12 files are missing in .*{NAME}, first {list(FILES)[9]}"):
-        download.locate(NAME, tmp_path)
-    assert contents(tmp_path / NAME) == before
+    before = contents(folder)
+    with pytest.raises(FileNotFoundError, match=rf"3 of 12 wanted files are missing, first .*{list(FILES)[9]}"):
+        YeastMovie()
+    assert contents(folder) == before
 
 
-def test_without_a_server_it_warns_once_and_gives_up_quickly(server, tmp_path, recwarn):
-    server.shutdown()
-    server.server_close()
-    assert download.locate(NAME, tmp_path) is None
-    assert download.locate(NAME, tmp_path) is None
-    (warning,) = recwarn.list
-    assert server.url in str(warning.message) and str(tmp_path / NAME) in str(warning.message)
-
-
-def test_offline_asks_no_server(server, tmp_path, monkeypatch):
+def test_offline_asks_no_server(server, folder, monkeypatch, capsys):
     monkeypatch.setenv("CVF20_OFFLINE", "1")
-    with pytest.warns(UserWarning, match="CVF20_OFFLINE"):
-        assert download.locate(NAME, tmp_path) is None
-    (tmp_path / NAME / "part1").mkdir(parents=True)
-    (tmp_path / NAME / VICTIM).write_bytes(FILES[VICTIM])
-    with pytest.raises(FileNotFoundError, match="11 of 12 files .*CVF20_OFFLINE"):
-        download.locate(NAME, tmp_path)
+    assert YeastMovie().sample and "CVF20_OFFLINE" in capsys.readouterr().out
+    (folder / "part1").mkdir(parents=True)
+    (folder / VICTIM).write_bytes(FILES[VICTIM])
+    with pytest.raises(FileNotFoundError, match="11 of 12 wanted files .*CVF20_OFFLINE"):
+        YeastMovie()
     assert not server.requests
 
 
-def test_a_folder_that_cannot_be_made_leads_to_the_stand_in(server, tmp_path):
+def test_a_folder_that_cannot_be_made_leads_to_the_sample(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.warns(UserWarning, match="SYNTHETIC"):
-        assert download.locate(NAME, tmp_path / "file") is None
+    monkeypatch.setenv("CVF20_DATA", str(tmp_path / "file"))
+    assert YeastMovie().sample and capsys.readouterr().out.count("\n") == 1
 
 
-def test_notebooks_side_by_side_fetch_every_file_once(server, tmp_path):
-    threads = [threading.Thread(target=download.locate, args=(NAME, tmp_path)) for _ in range(3)]
+def test_of_two_downloads_at_once_the_second_waits(server, folder):
+    threads = [threading.Thread(target=download.fetch, args=(NAME, folder)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert contents(tmp_path / NAME) == FILES
-    assert sorted(server.requests) == sorted(FILES)
+    assert contents(folder) == FILES and len(server.requests) == len(FILES) + 1
 
 
-def test_the_data_set_says_that_it_is_a_stand_in(server, tmp_path):
-    server.faults = {file: "missing" for file in FILES}
-    with pytest.warns(UserWarning, match="12 of 12 files"):
-        movie = YeastMovie(tmp_path, "val")
-    assert movie.synthetic and movie.title.startswith("SYNTHETIC") and len(movie) > 0
-    assert {path.name for path in tmp_path.iterdir()} <= {f".{NAME}.lock", f".{NAME}.partial"}
+# --- networks that do not answer --------------------------------------------------------------------------------------
+
+EVERY = (StanfordBackground, YeastColonies, YeastMovie, PennFudan, MSRC, Nuclei)
+
+
+@pytest.fixture
+def silent():
+    """A server that accepts every connection and never says a word; gives its address and who came."""
+    listener, came = socket.create_server(("127.0.0.1", 0)), []
+
+    def accept():
+        while True:
+            try:
+                came.append(listener.accept())
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+    listener.close()
+
+
+def test_a_silent_network_is_asked_once_and_costs_seconds(silent, tmp_path, monkeypatch, capsys, recwarn):
+    """Also where several data sets and splits are wanted, and each says in one line what it does."""
+    url, came = silent
+    monkeypatch.setenv("CVF20_DATA", str(tmp_path))
+    monkeypatch.setenv("CVF20_BASE_URL", url)
+    monkeypatch.setattr(download, "PATIENCE", 1)
+    started = time.monotonic()
+    made = [cls(split=split) for cls in EVERY for split in ("train", "val")]
+    assert time.monotonic() - started < 20 and len(came) == 1, "almost all of it is drawing"
+    assert all(data.synthetic != data.sample for data in made)
+    assert capsys.readouterr().out.count("\n") == len(EVERY) and not recwarn.list
+
+
+def test_a_name_that_is_never_resolved_or_routed_costs_seconds(tmp_path, monkeypatch):
+    hang = threading.Event()
+
+    def look_up(*args, **kwargs):
+        hang.wait(60)
+        raise OSError("no route")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    started = time.monotonic()
+    for name in ("yeast_movie", "stanford_background"):
+        with pytest.raises(download.DownloadError, match="raw.githubusercontent.com: no answer in 0.5 s"):
+            download.fetch(name, tmp_path / name)
+    assert time.monotonic() - started < 1.5
+    hang.set()
+
+
+def test_patience_is_a_few_seconds():
+    assert download.PATIENCE <= 5 and max(download.TIMEOUT) <= 10
+
+
+def test_a_closed_port_is_no_wait_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVF20_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(download.DownloadError, match="127.0.0.1:9: ConnectionError"):
+        download.fetch(NAME, tmp_path / NAME)
+
+
+# --- roots ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", EVERY)
+def test_a_given_root_that_holds_nothing_is_an_error(tmp_path, cls):
+    with pytest.raises(FileNotFoundError, match=rf"{cls.name}: (\d+) of \1 wanted files.*there is no .*{cls.name}"):
+        cls(tmp_path)
+    (tmp_path / cls.name / "pictures").mkdir(parents=True)
+    (tmp_path / cls.name / "notes.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match=rf"first {tmp_path / cls.name}/.*holds notes.txt, pictures/"):
+        cls(str(tmp_path))
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch, synthetic):
+    monkeypatch.delenv("CVF20_SYNTHETIC")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    (tmp_path / "me/data").mkdir(parents=True)
+    (tmp_path / "me/data/nuclei").symlink_to(download.__file__.replace("download.py", "samples/nuclei"))
+    assert not Nuclei("~/data").sample and len(Nuclei("~/data", "val")) == 1
+
+
+# --- nuclei: one file per nucleus ---------------------------------------------------------------------------------
+
+
+def png(pixels):
+    Image.fromarray(pixels).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+def test_nuclei_are_joined_from_the_archive_and_checked(tmp_path, monkeypatch):
+    """Two nuclei that overlap in a pixel: the first file keeps it; members that are not wanted are left where they are."""
+    field, image = "ab" * 32, png(np.full((4, 5, 4), 200, np.uint8))
+    nuclei_of = [np.zeros((4, 5), np.uint8) for _ in range(2)]
+    nuclei_of[0][:2, :3], nuclei_of[1][1:, 2:] = 255, 255
+    joined = np.where(nuclei_of[0] > 0, 1, 2 * (nuclei_of[1] > 0)).astype("<i4")
+    known = {
+        f"images/{field[:12]}.png": hashlib.sha256(image).hexdigest(),
+        f"masks/{field[:12]}.png": "pixels:" + hashlib.sha256(joined).hexdigest(),
+    }
+
+    def retrieve(url, known_hash, fname, path, **choices):
+        path.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path / fname, "w") as archive:
+            below = f"repository-commit/stage1_train/{field}"
+            for number, mask in enumerate(nuclei_of):
+                archive.writestr(f"{below}/masks/{number}.png", png(mask))
+            archive.writestr(f"{below}/images/{field}.png", image)
+            archive.writestr("../../outside.png", image)
+        return path / fname
+
+    monkeypatch.setattr(nuclei.pooch, "retrieve", retrieve)
+    for module in (nuclei, download):
+        monkeypatch.setattr(module, "registry", lambda name: known)
+    monkeypatch.setattr(nuclei, "reach", lambda url: None)
+    download.fetch("nuclei", tmp_path / "nuclei", nuclei.join_archive)
+    assert sorted(contents(tmp_path / "nuclei")) == sorted(known), "nothing but what was asked for"
+    assert np.array_equal(Image.open(tmp_path / f"nuclei/masks/{field[:12]}.png"), joined)
+    nuclei_of[1][3, 4] = 0
+    with pytest.raises(download.DownloadError, match=f"{field[:12]}.png has the sha256 .*, wanted pixels:"):
+        download.fetch("nuclei", tmp_path / "again" / "nuclei", nuclei.join_archive)
+    assert not (tmp_path / "again" / "nuclei").exists() and not list(tmp_path.parent.glob("outside.png"))
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
@@ -174,14 +303,14 @@ def test_flags(monkeypatch, value, expected):
 
 
 def test_default_address_is_the_raw_file_of_a_fixed_commit():
-    for name in download.SOURCES:
-        repository, commit = download.SOURCES[name].split("/")[:2], download.SOURCES[name].split("/")[2]
-        assert len(repository) == 2 and len(commit) == 40 and int(commit, 16)
-        assert download.base_url(name) == f"https://raw.githubusercontent.com/{download.SOURCES[name]}/"
+    for name, source in download.SOURCES.items():
+        owner, repository, commit, *_ = source.split("/")
+        assert len(commit) == 40 and int(commit, 16) and owner and repository
+        assert download.base_url(name) == f"https://raw.githubusercontent.com/{source}/"
 
 
-@pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie])
+@pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, Nuclei])
 def test_registry_fits_the_real_files(real, cls):
-    real(cls, split="val")
-    for file, checksum in list(download.registry(cls.name).items())[::40]:
-        assert hashlib.sha256((data_dir() / cls.name / file).read_bytes()).hexdigest() == checksum, file
+    folder = real(cls, split="val").folder
+    for file, known in list(download.registry(cls.name).items())[::41]:
+        download.check(folder / file, known)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cvf20.datasets import MSRC
+from cvf20.datasets import MSRC, base
 from cvf20.datasets.download import registry
 from cvf20.datasets.msrc import CLASSES, classes_of_colours
 from cvf20.labels import VOID
@@ -19,9 +19,7 @@ def folder(tmp_path, monkeypatch):
     """MSRC as the lists of three images a split would have it: one bmp, one png, one jpg."""
     names = {f"{number}_{number}_s": split for split in SPLITS for number in (1, 2, 3)}
     names = {f"{split}_{name}": split for name, split in names.items() for split in SPLITS}
-    from cvf20.datasets import msrc
-
-    monkeypatch.setattr(msrc, "registry", lambda name: names)
+    monkeypatch.setattr(base, "registry", lambda name: names)
     rng = np.random.default_rng(0)
     colours = np.array([(0, 0, 0), *CLASSES.values()], np.uint8)
     for kind in ("Images", "GroundTruth"):
@@ -78,13 +76,13 @@ def test_unknown_colour_names_file_and_colour(folder):
 def test_label_of_another_size_is_named(folder):
     file = next((folder / "msrc/GroundTruth").glob("test_1_1_s_GT.*"))
     Image.open(file).crop((0, 0, 5, 5)).save(file)
-    with pytest.raises(ValueError, match=rf"{file.name}: labels of shape \(5, 5\), wanted"):
+    with pytest.raises(ValueError, match=rf"mask \(5, 5\) differ in size: .*{file.name}"):
         MSRC(folder, "test")
 
 
 def test_missing_file_is_named(folder):
     next((folder / "msrc/GroundTruth").glob("test_2_2_s_GT.*")).unlink()
-    with pytest.raises(FileNotFoundError, match="1 of 6 files.*first GroundTruth/test_2_2_s_GT.*Microsoft Research"):
+    with pytest.raises(FileNotFoundError, match="1 of 6 wanted files.*first .*GroundTruth/test_2_2_s_GT"):
         MSRC(folder, "test")
 
 
@@ -95,10 +93,29 @@ def test_unreadable_file_is_named(folder):
         MSRC(folder, "train")
 
 
-def test_without_files_the_message_says_where_they_come_from_and_where_they_go(tmp_path):
-    with pytest.warns(UserWarning, match=f"Microsoft Research Cambridge.*go into {tmp_path / 'msrc'}.*SYNTHETIC"):
-        data = MSRC(tmp_path, "val")
-    assert data.synthetic and data.title.startswith("SYNTHETIC")
+def test_without_files_a_line_says_where_they_come_from_and_where_they_go(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CVF20_DATA", str(tmp_path))
+    assert MSRC(split="val").synthetic
+    printed = capsys.readouterr().out
+    assert "Microsoft Research Cambridge" in printed and f"go into {tmp_path / 'msrc'}" in printed
+    assert "SYNTHETIC" in printed and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_the_lectures_own_folder_is_read(folder, lists):
+    """images/, targets/ and train.txt, whose lines may end in an extension, give the same as the official layout."""
+    official = MSRC(folder, "train")
+    (folder / "msrc/Images").rename(folder / "msrc/images")
+    (folder / "msrc/GroundTruth").rename(folder / "msrc/targets")
+    wanted = official.names[1:] if lists else official.names
+    if lists:
+        (folder / "msrc/train.txt").write_text("\r\n".join(f"{name}.bmp" for name in wanted) + "\r\n\r\n")
+    lecture = MSRC(folder, "train")
+    assert lecture.names == wanted and not lecture.synthetic
+    for name, image, mask in zip(lecture.names, lecture.images, lecture.masks, strict=True):
+        i = official.names.index(name)
+        assert image.equal(official.images[i]) and mask.equal(official.masks[i])
+    assert len(MSRC(folder, "val")) == 3, "splits without a list in the folder follow the course's"
 
 
 def test_unknown_split_is_named(tmp_path):

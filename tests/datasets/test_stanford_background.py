@@ -113,10 +113,10 @@ def test_unknown_split_is_named(synthetic):
 
 
 def test_unreadable_file_is_named(tmp_path, monkeypatch):
-    from cvf20.datasets import download, stanford_background
+    from cvf20.datasets import base, stanford_background
 
     names = {"val/img_0000.jpg": "", "val/img_0000.png": ""}
-    for module in download, stanford_background:
+    for module in base, stanford_background:
         monkeypatch.setattr(module, "registry", lambda name: names)
     for file in names:
         path = tmp_path / "stanford_background" / file

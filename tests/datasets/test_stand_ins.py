@@ -1,0 +1,127 @@
+"""What serves where there is no data: small real samples where their terms allow it, else drawn stand-ins."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+from cvf20.datasets import MSRC, Nuclei, PennFudan, StanfordBackground, YeastColonies, YeastMovie, stand_ins
+from cvf20.datasets.base import SAMPLES
+from cvf20.datasets.download import registry
+from cvf20.labels.instances import instance_numbers
+
+DRAWN = {
+    StanfordBackground: {"train": 48, "val": 16, "test": 16},
+    YeastColonies: {"train": 60, "val": 20},
+    PennFudan: {"train": 24, "val": 8, "test": 8},
+    MSRC: {"train": 44, "val": 22, "test": 22},
+}
+
+
+@pytest.mark.parametrize(
+    ("cls", "split", "shape", "values"),
+    [
+        (StanfordBackground, "val", (3, 224, 288), set(range(9))),
+        (YeastColonies, "val", (1, 256, 256), {0, 1}),
+        (YeastMovie, "val", (1, 260, 346), {0, 1}),
+        (YeastMovie, "test", (1, 260, 346), {0, 1}),
+        (YeastMovie, "train", (1, 520, 346), {0, 1}),
+        (Nuclei, "train", (1, 520, 696), {0, 1}),
+        (Nuclei, "val", (1, 520, 696), {0, 1}),
+        (Nuclei, "test", (1, 520, 696), {0, 1}),
+        (Nuclei, "dense", (1, 520, 696), {0, 1}),
+    ],
+)
+def test_they_look_like_the_real_data_to_a_loader(synthetic, cls, split, shape, values):
+    dataset = synthetic(cls, split=split)
+    assert (dataset.synthetic, dataset.sample) == (cls in DRAWN, cls not in DRAWN)
+    kind = "SYNTHETIC" if dataset.synthetic else "sample"
+    assert dataset.title == f"{cls.label} ({kind}) ({split})"
+    assert {tuple(image.shape) for image in dataset.images} == {shape}
+    assert {image.dtype for image in dataset.images} == {mask.dtype for mask in dataset.masks} == {torch.uint8}
+    assert set(torch.stack(dataset.masks).unique().tolist()) == values
+    assert len(set(dataset.names)) == len(dataset) and len(dataset.palette) == len(dataset.classes)
+
+
+@pytest.mark.parametrize("cls", DRAWN)
+def test_drawn_the_same_on_every_run_and_never_twice(synthetic, cls):
+    splits = {split: synthetic(cls, split=split) for split in DRAWN[cls]}
+    assert {split: len(data) for split, data in splits.items()} == DRAWN[cls]
+    pictures = [image.numpy().tobytes() for data in splits.values() for image in data.images]
+    assert len(set(pictures)) == len(pictures)
+    digests = {split: data.sha256 for split, data in splits.items()}
+    for drawn in (stand_ins.scenes, stand_ins.objects, stand_ins.streets, stand_ins.colony, stand_ins.noise):
+        drawn.cache_clear()
+    assert digests == {split: synthetic(cls, split=split).sha256 for split in DRAWN[cls]}
+
+
+def test_scenes_can_be_learned_from_single_pixels(synthetic):
+    """A network that sees 3 × 3 pixels names two thirds of the pixels of unseen scenes after a few steps."""
+    train, val = synthetic(StanfordBackground), synthetic(StanfordBackground, split="val")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 9, 1))
+    images, masks = (torch.stack(x)[..., ::4, ::4] for x in (train.images, train.masks))
+    optimizer = torch.optim.Adam(net.parameters(), 0.03)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(images / 128 - 1), masks[..., ::2, ::2].long()).backward()
+        optimizer.step()
+    images, masks = (torch.stack(x)[..., ::4, ::4] for x in (val.images, val.masks))
+    assert (net(images / 128 - 1).argmax(1) == masks[..., ::2, ::2]).float().mean() > 0.6
+
+
+def test_a_colony_grows_touches_and_keeps_its_numbers():
+    movie = stand_ins.colony(3, 20)
+    counts = [len(np.unique(cells)) - 1 for _, cells in movie]
+    assert counts == sorted(counts) and counts[0] >= 1 and counts[-1] > 10 * counts[0]
+    image, last = movie[-1]
+    assert ndimage.label(last > 0)[1] < counts[-1] / 3, "cells touch"
+    before = movie[-2][1]
+    assert (before == last)[before > 0].all(), "a cell keeps its number and its place"
+    distance = ndimage.distance_transform_edt(last == 0)
+    halo = image[(distance > 1) & (distance < 4)].mean()
+    assert halo > image[distance > 25].mean() + 20 and halo > image[last > 0].mean() + 20
+
+
+def test_binary_colonies_part_touching_cells(synthetic):
+    masks, (_, cells) = synthetic(YeastColonies, split="val").masks, stand_ins.colony(4, 20)[-1]
+    assert ndimage.label(masks[-1].numpy())[1] == len(np.unique(cells)) - 1
+
+
+def test_people_touch_and_hide_each_other():
+    people = [mask for _, _, mask in stand_ins.streets("train")]
+    assert sum(ndimage.label(mask)[1] for mask in people) < sum(len(np.unique(mask)) - 1 for mask in people)
+    assert all(1 <= len(np.unique(mask)) - 1 <= 4 for mask in people) and len({mask.shape for mask in people}) > 1
+
+
+# --- the samples ------------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_small_and_state_source_and_licence():
+    files = [file for file in SAMPLES.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 3_000_000
+    text = (SAMPLES / "README.md").read_text(encoding="utf-8")
+    for needed in ("berkyalcinkaya/yeastvision", "Redistribution and use", "AS IS", "CC0 1.0", "dsbowl-2018"):
+        assert needed in text
+
+
+def test_samples_are_parts_of_the_real_data(real, monkeypatch):
+    for cls in (YeastMovie, Nuclei):
+        for split in cls.splits:
+            monkeypatch.setenv("CVF20_SYNTHETIC", "1")
+            sample = cls(split=split, target="instances")
+            assert len(sample) >= 1 and sum(len(instance_numbers(mask)) for mask in sample.masks) >= 2
+            monkeypatch.delenv("CVF20_SYNTHETIC")
+            full = real(cls, split=split, target="instances")
+            for name, image, mask in zip(sample.names, sample.images, sample.masks, strict=True):
+                i = full.names.index(name)
+                assert image.equal(full.images[i]) and mask.equal(full.masks[i]) and len(full) > len(sample)
+
+
+def test_sample_fields_have_the_registered_bytes():
+    for file in (SAMPLES / "nuclei").rglob("images/*.png"):
+        known = registry("nuclei")[file.relative_to(SAMPLES / "nuclei").as_posix()]
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == known
