@@ -1,9 +1,10 @@
-"""Label pictures of your own photographs: python -m cvf20.predict --weights RUN image.jpg …
+"""Label pictures of your own photographs: python -m cvf20.predict image.jpg …
 
-RUN is a finished run: its folder, or its name below runs/ (e.g. 07_resnet-seed0; of several the newest). For every
-image two files are written: <image>_labels.png, whose pixel values are the classes, in the classes' colours, and
-<image>_overlay.png, the photograph with the colours laid over it. An image that is missing or broken is named, the
-others go on, and the exit code is then 1.
+Without more, the best network of the scenes in weights/ does it; --weights RUN takes another: a finished run's folder,
+its name below runs/ (of several the newest) or in weights/, or a file of weights. For every image two files are
+written: <image>_labels.png, whose pixel values are the classes, in the classes' colours, and <image>_overlay.png, the
+photograph with the colours laid over it. An image that cannot be labelled is named, the others go on, and the exit
+code is then 1.
 """
 
 import argparse
@@ -11,25 +12,27 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvf20 import datasets
-from cvf20.datasets import SegmentationDataset, YeastColonies, YeastMovie
+from cvf20.datasets.pictures import read_image, stretch
 from cvf20.datasets.yeast_colonies import invert_viridis
-from cvf20.datasets.yeast_movie import stretch
-from cvf20.models.averaged import AveragedPredictions
-from cvf20.models.weights import read_state
-from cvf20.paths import runs_dir
+from cvf20.models import AveragedPredictions, WatershedNet, build
+from cvf20.models.weights import plain_names, read_state
+from cvf20.paths import project_dir, runs_dir
 from cvf20.training.loop import forward, make_accelerator
-from cvf20.training.rebuild import rebuild
+
+KNOWN = {"ToDtype", "Normalize", "ResizeImage", "ScaleInto", "PadTo"}  # what validation may do to an image
+OWN_DATA = (255 * np.array(matplotlib.colormaps["tab20"].colors)).astype(np.uint8)  # colours of an own data set
 
 
 @dataclass
@@ -37,7 +40,8 @@ class Run:
     """A finished run, ready to predict."""
 
     model: nn.Module
-    data: type[SegmentationDataset]  # its classes and their colours
+    data: str  # name of the data set that it learned from
+    palette: np.ndarray  # (K, 3) uint8, colours of the classes
     mean: tuple[float, ...]  # per channel of the input, on the scale 0–1
     std: tuple[float, ...]
     resized: tuple[int, int] | None = None  # (height, width) of what it was validated on, where images were resized
@@ -50,51 +54,36 @@ class Run:
         return min(self.padded[0] / height, self.padded[1] / width) if self.padded else 1.0
 
 
-def load_run(run: str | Path, spec: str | None = None) -> Run:
-    """The run's network with its best weights, and how it wants its images; `spec`: see `rebuild`.
+def load_run(run: str | Path | None = None, code: str | Path | None = None) -> Run:
+    """A finished run's network with its best weights, and how it wants its images.
 
-    Raises FileNotFoundError where there is no finished run, ValueError where it cannot be applied to photographs.
+    run:  as --weights; None: the best network of the scenes in weights/
+    code: Python file that defines the network's class, where it cannot be imported
+    Raises FileNotFoundError where there is no such run, ValueError where it cannot be applied to photographs.
     """
-    folder = find_run(run)
-    result = json.loads((folder / "result.json").read_text())
-    state = read_state(folder / "best.pt")
-    by_name = {data.name: data for data in vars(datasets).values() if isinstance(data, type) and hasattr(data, "name")}
-    if result["data"] not in by_name:
-        raise ValueError(f"{folder}: trained on {result['data']!r}, wanted one of {', '.join(by_name)}")
-    network = rebuild(result["recipe"]["model"], state, spec)
-    return Run(network, by_name[result["data"]], **_validation_input(result["recipe"]["valid_transforms"], folder))
-
-
-def find_run(run: str | Path) -> Path:
-    """The folder of a finished run, from itself or from the beginning of its name below runs/."""
-    below = runs_dir().glob(f"{run}-*") if Path(run).name == str(run) else []
-    candidates = [Path(run), *below]
-    finished = [folder for folder in candidates if all((folder / f).is_file() for f in ("result.json", "best.pt"))]
-    if not finished:
-        raise FileNotFoundError(
-            f"--weights {run}: no folder of a finished run (result.json, best.pt), nor is {run}-* in {runs_dir()}"
-        )
-    return max(finished, key=lambda folder: (folder / "result.json").stat().st_mtime)
-
-
-def _validation_input(described: dict, folder: Path) -> dict:
-    """What `Run` wants to know, from what a run wrote down of its validation transforms."""
-    steps = dict(_steps(described))
-    known = ("ToDtype", "Normalize", "ResizeImage", "PadTo")
-    if "Normalize" not in steps or not steps.keys() <= set(known):
+    result, weights = find_run(run)
+    if not result.get("network"):
         raise ValueError(
-            f"{folder}: validated with {', '.join(steps)}, wanted Normalize and nothing but {', '.join(known)}"
+            f"{weights}: the result does not say how its network is built (a lambda, a class in a function?)"
         )
-    return {
-        "mean": tuple(steps["Normalize"]["mean"]),
-        "std": tuple(steps["Normalize"]["std"]),
-        "resized": steps.get("ResizeImage", {}).get("size"),
-        "padded": steps.get("PadTo", {}).get("size"),
-    }
+    network = build(result["network"], code)
+    try:
+        network.load_state_dict(plain_names(read_state(weights, result.get("key"))))
+    except RuntimeError as error:
+        raise ValueError(f"{weights} does not fit {result['network']}: {error}") from error
+    steps = dict(_steps(result["recipe"].get("valid_transforms")))
+    if "Normalize" not in steps or not steps.keys() <= KNOWN:
+        found, known = ", ".join(steps) or "nothing", ", ".join(sorted(KNOWN))
+        raise ValueError(f"{weights}: validated with {found}, wanted Normalize and none but {known}")
+    sets = {getattr(value, "name", None): value for value in vars(datasets).values() if isinstance(value, type)}
+    palette = getattr(sets.get(result["data"]), "palette", OWN_DATA)
+    sizes = (steps.get(name, {}).get("size") for name in ("ResizeImage", "PadTo"))
+    return Run(network.eval(), result["data"], palette, steps["Normalize"]["mean"], steps["Normalize"]["std"], *sizes)
 
 
-def _steps(described: dict):
-    for name, settings in described.items():
+def _steps(described) -> Iterator[tuple[str, dict]]:
+    """The transforms of a run's validation, one after the other, with their settings."""
+    for name, settings in (described or {}).items():
         if name == "Compose":
             for step in settings["transforms"]:
                 yield from _steps(step)
@@ -102,23 +91,47 @@ def _steps(described: dict):
             yield name, settings
 
 
+def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
+    """Result and weights of a finished run, from a folder, a file, or a name's beginning (in runs/, weights/)."""
+    results, weights = project_dir() / "results", project_dir() / "weights"
+    if run is None:
+        found = [_pair(results / f"{file.stem}.json", file) for file in weights.glob("*.pt")]
+        scenes = [pair for pair in found if pair and pair[0]["data"] == "stanford_background" and not pair[0]["quick"]]
+        if not scenes:
+            raise FileNotFoundError(
+                f"no network of the scenes in {weights}: train one (./run_all.sh 07), or say --weights RUN"
+            )
+        return max(scenes, key=lambda pair: pair[0]["metrics"]["val"].get("mAP", 0))
+    name = Path(run).name
+    newest_first = sorted(runs_dir().glob(f"{name}-*/result.json"), key=lambda file: -file.stat().st_mtime)
+    folders = [Path(run), runs_dir() / name, *(file.parent for file in newest_first)]
+    pairs = [_pair(folder / "result.json", folder / "best.pt") for folder in folders]
+    for file in (Path(run), weights / f"{name}.pt", *sorted(weights.glob(f"{name}-*.pt"))):
+        pairs += [_pair(result, file) for result in (file.with_suffix(".json"), results / f"{file.stem}.json")]
+    if not any(pairs):
+        places = f"{run}, {runs_dir()}/{name}-* (result.json, best.pt) or {weights}/{name}-*.pt (with its result)"
+        raise FileNotFoundError(f"--weights {run}: there is no finished run {places}")
+    return next(filter(None, pairs))
+
+
+def _pair(result: Path, weights: Path) -> tuple[dict, Path] | None:
+    return (json.loads(result.read_text("utf-8")), weights) if result.is_file() and weights.is_file() else None
+
+
 def read_photograph(path: Path, run: Run) -> Image.Image:
     """The picture the right way up, "RGB" or "L", decoded as the run's data set decodes its own.
 
-    Pictures of more than 8 bits are stretched to 0 … 255. ValueError names a file that does not decode.
+    Pictures of more than 8 bits are stretched to 0 … 255. OSError or ValueError name a file that does not decode.
     """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's for what does not decode
-        raise ValueError(f"{path}: {error.strerror if isinstance(error, FileNotFoundError) else error}") from error
-    if run.data is YeastColonies:
+    if run.data == "yeast_colonies":
         with contextlib.suppress(ValueError):  # not in viridis' colours: the picture is grey already
             return Image.fromarray(invert_viridis(path))
-    deep = upright.mode == "F" or upright.mode.startswith("I")
-    if deep or run.data is YeastMovie:
-        upright = Image.fromarray(stretch(np.asarray(upright if deep else upright.convert("L"))))
-    return upright.convert("RGB" if len(run.mean) == 3 else "L")
+    pixels = read_image(path)
+    if run.data == "yeast_movie" and pixels.ndim == 3:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+    if run.data == "yeast_movie" or pixels.dtype != np.uint8:
+        pixels = stretch(pixels)
+    return Image.fromarray(pixels).convert("RGB" if len(run.mean) == 3 else "L")
 
 
 @torch.inference_mode()
@@ -128,15 +141,19 @@ def predict_labels(run: Run, image: Image.Image, precision: str = "auto") -> Ten
     The network sees it in its own aspect at about as many pixels as it was validated on; the logits of image and
     mirror image are averaged, and interpolated to the photograph's size.
     """
-    accelerator = make_accelerator(precision)
-    size = (image.height, image.width)
+    accelerator, size = make_accelerator(precision), (image.height, image.width)
     factor = run.factor(*size)
     seen = image.resize([max(1, round(factor * length)) for length in image.size], Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(seen)).float().reshape(seen.height, seen.width, -1).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(values)[:, None, None] for values in (run.mean, run.std))
     model = AveragedPredictions(run.model).to(accelerator.device, memory_format=torch.channels_last).eval()
     logits = forward(model, ((pixels - mean) / std)[None].to(accelerator.device), accelerator).cpu()
-    return upsampled_argmax(logits, size)
+    if isinstance(run.model, WatershedNet):
+        logits = logits[:, :1]  # the foreground
+    if logits.ndim != 4:
+        raise ValueError(f"the network gives {tuple(logits.shape)}, wanted logits (1, K, H, W)")
+    *_, last = run.model.modules()
+    return upsampled_argmax(logits - 0.5 if isinstance(last, nn.Sigmoid) else logits, size)
 
 
 def upsampled_argmax(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -152,28 +169,28 @@ def upsampled_argmax(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem: Path) -> list[Path]:
-    """<stem>_labels.png (palette picture, values are classes) and <stem>_overlay.png; returns both paths."""
+    """<stem>_labels.png (palette picture, values are classes) and <stem>_overlay.png, both or none; their paths."""
     picture = Image.fromarray(labels.numpy())
     picture.putpalette(np.asarray(palette, np.uint8).tobytes())
     overlay = Image.blend(image.convert("RGB"), picture.convert("RGB"), alpha=0.5)
-    paths = [stem.with_name(f"{stem.name}_labels.png"), stem.with_name(f"{stem.name}_overlay.png")]
-    for made, path in zip((picture, overlay), paths, strict=True):
-        made.save(path)
+    paths = [stem.with_name(f"{stem.name}_{kind}.png") for kind in ("labels", "overlay")]
+    overlay.save(paths[1])  # first, so that a failure leaves no half pair
+    picture.save(paths[0])
     return paths
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cvf20.predict", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("images", nargs="+", type=Path, metavar="image.jpg")
-    parser.add_argument("--weights", required=True, metavar="RUN", help="folder or name of a finished run")
-    parser.add_argument("--model", metavar="CALL", help='how the network was built, e.g. "UNet(4, 3, 9, 16)"')
+    parser.add_argument("--weights", metavar="RUN", help="folder, name or file of a run; default: best in weights/")
+    parser.add_argument("--code", type=Path, metavar="mine.py", help="file that defines the network's class")
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions/")
     options = parser.parse_args(arguments)
     try:
-        run = load_run(options.weights, options.model)
+        run = load_run(options.weights, options.code)
+        options.out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    options.out.mkdir(parents=True, exist_ok=True)
     used, failures = set(), 0
     for path in options.images:
         stem, number = path.stem, 1
@@ -182,9 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stem = f"{path.stem}_{number}"
         try:
             image = read_photograph(path, run)
-            labels = predict_labels(run, image)
-            written = write_pictures(labels, image, run.data.palette, options.out / stem)
-        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: e.g. too small for the network
+            written = write_pictures(predict_labels(run, image), image, run.palette, options.out / stem)
+        except Exception as error:  # whatever a broken file or a network too small for it leads to: the others go on
             failures += 1
             print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
             continue

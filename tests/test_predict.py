@@ -1,7 +1,10 @@
 """Prediction from a finished run: any image, any size, honest about those that are missing or broken."""
 
+import importlib
 import json
 import os
+import struct
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,38 +16,56 @@ from torch import nn
 from torch.nn import functional as F
 
 from cvf20 import predict
-from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie, base
+from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
 from cvf20.losses import cross_entropy_criterion
-from cvf20.models import BaseConv
+from cvf20.models import BaseConv, UNet, WatershedNet, spec_of
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph, upsampled_argmax
 from cvf20.training.learner import Learner
-from cvf20.transforms import eval_transforms
+from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms
 from cvf20.transforms.sizes import padded_eval_transforms
+
+NORMALISED = {"Compose": {"transforms": [{"ToDtype": {}}, {"Normalize": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}}]}}
 
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
     monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(predict, "project_dir", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def trained(name="02_tiny", transforms=None, epochs=1, **choices):
-    data, valid = Patches(4, 3), Patches(2, 3, transforms=transforms or eval_transforms((8, 10)))
-    learner = Learner(
-        lambda: BaseConv(3, 9, (4,)),
-        cross_entropy_criterion,
-        data,
-        valid,
-        epochs=epochs,
-        name=name,
-        precision="fp32",
-        verbose=False,
-        **choices,
-    )
-    learner.fit()
-    return learner
+def a_result(built, **more):
+    result = {
+        "network": spec_of(built),
+        "data": "stanford_background",
+        "quick": False,
+        "key": "ab",
+        "metrics": {"val": {}},
+    }
+    steps = [{"ResizeImage": {"size": [8, 10]}}, NORMALISED]
+    return result | {"recipe": {"valid_transforms": {"Compose": {"transforms": steps}}}} | more
+
+
+def finished(label="02_tiny-seed0-abc", network=None, **more):
+    """A folder in runs/ as a finished run leaves it, without its training."""
+    network = network or BaseConv(3, 9, (4,))
+    folder = predict.runs_dir() / label
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(a_result(network, **more)))
+    torch.save(network.state_dict(), folder / "best.pt")
+    return folder
+
+
+def published(label, network, **more):
+    """The same in results/ and weights/, in half precision."""
+    for name in ("results", "weights"):
+        (predict.project_dir() / name).mkdir(exist_ok=True)
+    (predict.project_dir() / f"results/{label}.json").write_text(json.dumps(a_result(network, **more)))
+    half = {name: v.half() if v.is_floating_point() else v for name, v in network.state_dict().items()}
+    torch.save({"key": "ab", "weights": half}, file := predict.project_dir() / f"weights/{label}.pt")
+    return file
 
 
 def photograph(path, size=(30, 20), mode="RGB", seed=0, **options):
@@ -54,8 +75,12 @@ def photograph(path, size=(30, 20), mode="RGB", seed=0, **options):
     return path
 
 
+def made(folder="predictions"):
+    return sorted(path.name for path in predict.Path(folder).iterdir())
+
+
 def test_command_writes_labels_and_overlay_and_goes_on_after_bad_images(tmp_path, capsys):
-    learner = trained()
+    folder = finished()
     good = [photograph(tmp_path / "one.png"), photograph(tmp_path / "two.jpg", (1, 7))]
     grey, transparent = photograph(tmp_path / "grey.png", mode="L"), photograph(tmp_path / "alpha.png", mode="RGBA")
     broken = tmp_path / "broken.jpg"
@@ -63,19 +88,19 @@ def test_command_writes_labels_and_overlay_and_goes_on_after_bad_images(tmp_path
     names = [str(p) for p in (good[0], tmp_path / "gone.jpg", broken, good[1], grey, transparent)]
     assert main(["--weights", "02_tiny-seed0", "--out", "made", *names]) == 1
     said = capsys.readouterr()
-    assert "gone.jpg: No such file" in said.err and "broken.jpg" in said.err and len(said.err.splitlines()) == 2
-    assert len(list((tmp_path / "made").iterdir())) == 8
+    assert "gone.jpg" in said.err and "broken.jpg" in said.err and len(said.err.splitlines()) == 2
+    assert len(made("made")) == 8
     for path in good:
         labels, overlay = (Image.open(f"made/{path.stem}_{kind}.png") for kind in ("labels", "overlay"))
         assert labels.size == overlay.size == Image.open(path).size and labels.mode == "P"
         classes = np.asarray(labels)
         assert np.array_equal(np.asarray(labels.convert("RGB")), StanfordBackground.palette[classes])
-        expected = predict_labels(load_run(learner.folder), Image.open(path).convert("RGB"))
+        expected = predict_labels(load_run(folder), Image.open(path).convert("RGB"))
         assert np.array_equal(classes, expected)
 
 
 def test_only_good_images_give_zero(tmp_path):
-    trained()
+    finished()
     (tmp_path / "other").mkdir()
     same_name = [photograph(tmp_path / "a.png"), photograph(tmp_path / "other/a.png", (5, 5))]
     assert main(["--weights", "02_tiny-seed0", *map(str, same_name)]) == 0
@@ -89,53 +114,161 @@ def test_an_image_that_the_network_cannot_take_is_named_and_the_rest_go_on(tmp_p
                 raise RuntimeError("sizes do not match")
             return x
 
-    monkeypatch.setattr(predict, "load_run", lambda *_: Run(Even(), StanfordBackground, (0.5,) * 3, (0.2,) * 3))
+    monkeypatch.setattr(predict, "load_run", lambda *_: photographs(Even()))
     images = [photograph(tmp_path / f"{n}.png", (n, n)) for n in (8, 9, 16)]
     bad = tmp_path / "bad.ppm"
     bad.write_bytes(b"P6 3x 3 255\n")
     assert main(["--weights", "any", *map(str, [images[0], images[1], bad, images[2]])]) == 1
     odd, unreadable = capsys.readouterr().err.splitlines()
-    assert odd == f"{images[1]}: sizes do not match" and unreadable.startswith(f"{bad}: ")
-    assert {path.name for path in (tmp_path / "predictions").glob("*_labels.png")} == {"8_labels.png", "16_labels.png"}
+    assert odd == f"{images[1]}: sizes do not match" and unreadable.startswith(f"{bad} ")
+    assert [name for name in made() if "labels" in name] == ["16_labels.png", "8_labels.png"]
 
 
-def test_broken_weights_are_named(tmp_path):
-    folder = tmp_path / "runs/02_x-seed0-abc"
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text("{}")
-    (folder / "best.pt").write_text("<html>")
-    with pytest.raises(ValueError, match="best.pt is no readable state dict"):
-        load_run(folder)
+# Which run
+
+
+def test_the_default_is_the_best_network_of_the_scenes_in_weights(tmp_path, capsys):
+    best = UNet(1, 3, 9, 4, norm_type="batch")
+    published("03_unet-seed0", BaseConv(3, 9, (4,)), metrics={"val": {"mAP": 0.4}})
+    published("07_resnet-seed0", best, metrics={"val": {"mAP": 0.7}})
+    published("07_other-seed0", BaseConv(3, 9, (3,)), metrics={"val": {"mAP": 0.8}}, quick=True)
+    published("05_cells-seed0", BaseConv(1, 1, (3,)), metrics={"val": {"IoU": 0.9}}, data="yeast_movie")
+    (tmp_path / "weights/no_result.pt").write_bytes(b"")
+    run = load_run()
+    assert spec_of(run.model) == spec_of(best) and not run.model.training
+    for name, value in run.model.state_dict().items():
+        assert value.equal(best.state_dict()[name].half().to(value.dtype))
+    assert main([str(photograph(tmp_path / "photo.jpg"))]) == 0 and len(made()) == 2
+
+
+def test_without_weights_the_command_says_how_to_get_some(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["photo.jpg"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and "no network of the scenes in" in said
+    assert "run_all.sh 07" in said and "--weights RUN" in said and "Traceback" not in said
+
+
+def test_a_run_is_found_by_folder_file_or_name(tmp_path):
+    folder, file = finished("02_tiny-seed0-abc"), published("07_resnet-seed1", BaseConv(3, 9, (4,)))
+    assert {find_run(run)[1] for run in (folder, str(folder), "02_tiny", "02_tiny-seed0", folder.name)} == {
+        folder / "best.pt"
+    }
+    assert {find_run(run)[1] for run in (file, "07_resnet", "07_resnet-seed1")} == {file}
+    elsewhere = tmp_path / "mine.pt"
+    torch.save(BaseConv(3, 9, (4,)).state_dict(), elsewhere)
+    (tmp_path / "mine.json").write_text(json.dumps(a_result(BaseConv(3, 9, (4,)))))
+    assert find_run(elsewhere)[1] == elsewhere and load_run(elsewhere).data == "stanford_background"
+    assert find_run("02_tiny")[0]["key"] == "ab"
+
+
+def test_of_several_runs_the_newest():
+    first, second, other = finished("02_tiny-seed0-1"), finished("02_tiny-seed0-2"), finished("02_tiny_other-seed0-3")
+    for folder, age in ((first, 100), (second, 200), (other, 300)):
+        os.utime(folder / "result.json", (age, age))
+    assert find_run(first)[1].parent == first
+    assert find_run("02_tiny-seed0")[1].parent == find_run("02_tiny")[1].parent == second
 
 
 def test_unknown_run_is_an_error_before_any_image(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--weights", "nothing", str(tmp_path / "a.jpg")])
-    assert stopped.value.code == 2 and "nothing" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "--weights nothing: there is no finished run" in capsys.readouterr().err
 
 
-def test_of_several_runs_the_newest(tmp_path):
-    first = trained()
-    second = trained(lr=2e-3)
-    other = trained("02_tiny_other")
-    assert find_run(first.folder) == first.folder and first.folder != second.folder != other.folder
-    for learner, age in ((first, 100), (second, 200), (other, 300)):
-        os.utime(learner.folder / "result.json", (age, age))
-    assert find_run("02_tiny-seed0") == find_run("02_tiny") == second.folder
+def test_runs_that_cannot_be_repeated_are_named(tmp_path):
+    folder, (result, _) = finished(), find_run("02_tiny")
+
+    def refused(words, **changed):
+        (folder / "result.json").write_text(json.dumps(result | changed))
+        with pytest.raises(ValueError, match=words):
+            load_run(folder)
+
+    steps = {"Compose": {"transforms": [{"MedianShift": {}}, {"Normalize": {"mean": [0.0], "std": [1.0]}}]}}
+    refused("validated with MedianShift", recipe={"valid_transforms": steps})
+    refused("validated with nothing", recipe={"valid_transforms": None})
+    refused("does not say how its network is built", network=None)
+    refused("best.pt does not fit cvf20.models.BaseConv", network="cvf20.models.BaseConv(3, 9, (5,))")
+    file = published("03_x-seed0", BaseConv(3, 9, (4,)), key="other")
+    with pytest.raises(ValueError, match="x-seed0.pt holds weights of another run: key ab, wanted other"):
+        load_run(file)
+    (folder / "best.pt").write_text("<html>")
+    refused("best.pt is no readable state dict")
 
 
-@pytest.mark.parametrize("width", [8, 13])
-def test_on_a_validation_image_it_is_the_learners_own_prediction(width):
-    """Same size, same normalisation: with flips averaged, as `score(flips=True)` does."""
-    learner = trained(transforms=eval_transforms((8, width)))
+OWN = """
+from torch import nn
+from cvf20.models import UNet
+
+class PReLUUNet(UNet):
+    def construct_layer(self, f_in, f_out, kernel_size=3):
+        return nn.Sequential(nn.Conv2d(f_in, f_out, kernel_size, padding=1), nn.PReLU())
+"""
+
+
+def test_a_students_own_network(tmp_path, capsys, monkeypatch):
+    """Its class stands in the result; where only a file defines it, --code names the file."""
+    (tmp_path / "mine.py").write_text(OWN)
+    photo = str(photograph(tmp_path / "photo.png"))
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(tmp_path)
+        network = importlib.import_module("mine").PReLUUNet(1, 3, 9, 4)
+        assert spec_of(network) == "mine.PReLUUNet(1, 3, 9, 4)"
+        folder = finished(network=network)
+        assert main(["--weights", "02_tiny", photo]) == 0
+        del sys.modules["mine"]
+    for module in ("mine", "__main__"):  # trained from another folder, or in a notebook
+        (folder / "result.json").write_text(json.dumps(a_result(network, network=f"{module}.PReLUUNet(1, 3, 9, 4)")))
+        with pytest.raises(SystemExit):
+            main(["--weights", "02_tiny", photo])
+        assert "your_models.py" in (said := capsys.readouterr().err) and "--code" in said
+        assert main(["--weights", "02_tiny", "--code", "mine.py", photo]) == 0
+
+
+def test_a_compiled_networks_weights_load():
+    network = BaseConv(3, 9, (4,))
+    folder = finished(network=network)
+    torch.save(torch.compile(network, backend="eager").state_dict(), folder / "best.pt")
+    assert load_run(folder).model[0].weight.equal(network[0].weight)
+
+
+def test_an_own_data_sets_classes_get_colours(tmp_path):
+    finished(data="my_own_pictures")
+    assert main(["--weights", "02_tiny", str(photograph(tmp_path / "a.png"))]) == 0
+    assert np.asarray(load_run("02_tiny").palette).shape == (20, 3)
+
+
+# What the network sees, and what becomes of its logits
+
+
+@pytest.mark.parametrize(
+    ("transforms", "seen"),
+    [
+        (eval_transforms((8, 13)), {"resized": [8, 13], "padded": None}),
+        (eval_transforms(), {"resized": None, "padded": None}),
+        (padded_eval_transforms((20, 24)), {"resized": None, "padded": [20, 24]}),
+        (scaled_eval_transforms((20, 24)), {"resized": None, "padded": [20, 24]}),
+    ],
+)
+def test_a_learners_run_is_understood(transforms, seen):
+    """And on a validation image it is the learner's own prediction, with flips averaged, as `score(flips=True)` does."""
+    data, valid = Patches(4, 3), Patches(2, 3, transforms=transforms)
+    learner = Learner(
+        lambda: BaseConv(3, 9, (4,)), cross_entropy_criterion, data, valid, epochs=1, name="02_tiny", verbose=False
+    )
+    learner.fit()
+    result = json.loads((learner.folder / "result.json").read_text())
+    (learner.folder / "result.json").write_text(json.dumps({"network": "cvf20.models.BaseConv(3, 9, (4,))"} | result))
     run = load_run(learner.folder)
-    image = photograph("p.png", (width, 8))
-    pixels = torch.from_numpy(np.array(Image.open(image))).permute(2, 0, 1) / 255
-    x = ((pixels - torch.tensor(run.mean)[:, None, None]) / torch.tensor(run.std)[:, None, None])[None]
-    model = learner.model.eval()
-    with torch.no_grad():
-        expected = (model(x) + model(x.flip(-1)).flip(-1)).argmax(1)[0]
-    assert predict_labels(run, Image.open(image), "fp32").equal(expected.to(torch.uint8))
+    assert {name: getattr(run, name) and list(getattr(run, name)) for name in seen} == seen
+    if seen["resized"]:
+        image = Image.open(photograph("p.png", seen["resized"][::-1]))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+        x = ((pixels - torch.tensor(run.mean)[:, None, None]) / torch.tensor(run.std)[:, None, None])[None]
+        model = learner.model.cpu().eval()
+        with torch.no_grad():
+            expected = (model(x) + model(x.flip(-1)).flip(-1)).argmax(1)[0]
+        assert predict_labels(run, image, "fp32").equal(expected.to(torch.uint8))
 
 
 class Seen(nn.Module):
@@ -146,7 +279,8 @@ class Seen(nn.Module):
         return x[:, :2]
 
 
-PHOTOGRAPHS = Run(Seen(), StanfordBackground, (0.5,) * 3, (0.2,) * 3)
+def photographs(network=None, data=StanfordBackground, channels=3, **settings):
+    return Run(network or Seen(), data.name, data.palette, (0.5,) * channels, (0.2,) * channels, **settings)
 
 
 @pytest.mark.parametrize(
@@ -160,15 +294,9 @@ PHOTOGRAPHS = Run(Seen(), StanfordBackground, (0.5,) * 3, (0.2,) * 3)
     ],
 )
 def test_what_the_network_sees(settings, photo, seen):
-    run = Run(Seen(), StanfordBackground, (0.5,) * 3, (0.2,) * 3, **settings)
+    run = photographs(**settings)
     assert predict_labels(run, Image.new("RGB", photo), "fp32").shape == photo[::-1]
     assert run.model.size == seen
-
-
-def test_sizes_come_from_the_runs_own_words():
-    run = load_run(trained(transforms=padded_eval_transforms((20, 24))).folder)
-    assert tuple(run.padded) == (20, 24) and run.resized is None and run.data is StanfordBackground
-    assert tuple(load_run(trained().folder).resized) == (8, 10)
 
 
 def test_labels_are_the_argmax_of_the_interpolated_logits():
@@ -179,59 +307,148 @@ def test_labels_are_the_argmax_of_the_interpolated_logits():
     assert upsampled_argmax(binary, (6, 7)).equal((binary[0, 0] > 0).to(torch.uint8))
 
 
+@pytest.mark.parametrize("resized", [(8, 24), (24, 72), (64, 192)])
+def test_labels_do_not_shift_whatever_size_the_network_sees(resized):
+    """Half-pixel-exact: a border in the middle of the photograph stays in the middle."""
+
+    class Bright(nn.Module):
+        def forward(self, x):
+            return torch.cat([-x[:, :1], x[:, :1]], 1)
+
+    image = Image.fromarray(np.repeat(np.repeat(np.array([[[0], [255]]], np.uint8), 30, 1), 20, 0)[..., [0, 0, 0]])
+    labels = predict_labels(photographs(Bright(), resized=resized), image, "fp32")
+    assert labels[:, :30].sum() == 0 and (labels[:, 30:] == 1).all()
+
+
+def test_probabilities_of_one_class_are_cut_at_a_half():
+    """A sigmoid at the end: 0.4 is background, which a logit of 0.4 is not."""
+    ends = UNet(0, 3, 1, (2,), final_activation="sigmoid")
+    nn.init.zeros_(ends.final_module[0].weight)
+    for bias, label in ((-0.4, 0), (0.4, 1)):
+        nn.init.constant_(ends.final_module[0].bias, bias)
+        assert (predict_labels(photographs(ends), Image.new("RGB", (6, 5)), "fp32") == label).all()
+
+
+def test_of_a_watershed_network_the_foreground_is_drawn():
+    network = WatershedNet(lambda channels: BaseConv(3, channels, (2,)), 4)
+    nn.init.zeros_(network.body[-1].weight)
+    for foreground in (0, 1):
+        network.body[-1].bias.data = torch.tensor([2.0 * foreground - 1, 0, 0, 0, 5, 0, 0])
+        assert (predict_labels(photographs(network), Image.new("RGB", (6, 5)), "fp32") == foreground).all()
+
+
+def test_what_gives_no_label_picture_is_named():
+    class Points(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :30, None, None]
+
+    with pytest.raises(ValueError, match="wanted logits"):
+        predict_labels(photographs(nn.Sequential(Points(), nn.Flatten())), Image.new("RGB", (8, 8)), "fp32")
+
+
+# Pictures
+
+
 def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by 90°
     path = photograph(tmp_path / "p.jpg", (30, 20), exif=exif)
-    assert read_photograph(path, PHOTOGRAPHS).size == (20, 30)
+    assert read_photograph(path, photographs()).size == (20, 30)
+
+
+def test_an_odd_exif_tag_does_not_stop_a_batch(tmp_path):
+    """Pillow#4665: such a photograph ended the command with a TypeError."""
+    finished()
+    tags = struct.pack("<HHIHH", 274, 3, 1, 6, 0) + struct.pack("<HHI", 282, 1, 1) + b"ab\0\0" * 2
+    odd = photograph(tmp_path / "odd.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + tags)
+    assert main(["--weights", "02_tiny", str(odd), str(photograph(tmp_path / "next.jpg"))]) == 0
+    assert made() == ["next_labels.png", "next_overlay.png", "odd_labels.png", "odd_overlay.png"]
+
+
+def test_pixels_that_are_no_numbers_are_an_error_that_names_the_file(tmp_path, capsys):
+    finished()
+    values = np.random.default_rng(0).random((20, 30), np.float32)
+    for name, value in (("fine", 0.5), ("nan", np.nan), ("inf", np.inf)):
+        values[3, 4] = value
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    assert main(["--weights", "02_tiny", *(str(tmp_path / f"{name}.tif") for name in ("nan", "fine", "inf"))]) == 1
+    nan, inf = capsys.readouterr().err.splitlines()
+    assert "nan.tif" in nan and "inf.tif" in inf and made() == ["fine_labels.png", "fine_overlay.png"]
+
+
+def test_nothing_of_the_photographs_metadata_is_in_the_overlay(tmp_path):
+    """A transparent 1-bit picture left its label picture behind; profiles and gamma described other colours."""
+    finished()
+    bits = np.random.default_rng(0).random((20, 30)) > 0.5
+    Image.fromarray(bits).save(tmp_path / "bits.png", transparency=0)
+    photograph(tmp_path / "profile.png", icc_profile=b"no profile of the overlay's", dpi=(300, 300), gamma=0.1)
+    assert main(["--weights", "02_tiny", str(tmp_path / "bits.png"), str(tmp_path / "profile.png")]) == 0
+    assert len(made()) == 4
+    for name in made():
+        kept = set(Image.open(f"predictions/{name}").info)
+        assert not kept & {"transparency", "icc_profile", "gamma", "dpi", "exif"}
+
+
+def test_a_failed_overlay_leaves_no_half_pair(tmp_path, monkeypatch, capsys):
+    finished()
+    save = Image.Image.save
+
+    def failing(self, path, *arguments, **options):
+        if str(path).endswith("_overlay.png"):
+            raise OSError(28, "No space left on device", str(path))
+        save(self, path, *arguments, **options)
+
+    path = photograph(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "save", failing)
+    assert main(["--weights", "02_tiny", str(path)]) == 1 and made() == []
+
+
+def test_several_pages_are_not_passed_over(tmp_path, capsys):
+    finished()
+    pages = [Image.new("L", (20, 10), value) for value in (10, 200)]
+    for name in ("pages.tif", "moving.gif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    assert main(["--weights", "02_tiny", str(tmp_path / "pages.tif"), str(tmp_path / "moving.gif")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all("2 pictures" in line for line in lines)
+
+
+def test_out_that_is_a_file_is_an_error_without_traceback(tmp_path, capsys):
+    finished()
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--weights", "02_tiny", "--out", "taken", str(photograph(tmp_path / "a.png"))])
+    assert stopped.value.code == 2 and "taken" in capsys.readouterr().err.splitlines()[-1]
 
 
 def a_colony(folder, grey):
-    for kind in ("input", "mask"):
-        (folder / f"train_{kind}").mkdir()
-        plt.imsave(folder / f"train_{kind}/it_{kind}.png", grey, cmap="viridis", vmin=0, vmax=255)
-    return YeastColonies, "train", folder / "train_input/it_input.png"
+    plt.imsave(folder / "it_input.png", grey, cmap="viridis", vmin=0, vmax=255)
+    return YeastColonies, folder / "it_input.png", grey
 
 
 def a_frame(folder, grey):
     field = 170 + 9 * grey.astype(np.uint16)
-    for kind in ("channel1_phase", "mask1"):
-        Image.fromarray(field).save(folder / f"it_{kind}.tif")
-    return YeastMovie, "all", folder / "it_channel1_phase.tif"
+    Image.fromarray(field).save(folder / "it_channel1_phase.tif")
+    return YeastMovie, folder / "it_channel1_phase.tif", predict.stretch(field)
 
 
 @pytest.mark.parametrize("write", [a_colony, a_frame])
-def test_a_data_sets_own_files_are_read_as_in_training(tmp_path, monkeypatch, write):
-    cls, split, path = write(tmp_path, np.random.default_rng(0).integers(0, 256, (12, 10), dtype=np.uint8))
-    monkeypatch.setattr(base, "locate", lambda *_: tmp_path)
-    monkeypatch.setattr(cls, "sample_names", lambda self: ["it"])
-    (wanted,) = cls(split=split).images
-    found = read_photograph(path, Run(Seen(), cls, (0.1,), (0.05,)))
-    assert found.mode == "L" and np.array_equal(found, wanted[0])
+def test_a_data_sets_own_files_are_read_as_in_training(tmp_path, write):
+    cls, path, wanted = write(tmp_path, np.random.default_rng(0).integers(0, 256, (12, 10), dtype=np.uint8))
+    found = read_photograph(path, photographs(data=cls, channels=1))
+    assert found.mode == "L" and np.abs(np.asarray(found).astype(int) - wanted).max() <= 1  # two greys share a colour
 
 
 def test_what_is_grey_already_is_no_viridis(tmp_path):
     path = photograph(tmp_path / "grey.png", mode="L")
-    assert np.array_equal(read_photograph(path, Run(Seen(), YeastColonies, (0.1,), (0.05,))), Image.open(path))
+    assert np.array_equal(read_photograph(path, photographs(data=YeastColonies, channels=1)), Image.open(path))
 
 
 def test_sixteen_bits_are_stretched_not_cut_off(tmp_path):
     values = np.linspace(200, 60000, 300).astype(np.uint16).reshape(15, 20)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    found = np.asarray(read_photograph(tmp_path / "deep.png", PHOTOGRAPHS))
+    found = np.asarray(read_photograph(tmp_path / "deep.png", photographs()))
     assert found.shape == (15, 20, 3) and len(np.unique(found)) > 250 and (np.diff(found[..., 0].ravel()) >= 0).all()
-
-
-def test_runs_that_cannot_be_repeated_are_named(tmp_path):
-    folder = trained().folder
-    result = json.loads((folder / "result.json").read_text())
-    steps = {"Compose": {"transforms": [{"MedianShift": {}}, {"Normalize": {"mean": [0.0], "std": [1.0]}}]}}
-    (folder / "result.json").write_text(json.dumps(result | {"recipe": result["recipe"] | {"valid_transforms": steps}}))
-    with pytest.raises(ValueError, match="validated with MedianShift"):
-        load_run(folder)
-    (folder / "result.json").write_text(json.dumps(result | {"data": "keypoints"}))
-    with pytest.raises(ValueError, match="trained on 'keypoints'"):
-        load_run(folder)
 
 
 def test_help_fits_on_a_screen(capsys):

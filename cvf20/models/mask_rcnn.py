@@ -21,6 +21,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from cvf20.labels import VOID, check_integer
 from cvf20.labels.instances import instance_boxes, instance_masks
 from cvf20.models.encoders import make_encoder
+from cvf20.models.spec import Recorded, respecify
 
 LEVELS = 5  # of the pyramid: strides 4, 8, 16, 32 and 64
 BOX_FEATURES = 1024  # of the box head
@@ -28,8 +29,8 @@ HALF_PIXEL = 0.5  # torchvision samples masks as if a pixel's centre, not its ed
 STRIDE = 32  # images are padded to a multiple of it, so that every level's stride is exact
 
 
-class MaskRCNN(nn.Module):
-    """torchvision's backbone, region proposal network and heads, between tensors of this package's shapes.
+class MaskRCNN(Recorded, nn.Module):
+    """Mask R-CNN of one class, small enough for two processor cores.
 
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses by name
                 (loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask), to be added up
@@ -37,14 +38,56 @@ class MaskRCNN(nn.Module):
     `detect` gives the instances themselves. Images come normalised, and stay at their size.
     Void (255 in the labels) is blanked in the image: torchvision's losses know no region to leave out, so nothing is
     shown there that they could be wrong about.
+
+    weights:          state dict of ResNet-18, of all its layers or some (see `pretrained.py`); None: random
+    anchor_sizes:     √area of the anchors on each of the five pyramid levels, in pixels of the network's input
+    aspect_ratios:    height / width of the anchors; `fit_anchors` finds both
+    proposals:        regions per image that go on to the heads, in training and in evaluation
+    box_samples:      proposals per image that the heads learn from, at most a quarter of them people (who get masks)
+    width:            channels of the pyramid and of the mask head
+    detections:       most instances per image
+    trainable_layers: how many of layer4, layer3, layer2, layer1, conv1 learn, from the top; random ones always do
+    frozen:           batch norms of the encoder that are frozen, since batches are small; the others become group norm.
+                      None: those whose statistics come with the weights
+    Raises ValueError for another number of anchor_sizes, trainable_layers beyond 0 to 5, or weights that do not fit.
     """
 
-    def __init__(self, detector: detection.MaskRCNN, **settings):
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor] | None = None,
+        *,
+        anchor_sizes: Sequence[float] = (24, 48, 96, 160, 256),
+        aspect_ratios: Sequence[float] = (1.5, 2.3, 3.5),
+        proposals: tuple[int, int] = (200, 100),
+        box_samples: int = 64,
+        width: int = 128,
+        detections: int = 50,
+        trainable_layers: int = 3,
+        frozen: Sequence[str] | None = None,
+    ):
         super().__init__()
-        self.settings = settings  # what the layers do not show; a run's fingerprint reads them in the repr
+        if len(anchor_sizes) != LEVELS:
+            raise ValueError(f"anchor_sizes={tuple(anchor_sizes)}: {LEVELS} numbers, one per pyramid level, are wanted")
+        ratios = (tuple(map(float, aspect_ratios)),) * LEVELS
+        detector = detection.MaskRCNN(
+            backbone(weights, width, trainable_layers, frozen),
+            rpn_anchor_generator=AnchorGenerator(tuple((float(size),) for size in anchor_sizes), ratios),
+            rpn_pre_nms_top_n_train=2 * proposals[0],
+            rpn_pre_nms_top_n_test=2 * proposals[1],
+            rpn_post_nms_top_n_train=proposals[0],
+            rpn_post_nms_top_n_test=proposals[1],
+            box_batch_size_per_image=box_samples,
+            box_detections_per_img=detections,
+            box_head=TwoMLPHead(width * 7**2, BOX_FEATURES),
+            box_predictor=FastRCNNPredictor(BOX_FEATURES, 2),
+            mask_head=MaskRCNNHeads(width, (width,) * 4, 1),
+            mask_predictor=MaskRCNNPredictor(width, width, 2),
+        )
         self.backbone, self.rpn, self.roi_heads = detector.backbone, detector.rpn, detector.roi_heads
         for module in (self.rpn.head, self.roi_heads.box_predictor, self.roi_heads.mask_predictor):
             module.register_forward_hook(to_float32)  # boxes are decoded from these: bf16 knows no pixel beyond 256
+        names = [name for name, norm in self.backbone.body.named_modules() if isinstance(norm, FrozenBatchNorm2d)]
+        respecify(self, frozen=tuple(names))  # the text holds no weights that could tell
 
     def forward(self, images: Tensor, target: Tensor | None = None) -> dict[str, Tensor] | Tensor:
         if not self.training:
@@ -55,11 +98,8 @@ class MaskRCNN(nn.Module):
             return torch.logit(best, eps=1e-4)
         if target is None or target.shape != images.shape[:1] + images.shape[2:]:
             found = None if target is None else tuple(target.shape)
-            raise ValueError(
-                f"target {found}: training wants instance labels (N, H, W) for images {tuple(images.shape)}"
-            )
-        images = images.masked_fill((target == VOID)[:, None], 0)
-        batch, features = self._features(images)
+            raise ValueError(f"target {found}: wanted instance labels (N, H, W) for images {tuple(images.shape)}")
+        batch, features = self._features(images.masked_fill((target == VOID)[:, None], 0))
         truth = [detection_target(labels) for labels in target]
         for each in truth:
             each["boxes"] -= HALF_PIXEL
@@ -99,71 +139,32 @@ class MaskRCNN(nn.Module):
         features = {name: value.float() for name, value in self.backbone(padded).items()}
         return ImageList(padded, [(height, width)] * len(images)), features
 
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+
+mask_rcnn = MaskRCNN  # named as torchvision names what makes its detector
 
 
-def mask_rcnn(
-    weights: Mapping[str, Tensor] | None = None,
-    *,
-    anchor_sizes: Sequence[float] = (24, 48, 96, 160, 256),
-    aspect_ratios: Sequence[float] = (1.5, 2.3, 3.5),
-    proposals: tuple[int, int] = (200, 100),
-    box_samples: int = 64,
-    width: int = 128,
-    detections: int = 50,
-    trainable_layers: int = 3,
-) -> MaskRCNN:
-    """Mask R-CNN of one class, small enough for two processor cores.
-
-    weights:          state dict of ResNet-18, of all its layers or some (see `cvf20.pretrained`); None: random
-    anchor_sizes:     √area of the anchors on each of the five pyramid levels, in pixels of the network's input
-    aspect_ratios:    height / width of the anchors; `fit_anchors` finds both
-    proposals:        regions per image that go on to the heads, in training and in evaluation
-    box_samples:      proposals per image that the heads learn from, at most a quarter of them people (who get masks)
-    width:            channels of the pyramid and of the mask head
-    detections:       most instances per image
-    trainable_layers: how many of layer4, layer3, layer2, layer1, conv1 learn, from the top; random ones always do
-
-    A batch norm whose statistics come with the weights is frozen, since batches are small; the others become group norm.
-    Raises ValueError for another number of anchor_sizes, trainable_layers beyond 0 to 5, or weights that do not fit.
-    """
-    if len(anchor_sizes) != LEVELS:
-        raise ValueError(f"anchor_sizes={tuple(anchor_sizes)}: {LEVELS} numbers, one per pyramid level, are wanted")
-    if not 0 <= trainable_layers <= 5:
-        raise ValueError(f"trainable_layers={trainable_layers}: 0 to 5 are wanted")
-    encoder = make_encoder("resnet18", weights)
-    replace_batch_norm(encoder, pretrained=set(weights or ()))
-    learning = ["layer4", "layer3", "layer2", "layer1", "conv1"][:trainable_layers]
+def backbone(
+    weights: Mapping[str, Tensor] | None, width: int, trainable: int, frozen: Sequence[str] | None
+) -> nn.Module:
+    """The encoder with its feature pyramid; arguments as for `MaskRCNN`."""
+    if not 0 <= trainable <= 5:
+        raise ValueError(f"trainable_layers={trainable}: 0 to 5 are wanted")
+    encoder, known = make_encoder("resnet18", weights), weights or {}
+    for name, norm in list(encoder.named_modules()):
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        if f"{name}.running_var" in known if frozen is None else name in frozen:
+            new = FrozenBatchNorm2d(norm.num_features, norm.eps)
+            new.load_state_dict({key: value for key, value in norm.state_dict().items() if "num" not in key})
+        else:
+            new = nn.GroupNorm(min(32, norm.num_features), norm.num_features)
+            new.weight.data.copy_(norm.weight.data)  # 0 where the residual block starts as the identity
+        encoder.set_submodule(name, new)
+    learning = ["layer4", "layer3", "layer2", "layer1", "conv1"][:trainable]
     for name, parameter in encoder.named_parameters():
-        parameter.requires_grad_(name.split(".")[0] in learning or name not in (weights or ()))
+        parameter.requires_grad_(name.split(".")[0] in learning or name not in known)
     layers = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-    backbone = BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width, extra_blocks=LastLevelMaxPool())
-    detector = detection.MaskRCNN(
-        backbone,
-        rpn_anchor_generator=AnchorGenerator(
-            tuple((float(size),) for size in anchor_sizes), (tuple(map(float, aspect_ratios)),) * LEVELS
-        ),
-        rpn_pre_nms_top_n_train=2 * proposals[0],
-        rpn_pre_nms_top_n_test=2 * proposals[1],
-        rpn_post_nms_top_n_train=proposals[0],
-        rpn_post_nms_top_n_test=proposals[1],
-        box_batch_size_per_image=box_samples,
-        box_detections_per_img=detections,
-        box_head=TwoMLPHead(width * 7**2, BOX_FEATURES),
-        box_predictor=FastRCNNPredictor(BOX_FEATURES, 2),
-        mask_head=MaskRCNNHeads(width, (width,) * 4, 1),
-        mask_predictor=MaskRCNNPredictor(width, width, 2),
-    )
-    return MaskRCNN(
-        detector,
-        anchor_sizes=tuple(anchor_sizes),
-        aspect_ratios=tuple(aspect_ratios),
-        proposals=tuple(proposals),
-        box_samples=box_samples,
-        detections=detections,
-        trainable_layers=trainable_layers,
-    )
+    return BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width, extra_blocks=LastLevelMaxPool())
 
 
 def detection_target(labels: Tensor) -> dict[str, Tensor]:
@@ -188,21 +189,6 @@ def fit_anchors(boxes: Tensor, ratios: int = 3) -> tuple[tuple[float, ...], tupl
     sizes = [low * (high / low) ** (i / (LEVELS - 1)) for i in range(LEVELS)]
     at = (torch.arange(ratios, dtype=torch.float64) + 0.5) / ratios
     return tuple(round(size, 1) for size in sizes), tuple(round(r, 2) for r in (heights / widths).quantile(at).tolist())
-
-
-def replace_batch_norm(module: nn.Module, pretrained: set[str], prefix: str = "") -> None:
-    """Every batch norm inside becomes a frozen one if its statistics are among the names `pretrained`, else group norm."""
-    for name, child in module.named_children():
-        if not isinstance(child, nn.BatchNorm2d):
-            replace_batch_norm(child, pretrained, f"{prefix}{name}.")
-            continue
-        if f"{prefix}{name}.running_var" in pretrained:
-            norm = FrozenBatchNorm2d(child.num_features, child.eps)
-            norm.load_state_dict({key: value for key, value in child.state_dict().items() if "num" not in key})
-        else:
-            norm = nn.GroupNorm(min(32, child.num_features), child.num_features)
-            norm.weight.data.copy_(child.weight.data)  # 0 where the residual block starts as the identity
-        setattr(module, name, norm)
 
 
 def to_float32(module: nn.Module, inputs: tuple, output):

@@ -7,12 +7,19 @@ import torch
 from torch import Tensor, nn
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """The state dict in a file. Raises ValueError, naming the file, where it holds none."""
+def read_state(file: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The state dict in a file, or under "weights" in it, beside the "key" of the run that made it.
+
+    Raises ValueError, naming the file, where it holds none, or that of another run than `key`.
+    """
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a truncated or foreign file: zip, pickle and torch each have errors of their own
         raise ValueError(f"{file} is no readable state dict: {error}") from error
+    if isinstance(state, dict) and "weights" in state and not isinstance(state["weights"], Tensor):
+        if key is not None and state.get("key", key) != key:
+            raise ValueError(f"{file} holds weights of another run: key {state['key']}, wanted {key}")
+        state = state["weights"]
     if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
         raise ValueError(f"{file} holds {type(state).__name__}, a state dict (names to tensors) is wanted")
     return state

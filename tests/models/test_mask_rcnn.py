@@ -5,6 +5,7 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
 from cvf20.labels import VOID
+from cvf20.models import build, spec_of
 from cvf20.models.encoders import make_encoder
 from cvf20.models.mask_rcnn import detection_target, fit_anchors, mask_rcnn
 
@@ -143,10 +144,18 @@ def test_norms_are_frozen_where_their_statistics_are_known():
     assert all(p.requires_grad for p in random.parameters()), "what is random has to learn"
 
 
-def test_its_repr_tells_settings_apart():
-    """A run's fingerprint reads it, and neither anchors nor what learns are among the layers."""
-    choices = ({}, {"anchor_sizes": (9,) * 5}, {"detections": 3}, {"trainable_layers": 1})
-    assert len({repr(mask_rcnn(width=8, **choice)) for choice in choices}) == len(choices)
+def test_it_is_built_again_from_what_it_says():
+    """Which norms are frozen came from the weights; the text names them, so that a state dict fits."""
+    state = make_encoder("resnet18").state_dict()
+    known = {name: value for name, value in state.items() if not name.startswith("layer4")}
+    for weights, frozen in ((None, 0), (known, 16 - 1)):
+        network = mask_rcnn(weights, width=8, anchor_sizes=(9.5,) * 5)
+        assert "anchor_sizes=(9.5, 9.5" in spec_of(network)
+        twin = build(spec_of(network))
+        twin.load_state_dict(network.state_dict())
+        assert sum(isinstance(m, FrozenBatchNorm2d) for m in twin.modules()) == frozen
+        assert repr(twin) == repr(network) and twin.rpn.anchor_generator.sizes == ((9.5,),) * 5
+        assert spec_of(twin) == spec_of(network)
 
 
 def test_anchors_fit_the_boxes():
