@@ -20,19 +20,12 @@ LARGE = 200_000  # bytes of a PNG from which a notebook embeds a JPEG instead; p
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")
 MISTAKES = {"invented": (213, 94, 0), "missed": (0, 114, 178), "another class": (204, 121, 167)}
 
-plt.rcParams.update(
-    {
-        "figure.dpi": DPI,
-        "figure.constrained_layout.use": True,
-        "font.size": 9,
-        "axes.titlesize": 9,
-        "legend.fontsize": 8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": plt.cycler(color=COLOURS),
-        "legend.frameon": False,
-    }
-)
+plt.rc("figure", dpi=DPI)
+plt.rc("figure.constrained_layout", use=True)
+plt.rc("font", size=9)
+plt.rc("legend", fontsize=8, frameon=False)
+plt.rc("axes", titlesize=9, prop_cycle=plt.cycler(color=COLOURS))
+plt.rc("axes.spines", top=False, right=False)
 
 
 def show(fig: Figure, name: str, caption: str = "") -> None:

@@ -86,19 +86,14 @@ def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
     )
 
 
-def receptive_field(
-    layers: nn.Module | Sequence[nn.Module], input_shape: Sequence[int] | None = None
-) -> tuple[int, ...]:
-    """Input positions per axis that one output position can depend on, e.g. (9, 9) for two 5×5 convolutions.
+def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequence[int] = ()) -> tuple[int, ...]:
+    """Input positions per axis that an output position can depend on, at most: (9, 9) for two 5×5 convolutions in order.
 
-    layers:      a network or the layers of one in order
     input_shape: (C, *S); needed only where layers fix the size they take, such as a linear layer after flattening
-
-    Where output positions see windows of different size (after an up-scaling), the largest counts. Borders do not
-    count, except that after a global layer the window is the input itself. Raises ValueError where a layer has no rule.
+    Borders do not count, except that a global layer sees the input itself. Raises ValueError where a layer has no rule.
     """
     model = layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
-    if input_shape is None:
+    if not input_shape:
         first = next((m for m in model.modules() if isinstance(m, _ConvNd)), None)
         if first is None:
             raise ValueError("receptive_field: no convolution to take the channels from; give input_shape=(C, *S)")

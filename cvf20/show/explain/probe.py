@@ -11,10 +11,11 @@ from torch.overrides import TorchFunctionMode
 
 from cvf20.models.layers import IndexUnpool
 
-# left out: the statistics see the whole map, and what flattens out may leave no gradient
-LEFT_OUT = {"batch_norm", "instance_norm", "group_norm", "layer_norm"}
-LEFT_OUT |= {"sigmoid", "tanh", "softmax", "log_softmax", "logsigmoid", "relu6", "hardtanh", "hardswish", "hardsigmoid"}
-LEFT_OUT |= {"clamp", "gelu", "silu", "mish", "softplus", "elu", "selu", "celu", "logit"}
+# Left out: normalisation, whose statistics see the whole map, and what flattens out and may leave no gradient
+LEFT_OUT = set(
+    "batch_norm instance_norm group_norm layer_norm softmax log_softmax sigmoid logsigmoid hardsigmoid".split()
+)
+LEFT_OUT |= set("tanh hardtanh relu6 hardswish clamp gelu silu mish softplus elu selu celu logit".split())
 
 
 def gradient_extent(
@@ -56,16 +57,13 @@ class Connectivity(TorchFunctionMode):
             return args[0]
         if name.startswith("max_unpool"):
             return F.interpolate(args[0], size=func(*args, **kwargs).shape[2:])
-        if name.startswith("max_pool"):
-            return self._mean_pool(func, *args, **kwargs)
-        return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        return self._means(out, *args, **kwargs) if name.startswith("max_pool") else out
 
     @staticmethod
-    def _mean_pool(func, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    def _means(out, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
         if dilation not in (1, (1,) * (x.dim() - 2)):
             raise ValueError(f"dilation={dilation} of a max-pool: the gradient check has no mean over gaps")
         average = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.dim() - 3]
-        mean = average(x, kernel_size, stride, padding, ceil_mode)
-        if func.__name__.endswith("_with_indices") or return_indices:
-            return mean, func(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)[1]
-        return mean
+        means = average(x, kernel_size, stride, padding, ceil_mode)
+        return (means, out[1]) if isinstance(out, tuple) else means
