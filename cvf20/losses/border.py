@@ -13,8 +13,6 @@ from cvf20.labels.instances import consecutive, separate_touching
 from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
 from cvf20.losses.cross_entropy import binary_costs, class_costs
 
-SIGNS = ("fade", "emphasise")
-
 
 def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0) -> Tensor:
     """(N, H, W) float32 weights from the distance d to the nearest border between two different labels.
@@ -38,13 +36,15 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> T
     The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
     are the distances in pixels to the nearest cell and to the nearest other one.
 
-    instances: (N, H, W), 0 background, one number per cell, no void; where cells touch there is no gap to
-               emphasise, so part them first (see `separate_touching`)
+    instances: (N, H, W), 0 background, one number per cell, or void, which weighs 0 and is no cell; where cells touch
+               there is no gap to emphasise, see `touching_gap_weights`
     Beyond d₁ + d₂ = 5σ the second term, below 4·10⁻⁶·w0, is left out.
     """
     check_choices(sigma, "emphasise", w0)
-    maps = [_gap_weights(image, sigma, w0) for image in check_maps(instances, "instances").cpu().numpy()]
-    return torch.from_numpy(np.stack(maps)).to(instances.device)
+    instances = check_maps(instances, "instances")
+    cells, void = instances.masked_fill(instances == VOID, 0), instances == VOID
+    weights = np.stack([_gap_weights(image, sigma, w0) for image in cells.cpu().numpy()])
+    return torch.from_numpy(weights).to(instances.device).masked_fill(void, 0)
 
 
 def _gap_weights(instances: np.ndarray, sigma: float, w0: float) -> np.ndarray:
@@ -97,19 +97,15 @@ class BorderWeightedLoss(nn.Module):
             weight_map = border_weight_map(labels.masked_fill(~keep, VOID), self.sigma, self.sign, self.w0)
         return weighted_mean(costs, check_weights(weight_map, costs) * keep)
 
-    def extra_repr(self) -> str:
-        return f"sigma={self.sigma}, sign={self.sign!r}" + (f", w0={self.w0}" if self.sign == "emphasise" else "")
-
 
 def check_choices(sigma: float, sign: str, w0: float) -> None:
-    if sign not in SIGNS:
-        raise ValueError(f"sign={sign!r}: expected one of {', '.join(map(repr, SIGNS))}")
-    if not (sigma > 0 and w0 >= 0):
-        raise ValueError(f"sigma={sigma} > 0 and w0={w0} ≥ 0 are wanted")
+    if sign not in ("fade", "emphasise") or not (sigma > 0 and w0 >= 0):
+        raise ValueError(f"sign={sign!r}, sigma={sigma}, w0={w0}: 'fade' or 'emphasise', σ > 0 and w0 ≥ 0 are wanted")
 
 
 def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
     """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
     instances = check_maps(instances, "instances")
-    parted = np.stack([separate_touching(image) for image in instances.cpu().numpy()])
-    return gap_weight_map(instances * torch.from_numpy(parted).to(instances.device), sigma, w0)
+    cells = instances.masked_fill(instances == VOID, 0).cpu().numpy()
+    lines = torch.from_numpy(np.stack([separate_touching(image) for image in cells]) == 0).to(instances.device)
+    return gap_weight_map(instances.masked_fill(lines & (instances != VOID), 0), sigma, w0)

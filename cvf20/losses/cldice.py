@@ -37,9 +37,6 @@ class SoftClDiceLoss(nn.Module):
         cl_dice = 2 * precision * sensitivity / (precision + sensitivity)
         return (1 - self.alpha) * self.dice(logits, target) + self.alpha * (1 - cl_dice).mean()
 
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}, iterations={self.iterations}"
-
 
 def share_inside(skeleton: Tensor, mask: Tensor) -> Tensor:
     """(N,): share of each skeleton (N, 1, H, W) that lies in the mask, with one pixel added to either sum."""
@@ -51,7 +48,7 @@ def soft_skeleton(values: Tensor, iterations: int) -> Tensor:
     skeleton = torch.zeros_like(values)
     for _ in range(iterations + 1):
         thinner = eroded(values)
-        skeleton = skeleton + (1 - skeleton) * torch.relu(values - dilated(thinner))
+        skeleton = skeleton + (1 - skeleton) * torch.relu(values - F.max_pool2d(thinner, 3, 1, 1))
         values = thinner
     return skeleton
 
@@ -60,7 +57,3 @@ def eroded(values: Tensor) -> Tensor:
     """Lowest value of each pixel and its four neighbours."""
     rows, columns = (-F.max_pool2d(-values, size, 1, padding) for size, padding in (((3, 1), (1, 0)), ((1, 3), (0, 1))))
     return torch.minimum(rows, columns)
-
-
-def dilated(values: Tensor) -> Tensor:
-    return F.max_pool2d(values, 3, 1, 1)

@@ -34,16 +34,15 @@ def smoothed_cross_entropy(
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing={smoothing}: a number in [0, 1) is wanted")
-    hard = cross_entropy_criterion(logits, target, weight, ignore_index)
     if smoothing == 0:
-        return hard
+        return cross_entropy_criterion(logits, target, weight, ignore_index)
     logits, labels, keep = class_arguments(logits, target, ignore_index)
     weight = class_weights(weight, logits)
+    of_truth = weight[labels]
     # Σₖ w[k]·log p[k] / K, (N, H, W); an einsum would be computed in bfloat16 under autocast
     uniform = -(F.log_softmax(logits, dim=1).movedim(1, -1) * weight).mean(-1)
-    of_truth = weight[labels]
     uniform = uniform / torch.where(of_truth > 0, of_truth, 1.0)  # the weighted mean multiplies by it again
-    return (1 - smoothing) * hard + smoothing * weighted_mean(uniform, of_truth * keep)
+    return weighted_mean((1 - smoothing) * class_costs(logits, labels) + smoothing * uniform, of_truth * keep)
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

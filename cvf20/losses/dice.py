@@ -27,7 +27,10 @@ class SorensenDiceLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, labels, keep = binary_arguments(prediction, target)
-        p = prediction.sigmoid() if self.from_logits else check_probabilities(prediction)
+        p = prediction.sigmoid() if self.from_logits else prediction
+        if not self.from_logits and (outside := (p < 0) | (p > 1)).any():  # nan passes: training can name the batch
+            found = p[outside][0].item()
+            raise ValueError(f"prediction holds {found:g}, wanted probabilities in 0 to 1 (or from_logits=True)")
         p = p.masked_fill(~keep, 0).flatten(1)  # (N, pixels)
         t = labels.to(p.dtype).flatten(1)
 
@@ -39,19 +42,6 @@ class SorensenDiceLoss(nn.Module):
         dice = 2 * overlap / torch.where(t_norm > 0, denominator, torch.ones_like(denominator))
         dice = torch.where(denominator == 0, torch.ones_like(dice), dice)
         return (1 - dice).mean()
-
-    def extra_repr(self) -> str:
-        return f"from_logits={self.from_logits}"
-
-
-def check_probabilities(p: Tensor) -> Tensor:
-    """p itself, or a ValueError where it leaves 0 … 1 (nan passes, so that training can name the batch)."""
-    if p.numel():
-        lowest, highest = (float(value) for value in p.detach().aminmax())
-        if lowest < 0 or highest > 1:
-            found = lowest if lowest < 0 else highest
-            raise ValueError(f"prediction holds {found:g}, wanted probabilities in 0 to 1 (or from_logits=True)")
-    return p
 
 
 def multiclass_dice(logits: Tensor, target: Tensor, ignore_index: int = VOID) -> Tensor:
@@ -88,6 +78,3 @@ class CrossEntropyDice(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         cross_entropy = smoothed_cross_entropy(logits, target, self.smoothing, self.weight)
         return cross_entropy + self.dice * multiclass_dice(logits, target)
-
-    def extra_repr(self) -> str:
-        return f"smoothing={self.smoothing}, dice={self.dice}"

@@ -7,8 +7,9 @@ from skimage.segmentation import watershed
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvf20.labels import split_void
 from cvf20.labels.components import as_masks, check_connectivity
-from cvf20.losses.common import binary_arguments
+from cvf20.losses.common import full_precision, match_shape
 
 REACH = 2  # pixels by which a valley may lie beside the gap in the target
 
@@ -26,7 +27,8 @@ def merge_loss(logits: Tensor, target: Tensor, connectivity: int = 4) -> Tensor:
     Returns a scalar, 0 with zero gradient where no cells touch.
     """
     check_connectivity(connectivity)
-    depth, labels, keep = binary_arguments(logits, target)
+    labels, keep = split_void(match_shape(target, logits), num_classes=2)
+    depth = full_precision(logits)
     foreground = (labels == 1).squeeze(1)
     lowest_in_void = depth.detach().masked_fill(~keep, -torch.inf).squeeze(1)
     valley = valleys(lowest_in_void, foreground, connectivity).unsqueeze(1) & keep

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cvf20.labels import split_void
 from cvf20.labels.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
-from cvf20.losses.common import binary_arguments
+from cvf20.losses.common import full_precision, match_shape
 from cvf20.losses.cross_entropy import binary_costs, binary_cross_entropy
 from cvf20.losses.gaps import merge_loss
 
@@ -30,11 +31,8 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
     the whole prediction. Two cuts that only together part a ring are therefore critical here and not there. Neither
     rule asks which cell a component of the correct foreground comes from: a false positive that reconnects two pieces
     of one cell around the outside is critical. Topograph (Lux et al. 2025, arXiv 2411.03228) also wants exactly one
-    component of the correct background beside a harmless mistake, in one graph of both; holes=True asks that with the
-    background's own connectivity, so that the two answers are those of two consistent digital topologies.
-
+    component of the correct background beside a harmless mistake; holes=True asks that with the dual connectivity.
     Linear in the pixels: three labellings, then four (or eight) passes over the pairs of neighbours.
-    Raises ValueError for other shapes, types or connectivities.
     """
     check_connectivity(connectivity)
     predicted, true = as_masks(prediction, "prediction"), as_masks(target, "target")
@@ -140,9 +138,9 @@ class TopologyLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
         base = self.base(logits, target) if weight_map is None else self.base(logits, target, weight_map)
-        scores, labels, keep = binary_arguments(logits, target)
+        labels, keep = split_void(match_shape(target, logits), num_classes=2)
         if self.strength * self.weight > 0:
-            base = base + self.strength * self.weight * self.penalty(scores, labels, keep)
+            base = base + self.strength * self.weight * self.penalty(full_precision(logits), labels, keep)
         if self.strength * self.merge_weight > 0:
             base = base + self.strength * self.merge_weight * merge_loss(logits, target, self.connectivity)
         return base
@@ -155,10 +153,6 @@ class TopologyLoss(nn.Module):
         pixel = times.nonzero().squeeze(1)  # few: the cross-entropy of all pixels would cost as much as the search
         costs = binary_costs(logits.flatten()[pixel], labels.flatten()[pixel])
         return (costs * times[pixel]).sum() / (len(found) * keep.sum().clamp(min=1))
-
-    def extra_repr(self) -> str:
-        names = ("weight", "thresholds", "warm_up", "connectivity", "holes", "merge_weight")
-        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
 class WrongPixelLoss(TopologyLoss):

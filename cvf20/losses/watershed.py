@@ -30,7 +30,6 @@ class WatershedLoss(nn.Module):
     edges:    between the energy bins inside an instance, ascending; gaps that grow let the bins widen inwards
     relative: the edges are shares of the instance's largest distance to its boundary (so they lie in 0 … 1 and people
               near and far look alike), else pixels
-    weights:  factors of the three losses
 
     foreground: binary cross-entropy, the mean over all pixels
     energy:     cross-entropy, the mean over the bins that occur of the weighted mean inside each (class-balanced)
@@ -42,20 +41,11 @@ class WatershedLoss(nn.Module):
     Returns scalars, computed in float32 at least; 0 with zero gradient where nothing counts.
     """
 
-    def __init__(
-        self,
-        edges: Sequence[float] = (0.1, 0.25, 0.45, 0.7),
-        relative: bool = True,
-        weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    ):
+    def __init__(self, edges: Sequence[float] = (0.1, 0.25, 0.45, 0.7), relative: bool = True):
         super().__init__()
         if list(edges) != sorted(set(edges)) or min(edges, default=1) <= 0 or (relative and max(edges, default=0) >= 1):
             raise ValueError(f"edges={tuple(edges)}: ascending numbers above 0 (and below 1 if relative) are wanted")
-        self.edges, self.relative, self.weights = tuple(edges), relative, tuple(weights)
-
-    @property
-    def bins(self) -> int:
-        return len(self.edges) + 2
+        self.edges, self.relative, self.bins = tuple(edges), relative, len(edges) + 2
 
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         if output.shape[1] != 1 + self.bins + 2 or target.shape != output.shape[:1] + output.shape[2:]:
@@ -65,15 +55,11 @@ class WatershedLoss(nn.Module):
             )
         foreground, energy, direction = full_precision(output).split([1, self.bins, 2], dim=1)
         true = watershed_targets(target, self.edges, self.relative)
-        losses = {
+        return {
             "foreground": binary_cross_entropy(foreground, true.foreground),
             "energy": balanced_cross_entropy(energy, true.energy, true.weight),
             "direction": angular_loss(direction, true.direction, true.weight),
         }
-        return {name: w * loss for w, (name, loss) in zip(self.weights, losses.items(), strict=True)}
-
-    def extra_repr(self) -> str:
-        return f"edges={self.edges}, relative={self.relative}, weights={self.weights}"
 
 
 def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) -> WatershedTargets:
@@ -83,12 +69,8 @@ def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) ->
     distance, direction, weight = (torch.from_numpy(np.stack(images)).to(target.device) for images in maps)
     void, inside = target == VOID, distance > 0
     bins = 1 + torch.bucketize(distance, torch.tensor(edges, dtype=torch.float32, device=target.device))
-    return WatershedTargets(
-        foreground=inside.long().masked_fill(void, VOID),
-        energy=(bins * inside).masked_fill(void, VOID),
-        direction=direction,
-        weight=weight,
-    )
+    foreground, energy = (labels.masked_fill(void, VOID) for labels in (inside.long(), bins * inside))
+    return WatershedTargets(foreground, energy, direction, weight)
 
 
 def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,17 +98,13 @@ def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.nd
             distance[window][mine] = 1 if relative else np.inf
             continue
         depth = ndimage.distance_transform_edt(open_ground)
-        slope = np.stack([_slope(depth, axis) for axis in (0, 1)])
+        # Central differences, one-sided at the border; 0 along an axis of a single pixel
+        slope = np.stack([np.gradient(depth, axis=k) if n > 1 else 0 * depth for k, n in enumerate(depth.shape)])
         length = np.hypot(*slope)
         unit = slope / np.where(length > 1e-6, length, np.inf)
         distance[window][mine] = (depth / depth[mine].max() if relative else depth)[mine]
         direction[:, *window][:, mine] = unit[:, mine]
     return distance, direction, weight
-
-
-def _slope(depth: np.ndarray, axis: int) -> np.ndarray:
-    """Central differences, one-sided at the border; 0 along an axis of a single pixel."""
-    return np.gradient(depth, axis=axis) if depth.shape[axis] > 1 else np.zeros_like(depth)
 
 
 def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
-"""Metrics of labels and scores, which leave void out. Labels are (N, H, W), or (H, W) for one image.
+"""Metrics of labels and scores, which leave void (255) out. Labels are (N, H, W), or (H, W) for one image.
 
-Void is 255; labels are bool, of any integer type, or whole floats. Results in float64 lie on the CPU, wherever the
-arguments are: not every device has float64.
+float64 results lie on the CPU, wherever the arguments are: not every device has float64.
 """
 # ruff: noqa: F401
 

@@ -3,7 +3,6 @@
 In a target 0 is background, 255 void, any other number an instance; in a prediction every number but 0 is one. Void
 pixels are taken out of the predictions first, and a prediction that lies more than half in void and matches nothing is
 not judged at all (Kirillov et al. 2019, "Panoptic segmentation", section 4.2).
-Label images are (N, H, W), one image (H, W), or a sequence of images (H, W) of any sizes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,14 +15,15 @@ from cvf20.labels import VOID, check_integer, check_labels, label_images
 from cvf20.metrics.overlaps import Overlaps, label_overlaps, mask_overlaps, relate
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
+Labels = Tensor | Sequence[Tensor]  # (N, H, W), one image (H, W), or images (H, W) of any sizes
 COCO_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10))
 RECALLS = np.linspace(0, 1, 101)  # at which COCO reads the precision
 MAX_DETECTIONS = 100  # of one image that COCO looks at
 
 
 def match_instances(
-    prediction: Tensor | Sequence[Tensor],
-    target: Tensor | Sequence[Tensor],
+    prediction: Labels,
+    target: Labels,
     scores: Sequence[Tensor] | None = None,
     iou_threshold: float = 0.5,
 ) -> dict[str, float]:
@@ -42,12 +42,11 @@ def match_instances(
     matched, predicted, true, quality, miscounted = 0, 0, 0, 0.0, []
     for overlaps in images:
         pairs = match(overlaps, iou_threshold)
-        matched += len(pairs)
-        quality += float(overlaps.iou[pairs].sum())
         judged = ~overlaps.in_void
         judged[overlaps.prediction[pairs]] = True
         found, there = int(judged.sum()), len(overlaps.true_area)
-        predicted, true = predicted + found, true + there
+        matched, predicted, true = matched + len(pairs), predicted + found, true + there
+        quality += float(overlaps.iou[pairs].sum())
         miscounted.append(abs(found - there))
     result = {
         "F1": _share(2 * matched, predicted + true),
@@ -70,7 +69,7 @@ def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
     return pairs[np.intersect1d(*firsts)]
 
 
-def failure_kinds(prediction: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> dict[str, int]:
+def failure_kinds(prediction: Labels, target: Labels) -> dict[str, int]:
     """How often instances of label images were merged, split, missed or false; summed over the images.
 
     merged, split: `merges` and `splits` of `Relation`, as in `topology_errors`

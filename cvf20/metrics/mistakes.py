@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from cvf20.metrics.topology import compare
+from cvf20.metrics.overlaps import label_overlaps, relate
 
 
 def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
@@ -21,8 +21,8 @@ def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         cell = labels[box] == number
         centre = tuple(int(round(c)) + s.start for c, s in zip(ndimage.center_of_mass(cell), box, strict=True))
-        area = int(cell.sum())
-        rows.append({"area": area, "found": float((prediction[box] & cell).sum() / area), "rim": float(depth[centre])})
+        found = float(prediction[box][cell].mean())
+        rows.append({"area": int(cell.sum()), "found": found, "rim": float(depth[centre])})
     return rows
 
 
@@ -35,14 +35,13 @@ def wrong_pixels(prediction: np.ndarray, target: np.ndarray) -> dict[str, int]:
     "border":        within 2 pixels of an outline of the truth
     "inside":        the rest
     """
-    wrong = prediction ^ target
     components, cells = ndimage.label(prediction)[0], ndimage.label(target)[0]
-    missed = np.append(False, compare(components, cells)[0].missed)[cells]
-    invented = prediction & ~np.isin(components, components[target])
+    missed = np.append(False, relate(label_overlaps(components, cells, void=-1)).missed)[cells]
     outline = target & ~ndimage.binary_erosion(target, border_value=1)
-    near = ndimage.distance_transform_edt(~outline) <= 2 if outline.any() else np.zeros_like(wrong)
-    kinds, rest = {}, wrong.copy()
+    near = ndimage.distance_transform_edt(~outline) <= 2 if outline.any() else outline
+    invented = prediction & ~np.isin(components, components[target])
+    kinds, rest = {}, prediction ^ target
     for name, where in {"missed cell": missed, "invented cell": invented, "border": near}.items():
         kinds[name] = int((rest & where).sum())
-        rest &= ~where
+        rest = rest & ~where
     return kinds | {"inside": int(rest.sum())}
