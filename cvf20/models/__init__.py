@@ -4,10 +4,9 @@ from cvf20.models.averaged import AveragedPredictions
 from cvf20.models.base import EncoderDecoderSkeleton
 from cvf20.models.base_conv import BaseConv
 from cvf20.models.folding import fold_batch_norm
-from cvf20.models.light_decoder import LightDecoderModel
 from cvf20.models.mask_rcnn import mask_rcnn
-from cvf20.models.resnet_unet import ResnetBasedModel
 from cvf20.models.spec import build, spec_of
+from cvf20.models.transfer import LightDecoderModel, ResnetBasedModel
 from cvf20.models.unet import UNet
 from cvf20.models.watershed import WatershedNet
 from cvf20.models.weights import load_by_position

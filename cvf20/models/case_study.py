@@ -13,17 +13,10 @@ from cvf20.models.spec import Recorded
 def convolutional_body() -> list[nn.Module]:
     """The four convolutions that every model of the case study starts with; the comments give the map's size."""
     return [
-        nn.Conv2d(1, 32, 3, padding=2),  # 98
-        nn.PReLU(),
-        nn.MaxPool2d(3),  # 32
-        nn.Conv2d(32, 64, 3, padding=2),  # 34
-        nn.PReLU(),
-        nn.MaxPool2d(3, stride=2),  # 16
-        nn.Conv2d(64, 64, 3, padding=1),  # 16
-        nn.PReLU(),
-        nn.MaxPool2d(2),  # 8
-        nn.Conv2d(64, 128, 2, padding=1),  # 9
-        nn.PReLU(),
+        *(nn.Conv2d(1, 32, 3, padding=2), nn.PReLU(), nn.MaxPool2d(3)),  # 98, 32
+        *(nn.Conv2d(32, 64, 3, padding=2), nn.PReLU(), nn.MaxPool2d(3, stride=2)),  # 34, 16
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.PReLU(), nn.MaxPool2d(2)),  # 16, 8
+        *(nn.Conv2d(64, 128, 2, padding=1), nn.PReLU()),  # 9
     ]
 
 
@@ -33,9 +26,8 @@ class FlattenNet(Recorded, nn.Sequential):
     title = "flatten"
 
     def __init__(self, outputs: int = 30):
-        super().__init__(
-            *convolutional_body(), nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, outputs)
-        )
+        ending = nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, outputs)
+        super().__init__(*convolutional_body(), *ending)
 
 
 class BottleneckFlattenNet(Recorded, nn.Sequential):
@@ -47,14 +39,8 @@ class BottleneckFlattenNet(Recorded, nn.Sequential):
     title = "1×1 convolution, then flatten"
 
     def __init__(self, outputs: int = 30):
-        super().__init__(
-            *convolutional_body(),
-            nn.Conv2d(128, 16, 1),
-            nn.Flatten(),
-            nn.Linear(16 * 9 * 9, 256),
-            nn.PReLU(),
-            nn.Linear(256, outputs),
-        )
+        ending = nn.Flatten(), nn.Linear(16 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, outputs)
+        super().__init__(*convolutional_body(), nn.Conv2d(128, 16, 1), *ending)
 
 
 class ConvolutionalNet(Recorded, nn.Sequential):
@@ -63,15 +49,8 @@ class ConvolutionalNet(Recorded, nn.Sequential):
     title = "convolution to 1×1"
 
     def __init__(self, outputs: int = 30):
-        super().__init__(
-            *convolutional_body(),
-            nn.Conv2d(128, 128, 3, stride=3),  # 3
-            nn.PReLU(),
-            nn.Conv2d(128, 256, 3),  # 1
-            nn.PReLU(),
-            nn.Conv2d(256, outputs, 1),
-            nn.Flatten(),
-        )
+        strided = nn.Conv2d(128, 128, 3, stride=3), nn.PReLU(), nn.Conv2d(128, 256, 3), nn.PReLU()  # 3, 1
+        super().__init__(*convolutional_body(), *strided, nn.Conv2d(256, outputs, 1), nn.Flatten())
 
 
 class GlobalPoolingNet(Recorded, nn.Sequential):
@@ -80,14 +59,8 @@ class GlobalPoolingNet(Recorded, nn.Sequential):
     title = "global average pooling"
 
     def __init__(self, outputs: int = 30):
-        super().__init__(
-            *convolutional_body(),
-            nn.Conv2d(128, 256, 1),
-            nn.PReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(256, outputs),
-        )
+        pooled = nn.Conv2d(128, 256, 1), nn.PReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        super().__init__(*convolutional_body(), *pooled, nn.Linear(256, outputs))
 
 
 CASE_STUDY = (FlattenNet, BottleneckFlattenNet, ConvolutionalNet, GlobalPoolingNet)

@@ -50,13 +50,7 @@ class ResnetEncoder(Encoder):
     some of the blocks have pretrained weights, the others thus pass on what they are given instead of adding noise.
     """
 
-    stages = (
-        Stage("relu", 2, 64),
-        Stage("layer1", 4, 64),
-        Stage("layer2", 8, 128),
-        Stage("layer3", 16, 256),
-        Stage("layer4", 32, 512),
-    )
+    stages = (Stage("relu", 2, 64), *(Stage(f"layer{i}", 2 * 2**i, 32 * 2**i) for i in range(1, 5)))
 
     def __init__(self):
         super().__init__()
@@ -68,12 +62,9 @@ class ResnetEncoder(Encoder):
 class MobilenetEncoder(Encoder):
     """The `features` of MobileNetV2 (Sandler et al. 2018), 2,223,872 parameters."""
 
-    stages = (
-        Stage("features.1", 2, 16),
-        Stage("features.3", 4, 24),
-        Stage("features.6", 8, 32),
-        Stage("features.13", 16, 96),
-        Stage("features.18", 32, 1280),
+    stages = tuple(
+        Stage(f"features.{i}", stride, channels)
+        for i, stride, channels in ((1, 2, 16), (3, 4, 24), (6, 8, 32), (13, 16, 96), (18, 32, 1280))
     )
 
     def __init__(self):
@@ -99,19 +90,15 @@ def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None) -> Enco
     return encoder
 
 
-def empty_state(name: str) -> dict[str, Tensor]:
-    """Names and shapes of an encoder's state dict, without drawing a weight."""
-    with torch.device("meta"):
-        return ENCODERS[choice("encoder", name, tuple(ENCODERS))]().state_dict()
-
-
-def check_weights(name: str, weights: Mapping[str, Tensor]) -> None:
-    """ValueError unless `weights` is a part of the encoder's state dict."""
+def check_weights(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's state dict without values; ValueError unless `weights` is a part of it."""
     if not isinstance(weights, Mapping):
         raise ValueError(f"weights={weights!r}: a state dict is wanted, e.g. load_pretrained().state")
-    own = empty_state(name)
+    with torch.device("meta"):
+        own = ENCODERS[choice("encoder", name, tuple(ENCODERS))]().state_dict()
     for key, value in weights.items():
         if key not in own:
             raise ValueError(f"weights holds {key!r}, wanted names of {name}, such as {next(iter(own))!r}")
         if value.shape != own[key].shape:
             raise ValueError(f"weights[{key!r}] has shape {tuple(value.shape)}, wanted {tuple(own[key].shape)}")
+    return own

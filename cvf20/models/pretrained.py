@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, WeightsEnum
 
-from cvf20.models.encoders import check_weights, empty_state
+from cvf20.models.encoders import check_weights
 from cvf20.models.layers import choice
 from cvf20.models.weights import read_state
 from cvf20.paths import data_dir
@@ -39,7 +39,7 @@ class Pretrained:
     def table(self) -> list[dict]:
         """One row per block of the encoder: its parameters, and where their values come from."""
         blocks: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in empty_state(self.encoder).items():
+        for name, tensor in check_weights(self.encoder, {}).items():
             first, second, *_ = name.split(".")
             blocks.setdefault(f"{first}.{second}" if second.isdigit() else first, {})[name] = tensor
         rows = []
@@ -59,20 +59,20 @@ def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     theirs, partial = SOURCES[choice("encoder", encoder, tuple(SOURCES))]
     own, folder = theirs.url.rpartition("/")[2], data_dir() / "weights"
     if (folder / own).is_file():
-        return _checked(encoder, own, read_state(folder / own), folder / own)
+        return _checked(encoder, own, read_state(folder / own))
     try:
-        return _checked(encoder, f"torchvision {type(theirs).__name__}.{theirs.name}", _from_torchvision(theirs))
+        return _checked(encoder, f"torchvision {type(theirs).__name__}.{theirs.name}", _from_torchvision(theirs, own))
     except Exception as error:  # no network, a refusal, a wrong checksum, a broken file in torch's cache
         problem = error
     if (folder / partial).is_file():
-        return _checked(encoder, partial, read_state(folder / partial), folder / partial)
+        return _checked(encoder, partial, read_state(folder / partial))
     print(f"{encoder}: random weights, since {folder} holds neither {own} nor {partial}, and {problem}")
     return Pretrained(encoder, "random", {})
 
 
-def _from_torchvision(weights: WeightsEnum) -> dict[str, Tensor]:
+def _from_torchvision(weights: WeightsEnum, file: str) -> dict[str, Tensor]:
     """The state dict through torchvision's loader, which keeps what it downloads."""
-    if not (Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]).is_file():
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file():
         if os.environ.get("CVF20_OFFLINE", "").strip().lower() not in ("", "0", "false", "no"):
             raise ConnectionError("CVF20_OFFLINE forbids the download")
         if problem := _unreachable(weights.url):
@@ -98,13 +98,13 @@ def _unreachable(url: str) -> str:
     return problems[0] if problems else f"no answer within {PATIENCE} seconds"
 
 
-def _checked(encoder: str, source: str, state: dict[str, Tensor], file: Path | None = None) -> Pretrained:
+def _checked(encoder: str, source: str, state: dict[str, Tensor]) -> Pretrained:
     """Without the classifier, and known to fit."""
     state = {name: value for name, value in state.items() if not name.startswith(("fc.", "classifier."))}
     if not state:
-        raise ValueError(f"{file or source}: found no layer of the encoder {encoder}, wanted some or all")
+        raise ValueError(f"{source}: found no layer of the encoder {encoder}, wanted some or all")
     try:
         check_weights(encoder, state)
     except ValueError as error:
-        raise ValueError(f"{file or source}: {error}") from error
+        raise ValueError(f"{source}: {error}") from error
     return Pretrained(encoder, source, state)

@@ -1,11 +1,16 @@
-"""What networks around a pretrained encoder share: freezing it, and giving the output another number of classes."""
+"""Networks around a pretrained encoder: a U-Net on ResNet-18, and a small decoder for an encoder that stays frozen."""
 
 import math
+from collections.abc import Mapping
 from typing import Self
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import Conv2dNormActivation  # convolution, batch norm, ReLU
 
-from cvf20.models.encoders import Encoder
+from cvf20.models.base import fit_to
+from cvf20.models.encoders import Encoder, make_encoder
 from cvf20.models.spec import Recorded, respecify
 
 
@@ -59,3 +64,96 @@ class TransferModel(Recorded, nn.Module):
 
     def extra_repr(self) -> str:
         return "encoder frozen" if self.encoder_frozen else ""
+
+
+class ResnetBasedModel(TransferModel):
+    """ResNet-18 as encoder, a decoder of transposed convolutions: images (N, 3, H, W) → logits (N, num_classes, H, W).
+
+    num_classes:     channels of the output
+    weights:         state dict of the encoder, of all its layers or some (see `pretrained.py`); None: random
+    full_resolution: a double convolution of the image is the outermost skip, and the decoder ends at full resolution,
+                     as printed in the assignment (14,352,969 parameters with 9 classes). False: the decoder ends at
+                     half resolution and its logits are interpolated, which costs a third (14,281,161 parameters)
+
+    Every step of the decoder doubles the size and joins the encoder's map of that size, followed by a double
+    convolution, at stride 2 by none. Sizes need not be divisible; in eval mode 1 pixel is enough.
+    """
+
+    decoder_stride = 16
+
+    def __init__(self, num_classes: int, weights: Mapping[str, Tensor] | None = None, *, full_resolution: bool = True):
+        super().__init__()
+        self.full_resolution = full_resolution
+        self.encoder = make_encoder("resnet18", weights)
+        steps = [(512, 256), (256, 128), (128, 64), (64, 64), (128, 64)][: 5 if full_resolution else 4]
+        self.up = nn.ModuleList(nn.ConvTranspose2d(f_in, f_out, 2, stride=2) for f_in, f_out in steps)
+        self.fuse = nn.ModuleList([*(double_convolution(2 * f, f) for f in (256, 128, 64)), nn.Identity()])
+        if full_resolution:
+            self.fine = double_convolution(3, 64)
+        self.last = Conv2dNormActivation(128, 64, bias=True)
+        self.output = nn.Conv2d(64, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_input(x)
+        *skips, current = self.encoder.feature_maps(x)
+        for up, fuse, skip in zip(self.up, self.fuse, reversed(skips), strict=False):
+            current = fuse(join(up(current), skip))
+        if self.full_resolution:
+            current = join(self.up[-1](current), self.fine(x))
+        logits = self.output(self.last(current))
+        if not self.full_resolution:
+            logits = fit_to(F.interpolate(logits, scale_factor=2.0, mode="bilinear"), x.shape[2:])
+        return logits
+
+
+class LightDecoderModel(TransferModel):
+    """Images (N, 3, H, W) → logits (N, num_classes, H, W), decoded at stride 4 and interpolated from there.
+
+    num_classes: channels of the output
+    encoder:     "mobilenet_v2" (3,460,631 parameters in all with 23 classes and width 128) or "resnet18"
+    weights:     state dict of the encoder, of all its layers or some (see `pretrained.py`); None: random
+    width:       channels of the decoder
+    dropout:     probability that a channel of the last map is zeroed in training
+
+    A top-down pathway as in Lin et al. (2017): 1×1 convolutions bring the encoder's maps of strides 32, 16, 8 and 4 to
+    one width; from the coarsest on, each is up-scaled, joined with the next and mixed by a 3×3 convolution. The
+    coarsest also gets the mean of the encoder's last map added, which tells every pixel what the whole picture shows
+    (Liu et al. 2015, ParseNet).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        encoder: str = "mobilenet_v2",
+        weights: Mapping[str, Tensor] | None = None,
+        *,
+        width: int = 128,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.encoder = make_encoder(encoder, weights)
+        channels = [stage.channels for stage in self.encoder.stages[1:]]  # strides 4, 8, 16, 32
+        self.lateral = nn.ModuleList(Conv2dNormActivation(f_in, width, 1) for f_in in channels)
+        self.context = nn.Conv2d(channels[-1], width, 1)
+        self.mix = nn.ModuleList(Conv2dNormActivation(2 * width, width, 3) for _ in channels[1:])
+        self.dropout = nn.Dropout2d(dropout)
+        self.output = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_input(x)
+        maps = self.encoder.feature_maps(x)[1:]
+        *finer, current = (lateral(features) for lateral, features in zip(self.lateral, maps, strict=True))
+        current = current + self.context(maps[-1].mean((2, 3), keepdim=True))
+        for mix, skip in zip(self.mix, reversed(finer), strict=True):
+            current = mix(join(F.interpolate(current, scale_factor=2.0, mode="bilinear"), skip))
+        logits = self.output(self.dropout(current))
+        return fit_to(F.interpolate(logits, scale_factor=4.0, mode="bilinear"), x.shape[2:])
+
+
+def double_convolution(f_in: int, f_out: int) -> nn.Sequential:
+    return nn.Sequential(*(Conv2dNormActivation(channels, f_out, bias=True) for channels in (f_in, f_out)))
+
+
+def join(upsampled: Tensor, skip: Tensor) -> Tensor:
+    """Concatenate along the channels, the up-scaled map cropped to the skip's size."""
+    return torch.cat([fit_to(upsampled, skip.shape[2:]), skip], dim=1)
