@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import PIL.Image
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -31,6 +32,10 @@ class NormalizeImage(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):
             return inpt
+        if isinstance(inpt, PIL.Image.Image) or not inpt.is_floating_point():
+            raise ValueError(
+                f"NormalizeImage found {type(inpt).__name__}, wanted a float image: place it after to_input"
+            )
         image = inpt.as_subclass(Tensor)
         planes = image.flatten(1)
         if self.kind == "standard":
@@ -59,18 +64,35 @@ def _running_median(image: Tensor, shrink: int = 8) -> Tensor:
 
 
 def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of a data set's images, on the scale 0–1."""
-    counts = sum(image[0].numel() for image in dataset.images)
-    mean = sum(image.double().sum((1, 2)) for image in dataset.images) / counts
-    square = sum(image.double().square().sum((1, 2)) for image in dataset.images) / counts
-    std = (square - mean**2).sqrt()
-    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+    """Mean and standard deviation per channel of a data set's `images` (C, H, W), integers on the scale 0–1."""
+    images = [v2.functional.to_dtype(torch.as_tensor(image), torch.float64, scale=True) for image in dataset.images]
+    counts = sum(image[0].numel() for image in images)
+    mean = sum(image.sum((1, 2)) for image in images) / counts
+    std = (sum(image.square().sum((1, 2)) for image in images) / counts - mean**2).clamp(min=0).sqrt()
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+class Normalize(v2.Normalize):
+    """torchvision's, but ValueError where the image has another number of channels than the mean has values.
+
+    One value serves any number of channels. PIL images become tensors here.
+    """
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:  # where torchvision's refuses PIL images
+        pass
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, PIL.Image.Image):
+            inpt = v2.functional.to_dtype(v2.functional.to_image(inpt), torch.float32, scale=True)
+        if not isinstance(inpt, tv_tensors.Mask) and len(self.mean) not in (1, inpt.shape[-3]):
+            raise ValueError(f"mean has {len(self.mean)} values, wanted 1 or as many as the {inpt.shape[-3]} channels")
+        return super().transform(inpt, params)
 
 
 def to_input(mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
     """uint8 image → float32, normalised per channel; mask → int64."""
     kinds = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
-    return v2.Compose([v2.ToDtype(kinds, scale=True), v2.Normalize(list(mean), list(std))])
+    return v2.Compose([v2.ToDtype(kinds, scale=True), Normalize(list(mean), list(std))])
 
 
 class ResizeImage(v2.Resize):

@@ -1,4 +1,5 @@
-"""Joint augmentation of image and mask on torchvision.transforms.v2: images bilinear, masks nearest neighbour.
+"""Joint augmentation of image and mask on torchvision.transforms.v2: images bilinear, masks nearest
+neighbour at the same centres.
 
 Everything works on uint8 images in memory; `to_input` converts to the network's float images and int64 labels last.
 """
@@ -9,26 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20.labels import VOID
+from cvf20.transforms.geometry import Geometric, size_of
 from cvf20.transforms.input import IMAGENET_MEAN, IMAGENET_STD, to_input
+from cvf20.transforms.sizes import RandomResizedCrop, Resize
 
 
-class RandomQuarterTurn(v2.Transform):
+class RandomQuarterTurn(Geometric):
     """Turn by a random multiple of 90°; images that are not square are turned by 0° or 180°, so sizes never change."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = v2.functional.get_size(flat_inputs[0])
+        height, width = size_of(flat_inputs)
         step = 1 if height == width else 2
         return {"turns": step * int(torch.randint(4 // step, ()))}
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return tv_tensors.wrap(torch.rot90(inpt, params["turns"], dims=(-2, -1)), like=inpt)
+    def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
+        return torch.rot90(planes, params["turns"], dims=(-2, -1))
 
 
-class RandomWarp(v2.Transform):
+class RandomWarp(Geometric):
     """Rotate by any angle and deform elastically, both in one resampling.
 
     degrees:      the angle is drawn from [−degrees, degrees]
@@ -51,7 +53,7 @@ class RandomWarp(v2.Transform):
         self.degrees, self.displacement, self.spacing, self.fill = degrees, displacement, spacing, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = v2.functional.get_size(flat_inputs[0])
+        height, width = size_of(flat_inputs)
         angle = math.radians(self.degrees) * (2 * float(torch.rand(())) - 1)
         cos, sin = math.cos(angle), math.sin(angle)
         # grid_sample's coordinates run from −1 to 1 on both axes, so a rotation in pixels depends on the aspect ratio
@@ -64,19 +66,19 @@ class RandomWarp(v2.Transform):
             grid = grid + smooth.permute(0, 2, 3, 1) * (2 / torch.tensor([width, height]))
         return {"grid": grid}
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        is_mask = isinstance(inpt, tv_tensors.Mask)
-        planes = inpt.as_subclass(Tensor).reshape(1, -1, *inpt.shape[-2:]).to(torch.float32)
-        padding = "reflection" if self.fill == "reflect" else "zeros"
-        if is_mask and self.fill == "void":
-            planes = planes - VOID  # outside becomes 0, that is VOID after adding it back
-        mode = "nearest" if is_mask else "bilinear"
-        warped = F.grid_sample(planes, params["grid"], mode=mode, padding_mode=padding, align_corners=False)
-        if is_mask and self.fill == "void":
-            warped = warped + VOID
-        if not inpt.dtype.is_floating_point:
+    def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
+        values = planes.reshape(1, -1, *planes.shape[-2:]).to(torch.float32)
+        outside = VOID if is_mask and self.fill == "void" else 0  # what grid_sample leaves 0 becomes this
+        warped = outside + F.grid_sample(
+            values - outside,
+            params["grid"],
+            mode="nearest" if is_mask else "bilinear",
+            padding_mode="reflection" if self.fill == "reflect" else "zeros",
+            align_corners=False,
+        )
+        if not planes.dtype.is_floating_point:
             warped = warped.round_()
-        return tv_tensors.wrap(warped.reshape(inpt.shape).to(inpt.dtype), like=inpt)
+        return warped.reshape(planes.shape).to(planes.dtype)
 
 
 def train_transforms(
@@ -105,9 +107,9 @@ def train_transforms(
     if quarter_turns:
         steps.append(RandomQuarterTurn())
     if crop == (1.0, 1.0):
-        steps.append(v2.Resize(size, antialias=True))
+        steps.append(Resize(size))
     else:
-        steps.append(v2.RandomResizedCrop(size, crop, (0.8 * aspect, 1.25 * aspect), antialias=True))
+        steps.append(RandomResizedCrop(size, crop, (0.8 * aspect, 1.25 * aspect), antialias=True))
     if degrees or displacement:
         steps.append(RandomWarp(degrees, displacement, fill=fill))  # after the crop: fewer pixels to move
     if flip:

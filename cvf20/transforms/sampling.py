@@ -8,7 +8,9 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.labels import VOID
+from cvf20.labels import VOID, check_labels
+from cvf20.transforms.geometry import Geometric
+from cvf20.transforms.sizes import RandomResizedCrop
 
 
 def class_counts(dataset) -> Tensor:
@@ -28,10 +30,20 @@ def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
 
 
 def _histogram(mask: Tensor, num_classes: int) -> Tensor:
-    return torch.bincount(mask[mask != VOID].flatten().long(), minlength=max(2, num_classes))
+    labels = torch.as_tensor(mask).flatten().long()
+    labels = labels[labels != VOID]
+    check_labels(labels, max(2, num_classes), "mask")
+    return torch.bincount(labels, minlength=max(2, num_classes))
 
 
-class RandomForegroundCrop(v2.Transform):
+def first_mask(flat_inputs: list[Any]) -> Tensor:
+    for inpt in flat_inputs:
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt
+    raise ValueError("the crop found no mask among its inputs, wanted image and mask")
+
+
+class RandomForegroundCrop(Geometric):
     """Cut out `size` (height, width) at the image's own scale, around a random foreground pixel of the mask.
 
     Where foreground is rare, most random crops show nothing; this one shows some, anywhere in the crop.
@@ -47,7 +59,7 @@ class RandomForegroundCrop(v2.Transform):
         self.size, self.anywhere = tuple(size), anywhere
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        mask = next(inpt for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask))
+        mask = first_mask(flat_inputs)
         whole = torch.tensor(mask.shape[-2:])
         free = whole - torch.tensor(self.size)
         if free.min() < 0:
@@ -60,11 +72,11 @@ class RandomForegroundCrop(v2.Transform):
         top, left = corner.clamp(min=0).minimum(free).tolist()
         return {"top": top, "left": left, "height": self.size[0], "width": self.size[1]}
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return v2.functional.crop(inpt, **params)
+    def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
+        return v2.functional.crop(planes, **params)
 
 
-class RareClassCrop(v2.RandomResizedCrop):
+class RareClassCrop(RandomResizedCrop):
     """Of several random resized crops one, drawn in proportion to the mean weight of the pixels in it.
 
     size:         height, width of the result
@@ -90,10 +102,7 @@ class RareClassCrop(v2.RandomResizedCrop):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         boxes = [super(RareClassCrop, self).make_params(flat_inputs) for _ in range(self.tries)]
-        masks = [inpt for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask)]
-        if not masks:
-            raise ValueError("RareClassCrop found no mask among its inputs, wanted image and mask")
-        total = self._summed_area(masks[0])
+        total = self._summed_area(first_mask(flat_inputs))
         scores = torch.stack([_inside(total, **box) / (box["height"] * box["width"]) for box in boxes]).clamp(min=0)
         chosen = torch.multinomial(scores, 1) if scores.sum() > 0 else 0
         return boxes[int(chosen)]

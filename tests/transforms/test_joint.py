@@ -6,7 +6,6 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.datasets.base import SegmentationDataset
 from cvf20.labels import VOID
 from cvf20.transforms import (
     IMAGENET_MEAN,
@@ -14,6 +13,7 @@ from cvf20.transforms import (
     NormalizeImage,
     RandomForegroundCrop,
     RandomQuarterTurn,
+    RandomResizedCrop,
     RandomWarp,
     channel_statistics,
     eval_transforms,
@@ -233,7 +233,25 @@ def test_evaluation_keeps_the_labels_at_their_own_size():
     assert same_mask.equal(mask.long())
 
 
-class Few(SegmentationDataset):
+def test_channels_that_do_not_fit_are_named():
+    """torchvision's Normalize would make three channels of one."""
+    grey, mask = tv_tensors.Image(torch.zeros(1, 8, 9, dtype=torch.uint8)), tv_tensors.Mask(torch.zeros(8, 9))
+    for transforms in (eval_transforms(), eval_transforms((4, 4)), to_input(), train_transforms((4, 4))):
+        with pytest.raises(ValueError, match="mean has 3 values, wanted 1 or as many as the 1 channels"):
+            transforms(grey, mask)
+    assert eval_transforms(None, (0.5,), (0.5,))(grey, mask)[0].shape == (1, 8, 9)
+    assert eval_transforms(None, (0.5,), (0.5,))(blobs(8, 9)[0]).shape == (3, 8, 9), "one value serves all"
+
+
+def test_pil_images_become_input_too():
+    image, mask = blobs(12, 15)
+    picture = v2.functional.to_pil_image(image)
+    torch.testing.assert_close(to_input()(picture, mask)[0], to_input()(image, mask)[0])
+    with pytest.raises(ValueError, match="NormalizeImage found Image, wanted a float image"):
+        NormalizeImage("standard")(picture)
+
+
+class Few:
     def __init__(self, images):
         self.images = images
 
@@ -244,6 +262,8 @@ def test_channel_statistics_are_those_of_all_pixels():
     pixels = np.concatenate([image.numpy().reshape(2, -1) for image in images], axis=1) / 255
     np.testing.assert_allclose(mean, pixels.mean(1), rtol=1e-9)
     np.testing.assert_allclose(std, pixels.std(1), rtol=1e-9)
+    halves = Few([torch.full((1, 4, 4), 0.5), np.full((1, 2, 2), 0.5, np.float32)])
+    assert channel_statistics(halves) == ((0.5,), (0.0,)), "float images are taken as they are"
     normalised = torch.cat([to_input(mean, std)(tv_tensors.Image(image)).flatten(1) for image in images], 1)
     torch.testing.assert_close(normalised.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(normalised.std(1, correction=0), torch.ones(2), atol=1e-5, rtol=0)
@@ -256,9 +276,8 @@ def test_wrong_settings_are_named(wrong):
 
 
 def test_settings_are_shown_by_the_pipeline():
-    """torchvision's own transforms do the cropping and flipping."""
     kinds = [type(step) for step in train_transforms((8, 8), flip=0.3, color=0.1).transforms]
-    assert kinds == [v2.RandomResizedCrop, v2.RandomHorizontalFlip, v2.ColorJitter, v2.Compose]
+    assert kinds == [RandomResizedCrop, v2.RandomHorizontalFlip, v2.ColorJitter, v2.Compose]
 
 
 # --- crops around the foreground --------------------------------------------------------------------------------------
