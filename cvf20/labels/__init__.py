@@ -19,18 +19,17 @@ def check_integer(labels: Tensor, name: str) -> Tensor:
     return labels.long()
 
 
-def check_labels(labels: Tensor, num_classes: int | None, name: str) -> None:
-    """ValueError unless every label lies in 0 … num_classes − 1, or with None, as numbers of objects do, above 0.
+def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
+    """ValueError unless every label lies in 0 … num_classes − 1.
 
     One pass over the labels, and one synchronisation on a GPU, where an index out of range would end the process.
     """
     if labels.numel() == 0:
         return
     lowest, highest = (int(value) for value in check_integer(labels, name).aminmax())
-    if lowest < 0 or (num_classes is not None and highest >= num_classes):
+    if lowest < 0 or highest >= num_classes:
         found = lowest if lowest < 0 else highest
-        wanted = "labels ≥ 0" if num_classes is None else f"0 to {num_classes - 1}"
-        raise ValueError(f"{name} holds the label {found}, wanted {wanted}")
+        raise ValueError(f"{name} holds the label {found}, wanted 0 to {num_classes - 1}")
 
 
 def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tuple[Tensor, Tensor]:
@@ -45,13 +44,15 @@ def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tu
     return labels, keep
 
 
-def label_images(labels: Tensor, name: str) -> Tensor:
-    """(N, H, W) int64 of labels (N, H, W) or (N, 1, H, W), or of one image (H, W); ValueError for other shapes."""
+def label_images(labels: Tensor, name: str, lowest: int | None = 0) -> Tensor:
+    """(N, H, W) int64 of labels (N, H, W) or (N, 1, H, W), or of one image (H, W); lowest: that is allowed, or None."""
     labels = check_integer(labels, name)
     if labels.ndim == 2:
-        return labels.unsqueeze(0)
+        labels = labels.unsqueeze(0)
     if labels.ndim == 4 and labels.shape[1] == 1:
-        return labels.squeeze(1)
+        labels = labels.squeeze(1)
     if labels.ndim != 3:
         raise ValueError(f"{name} must be (N, H, W), (N, 1, H, W) or one image (H, W), found {tuple(labels.shape)}")
+    if lowest is not None and labels.numel() and labels.min() < lowest:
+        raise ValueError(f"{name} holds the label {int(labels.min())}, wanted labels ≥ {lowest}")
     return labels

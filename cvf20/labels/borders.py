@@ -5,7 +5,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from cvf20.labels import VOID, check_integer, check_labels
+from cvf20.labels import VOID, label_images
 from cvf20.labels.instances import consecutive
 
 
@@ -16,23 +16,20 @@ def border_distance(labels: Tensor) -> Tensor:
     Void is no label: the step from a label to void is no border, and void pixels hold inf, as do those of an image
     with one label only. The image's edge is no border either.
     """
-    maps = [_distance_in_image(image) for image in check_maps(labels, "labels").cpu().numpy()]
-    return torch.from_numpy(np.stack(maps)).to(labels.device) if maps else labels.new_zeros(labels.shape).float()
+    labels = label_images(labels, "labels")
+    maps = [_distance_in_image(image) for image in labels.cpu().numpy()]
+    return torch.from_numpy(np.stack(maps)).to(labels.device) if maps else labels.float()
 
 
 def _distance_in_image(labels: np.ndarray) -> np.ndarray:
-    distance = np.full(labels.shape, np.inf, dtype=np.float32)
-    void = labels == VOID
-    present, numbers = consecutive(labels)
-    numbers += 1  # find_objects wants 1, 2, …
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-        if present[number - 1] == VOID:
-            continue
+    distance, void = np.full(labels.shape, np.inf, dtype=np.float32), labels == VOID
+    numbers, position = consecutive(labels)
+    for k, box in enumerate(ndimage.find_objects(position + 1)):  # which wants 1, 2, …
         # The nearest other pixel lies in the label's bounding box or right beside it, unless that is void
         window = np.s_[:, :] if void.any() else grow(box, 1)
-        inside = numbers[window] == number
+        inside = position[window] == k
         other = ~inside & ~void[window]
-        if other.any():
+        if numbers[k] != VOID and other.any():
             distance[window][inside] = ndimage.distance_transform_edt(~other)[inside]
     return distance
 
@@ -40,15 +37,6 @@ def _distance_in_image(labels: np.ndarray) -> np.ndarray:
 def grow(box: tuple[slice, slice], margin: int) -> tuple[slice, slice]:
     """The box with a margin of so many pixels; slices that reach beyond the image end there by themselves."""
     return tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
-
-
-def check_maps(labels: Tensor, name: str) -> Tensor:
-    """The labels as int64; ValueError unless they are (N, H, W) and ≥ 0."""
-    if labels.ndim != 3:
-        raise ValueError(f"{name} must be (N, H, W), found {tuple(labels.shape)}")
-    labels = check_integer(labels, name)
-    check_labels(labels, None, name)
-    return labels
 
 
 def check_weights(weight_map: Tensor, values: Tensor) -> Tensor:

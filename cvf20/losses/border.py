@@ -7,8 +7,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cvf20.labels import VOID
-from cvf20.labels.borders import border_distance, check_maps, check_weights, grow
+from cvf20.labels import VOID, label_images
+from cvf20.labels.borders import border_distance, check_weights, grow
 from cvf20.labels.instances import consecutive, separate_touching
 from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
 from cvf20.losses.cross_entropy import binary_costs, class_costs
@@ -24,7 +24,7 @@ def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0
     Void pixels weigh 0, and void is no label: see `border_distance`. Without any border all weigh 1.
     """
     check_choices(sigma, sign, w0)
-    target = check_maps(target, "target")
+    target = label_images(target, "target")
     near = torch.exp(-border_distance(target).square() / (2 * sigma**2))
     weights = 1 - near if sign == "fade" else 1 + w0 * near
     return weights.masked_fill(target == VOID, 0)
@@ -41,7 +41,7 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> T
     Beyond d₁ + d₂ = 5σ the second term, below 4·10⁻⁶·w0, is left out.
     """
     check_choices(sigma, "emphasise", w0)
-    instances = check_maps(instances, "instances")
+    instances = label_images(instances, "instances")
     cells, void = instances.masked_fill(instances == VOID, 0), instances == VOID
     weights = np.stack([_gap_weights(image, sigma, w0) for image in cells.cpu().numpy()])
     return torch.from_numpy(weights).to(instances.device).masked_fill(void, 0)
@@ -105,7 +105,7 @@ def check_choices(sigma: float, sign: str, w0: float) -> None:
 
 def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
     """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
-    instances = check_maps(instances, "instances")
+    instances = label_images(instances, "instances")
     cells = instances.masked_fill(instances == VOID, 0).cpu().numpy()
     lines = torch.from_numpy(np.stack([separate_touching(image) for image in cells]) == 0).to(instances.device)
     return gap_weight_map(instances.masked_fill(lines & (instances != VOID), 0), sigma, w0)

@@ -8,8 +8,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cvf20.labels import VOID
-from cvf20.labels.borders import check_maps, grow
+from cvf20.labels import VOID, label_images
+from cvf20.labels.borders import grow
 from cvf20.labels.instances import consecutive
 from cvf20.losses.common import class_arguments, full_precision, weighted_mean
 from cvf20.losses.cross_entropy import binary_cross_entropy, class_costs
@@ -64,7 +64,7 @@ class WatershedLoss(nn.Module):
 
 def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) -> WatershedTargets:
     """Targets of instance labels (N, H, W); see `WatershedLoss` for the arguments."""
-    target = check_maps(target, "target")
+    target = label_images(target, "target")
     maps = zip(*(boundary_distance(labels, relative) for labels in target.cpu().numpy()), strict=True)
     distance, direction, weight = (torch.from_numpy(np.stack(images)).to(target.device) for images in maps)
     void, inside = target == VOID, distance > 0

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvf20.labels import VOID, check_integer, check_labels, label_images
+from cvf20.labels import VOID, check_integer, label_images
 from cvf20.metrics.overlaps import Overlaps, label_overlaps, mask_overlaps, relate
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
@@ -22,10 +22,7 @@ MAX_DETECTIONS = 100  # of one image that COCO looks at
 
 
 def match_instances(
-    prediction: Labels,
-    target: Labels,
-    scores: Sequence[Tensor] | None = None,
-    iou_threshold: float = 0.5,
+    prediction: Labels, target: Labels, scores: Sequence[Tensor] | None = None, iou_threshold: float = 0.5
 ) -> dict[str, float]:
     """F1, panoptic quality and count error of label images; mask_AP and mask_AP50 too where scores are given.
 
@@ -39,24 +36,28 @@ def match_instances(
     if not 0.5 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold={iou_threshold}: 0.5 to 1 is wanted, below a match is not unique")
     images = list(image_overlaps(prediction, target))
-    matched, predicted, true, quality, miscounted = 0, 0, 0, 0.0, []
+    matched, quality, predicted, true = 0, 0.0, [], []
     for overlaps in images:
         pairs = match(overlaps, iou_threshold)
+        matched, quality = matched + len(pairs), quality + float(overlaps.iou[pairs].sum())
         judged = ~overlaps.in_void
         judged[overlaps.prediction[pairs]] = True
-        found, there = int(judged.sum()), len(overlaps.true_area)
-        matched, predicted, true = matched + len(pairs), predicted + found, true + there
-        quality += float(overlaps.iou[pairs].sum())
-        miscounted.append(abs(found - there))
+        predicted.append(int(judged.sum()))
+        true.append(len(overlaps.true_area))
+    found, there = sum(predicted), sum(true)
     result = {
-        "F1": _share(2 * matched, predicted + true),
-        "precision": _share(matched, predicted),
-        "recall": _share(matched, true),
-        "PQ": _share(2 * quality, predicted + true),
-        "SQ": quality / matched if matched else 1.0 if predicted + true == 0 else float("nan"),
-        "count_error": float(np.mean(miscounted)) if miscounted else float("nan"),
+        "F1": _share(2 * matched, found + there),
+        "precision": _share(matched, found),
+        "recall": _share(matched, there),
+        "PQ": _share(2 * quality, found + there),
+        "SQ": _share(quality, matched) if matched or found + there == 0 else float("nan"),
+        "count_error": float(np.abs(np.subtract(predicted, true)).mean()) if images else float("nan"),
     }
     return result if scores is None else result | _average_precision(zip(images, scores, strict=True))
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 1.0
 
 
 def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
@@ -72,19 +73,31 @@ def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
 def failure_kinds(prediction: Labels, target: Labels) -> dict[str, int]:
     """How often instances of label images were merged, split, missed or false; summed over the images.
 
-    merged, split: `merges` and `splits` of `Relation`, as in `topology_errors`
+    merged, split: as in `topology_errors`
     missed: a true instance that no prediction matches with IoU ≥ 0.5, and that took no part in a merge or split
     false:  likewise a prediction that matches none
     An instance found with a poor outline is thus both missed and false.
     """
-    kinds = dict.fromkeys(("merged", "split", "missed", "false"), 0)
+    total = np.zeros(4, dtype=np.int64)
     for overlaps in image_overlaps(prediction, target):
         relation, pairs = relate(overlaps), match(overlaps, 0.5)
-        explained, explained_truth = relation.involved | overlaps.in_void, relation.merged | relation.split
-        explained[overlaps.prediction[pairs]] = explained_truth[overlaps.truth[pairs]] = True
-        counts = relation.merges, relation.splits, (~explained_truth).sum(), (~explained).sum()
-        kinds = {kind: total + int(count) for (kind, total), count in zip(kinds.items(), counts, strict=True)}
-    return kinds
+        false, missed = ~(relation.involved | overlaps.in_void), ~(relation.merged | relation.split)
+        false[overlaps.prediction[pairs]] = missed[overlaps.truth[pairs]] = False
+        total += relation.merges, relation.splits, missed.sum(), false.sum()
+    return dict(zip(("merged", "split", "missed", "false"), total.tolist(), strict=True))
+
+
+def image_overlaps(prediction: Labels, target: Labels) -> Iterator[Overlaps]:
+    """Overlaps of every image."""
+    prediction, target = (
+        [image for part in ([labels] if isinstance(labels, Tensor) else labels) for image in label_images(part, name)]
+        for labels, name in ((prediction, "prediction"), (target, "target"))
+    )
+    if len(prediction) != len(target):
+        raise ValueError(f"prediction holds {len(prediction)} images, target {len(target)}; the same number is wanted")
+    for labels, truth in zip(prediction, target, strict=True):
+        check_same_shape(labels, truth)
+        yield label_overlaps(labels.cpu().numpy(), truth.cpu().numpy())
 
 
 def mask_average_precision(predictions: Iterable[tuple[Tensor, Tensor]], targets: Iterable[Tensor]) -> dict[str, float]:
@@ -96,19 +109,25 @@ def mask_average_precision(predictions: Iterable[tuple[Tensor, Tensor]], targets
     highest IoU of at least the threshold. Over all images together precision, made non-increasing, is read at
     101 recalls and averaged (Lin et al. 2014; cocodataset.org, "detection evaluation"). nan without a true instance.
     """
-    return _average_precision(_mask_images(predictions, targets))
+    pairs = zip(predictions, targets, strict=True)
+    return _average_precision(_best_masks(masks, scores, target) for (masks, scores), target in pairs)
 
 
-def _mask_images(predictions, targets) -> Iterator[tuple[Overlaps, Tensor]]:
-    for (masks, scores), target in zip(predictions, targets, strict=True):
-        if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != target.shape:
-            raise ValueError(
-                f"masks must be bool (n, H, W) with the target's size {tuple(target.shape)}, found {masks.dtype} "
-                f"{tuple(masks.shape)}"
-            )
-        best = _best(scores, len(masks))
-        truth = check_integer(target, "target").cpu().numpy()
-        yield mask_overlaps((masks[i].cpu().numpy() for i in best), truth), scores[best]
+def _best_masks(masks: Tensor, scores: Tensor, target: Tensor) -> tuple[Overlaps, Tensor]:
+    if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != target.shape:
+        found = f"found {masks.dtype} {tuple(masks.shape)}"
+        raise ValueError(f"masks must be bool (n, H, W) with the target's size {tuple(target.shape)}, {found}")
+    best, target = _best(scores, len(masks)), check_integer(target, "target")
+    return mask_overlaps((masks[i].cpu().numpy() for i in best), target.cpu().numpy()), scores[best]
+
+
+def _best(scores: Tensor, count: int) -> np.ndarray:
+    """Positions of the best MAX_DETECTIONS of `count` predictions, best first."""
+    if scores.shape != (count,):
+        raise ValueError(f"scores has shape {tuple(scores.shape)}, wanted ({count},), one per mask")
+    if scores.isnan().any():
+        raise ValueError("scores holds nan, wanted numbers")
+    return scores.argsort(descending=True, stable=True)[:MAX_DETECTIONS].cpu().numpy()
 
 
 def _average_precision(images: Iterable[tuple[Overlaps, Tensor]]) -> dict[str, float]:
@@ -119,22 +138,13 @@ def _average_precision(images: Iterable[tuple[Overlaps, Tensor]]) -> dict[str, f
         hits.append(np.stack([_hits(overlaps, best, threshold) for threshold in COCO_THRESHOLDS]))
         ignored.append(overlaps.in_void[best])
         truths += len(overlaps.true_area)
-    if truths == 0:
-        return dict.fromkeys(("mask_AP", "mask_AP50", "mask_AP75"), float("nan"))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    in_void = np.concatenate(ignored)[order]
-    rows = np.concatenate(hits, axis=1)[:, order]
-    precision = [_interpolated_precision(row[row | ~in_void], truths) for row in rows]
+    precision = [float("nan")] * len(COCO_THRESHOLDS)
+    if truths:
+        order = np.argsort(-np.concatenate(scores), kind="stable")
+        in_void = np.concatenate(ignored)[order]
+        rows = np.concatenate(hits, axis=1)[:, order]
+        precision = [_interpolated_precision(row[row | ~in_void], truths) for row in rows]
     return {"mask_AP": float(np.mean(precision)), "mask_AP50": precision[0], "mask_AP75": precision[5]}
-
-
-def _best(scores: Tensor, count: int) -> np.ndarray:
-    """Positions of the best MAX_DETECTIONS of `count` predictions, best first."""
-    if scores.shape != (count,):
-        raise ValueError(f"scores has shape {tuple(scores.shape)}, wanted ({count},), one per mask")
-    if scores.isnan().any():
-        raise ValueError("scores holds nan, wanted numbers")
-    return scores.argsort(descending=True, stable=True)[:MAX_DETECTIONS].cpu().numpy()
 
 
 def _hits(overlaps: Overlaps, order: np.ndarray, threshold: float) -> np.ndarray:
@@ -164,25 +174,5 @@ def foreground_iou(logits: Tensor, instances: Tensor) -> dict[str, float]:
 
     logits: (N, K, H, W), of which the first channel is read as "belongs to some instance"
     """
-    instances = check_integer(instances, "instances")
-    foreground = (instances != 0).long().masked_fill(instances == VOID, VOID)
-    return {"IoU": binary_iou(logits[:, 0] > 0, foreground)}
-
-
-def image_overlaps(prediction: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> Iterator[Overlaps]:
-    """Overlaps of every image."""
-    prediction, target = (
-        label_images(images, name) if isinstance(images, Tensor) else [check_integer(image, name) for image in images]
-        for images, name in ((prediction, "prediction"), (target, "target"))
-    )
-    if len(prediction) != len(target):
-        raise ValueError(f"prediction holds {len(prediction)} images, target {len(target)}; the same number is wanted")
-    for labels, truth in zip(prediction, target, strict=True):
-        check_same_shape(labels, truth)
-        check_labels(labels, None, "prediction")
-        check_labels(truth, None, "target")
-        yield label_overlaps(labels.cpu().numpy(), truth.cpu().numpy())
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 1.0
+    instances = label_images(instances, "instances")
+    return {"IoU": binary_iou(logits[:, 0] > 0, instances.clamp(max=1).masked_fill(instances == VOID, VOID))}

@@ -40,7 +40,7 @@ def pixel_accuracy(prediction: Tensor, target: Tensor, ignore_index: int = VOID)
     Images that are void throughout do not count; nan where all are. Every image weighs the same here, however much
     of it is void; overall_accuracy weighs every pixel the same.
     """
-    prediction, target = image_pair(prediction, target)
+    prediction, target = image_pair(prediction, target, lowest=None)
     keep = (target != ignore_index).flatten(1)
     correct = (prediction == target).flatten(1) & keep
     return float((correct.sum(1).cpu().double() / keep.sum(1).cpu()).nanmean())
@@ -149,9 +149,9 @@ def known_labels(
     return prediction, labels, keep
 
 
-def image_pair(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def image_pair(prediction: Tensor, target: Tensor, lowest: int | None = 0) -> tuple[Tensor, Tensor]:
     """Labels (N, H, W) int64 of both; see `label_images`."""
-    prediction, target = label_images(prediction, "prediction"), label_images(target, "target")
+    prediction, target = label_images(prediction, "prediction", lowest), label_images(target, "target", lowest)
     check_same_shape(prediction, target)
     return prediction, target
 
@@ -173,7 +173,7 @@ def _margins(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _foreground(prediction: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Per image (N,), on the CPU: pixels in the intersection, in the union, and not void at all."""
-    predicted, true, keep = known_labels(*image_pair(prediction, target), 2, ignore_index)
+    predicted, true, keep = known_labels(*image_pair(prediction, target, None), 2, ignore_index)
     return tuple(pixels.flatten(1).sum(1).cpu() for pixels in (predicted & true, predicted | true, keep))
 
 

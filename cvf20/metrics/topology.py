@@ -4,21 +4,20 @@
 is background in both.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from skimage.measure import label
 from skimage.metrics import adapted_rand_error, variation_of_information
 from torch import Tensor
 
-from cvf20.labels import VOID, check_labels, split_void
+from cvf20.labels import VOID, split_void
 from cvf20.labels.components import label_components
 from cvf20.labels.instances import consecutive
 from cvf20.metrics.overlaps import Relation, label_overlaps, relate
 from cvf20.metrics.semantic import binary_iou, check_same_shape, image_pair
 
 STATES = ("background", "right", "merged", "split", "missed", "spurious")
+COUNTS = ("splits", "merges", "missed", "spurious", "betti0", "betti1", "cells", "right")
 
 
 def topology_errors(
@@ -40,7 +39,6 @@ def topology_errors(
       betti1    the same of holes; both compare whole images, cut cells included
       cells     that were counted
     Exchanging the arguments exchanges merges with splits and missed with spurious (without exclude_border).
-    Raises ValueError when shapes differ or do not fit, or a label is negative or no whole number.
     """
     counts = count_errors(object_images(prediction, target, instances), exclude_border)
     return {name: count for name, count in counts.items() if name != "right"}
@@ -59,12 +57,12 @@ def topology_scores(logits: Tensor, target: Tensor, exclude_border: bool = True)
     target = target.squeeze(1) if target.ndim == 4 else target
     check_same_shape(logits.squeeze(1), target)
     labels, keep = split_void(target, num_classes=2)
-    images = object_images((logits.squeeze(1) > 0) & keep, (labels == 1) & keep, instances=False)
-    counts = count_errors(images, exclude_border)
+    prediction, true = (logits.squeeze(1) > 0) & keep, (labels == 1) & keep
+    counts = count_errors(object_images(prediction, true, instances=False), exclude_border)
     cells = counts.pop("cells")
-    scores = {"IoU": binary_iou(logits.squeeze(1) > 0, target)}
-    scores |= {name: 100 * count / cells if cells else float("nan") for name, count in counts.items()}
-    return scores | compare_partitions(images, exclude_border)
+    scores = {name: 100 * count / cells if cells else float("nan") for name, count in counts.items()}
+    partition = partition_errors(prediction, true, instances=False, exclude_border=exclude_border)
+    return {"IoU": binary_iou(prediction, target)} | scores | partition
 
 
 def partition_errors(
@@ -76,7 +74,15 @@ def partition_errors(
     with exclude_border its cut cells, are left out). Images without a cell do not count, nor for ARE, which looks at
     pairs of pixels, those whose cells are single pixels; nan where none is left.
     """
-    return compare_partitions(object_images(prediction, target, instances), exclude_border)
+    vi, are = [], []
+    for predicted, true in object_images(prediction, target, instances):
+        ignored = [0, *border_objects(true)] if exclude_border else [0]
+        area = np.bincount(true[~np.isin(true, ignored)])
+        if area.any():
+            vi.append(variation_of_information(true, predicted, ignore_labels=ignored).sum())
+        if (area > 1).any():
+            are.append(adapted_rand_error(true, predicted, ignore_labels=ignored)[0])
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in (("VI", vi), ("ARE", are))}
 
 
 def error_map(prediction: Tensor, target: Tensor, instances: bool | None = None) -> Tensor:
@@ -88,33 +94,23 @@ def error_map(prediction: Tensor, target: Tensor, instances: bool | None = None)
     pictures = []
     for predicted, true in object_images(prediction, target, instances):
         relation, _ = compare(predicted, true)
-        state = np.full(len(relation.missed) + 1, STATES.index("right"), dtype=np.uint8)
-        state[0] = STATES.index("background")
+        state = np.append(0, np.full(len(relation.missed), STATES.index("right")))
         for name in ("missed", "split", "merged"):
             state[1:][getattr(relation, name)] = STATES.index(name)
         spurious = np.append(False, relation.spurious)[predicted] & (true == 0)
-        pictures.append(np.where(spurious, np.uint8(STATES.index("spurious")), state[true]))
-    return torch.from_numpy(np.stack(pictures))
-
-
-Images = Iterable[
-    tuple[np.ndarray, np.ndarray]
-]  # predicted and true objects (H, W): 0 background, 1, 2, … without gaps
+        pictures.append(np.where(spurious, STATES.index("spurious"), state[true]))
+    return torch.from_numpy(np.stack(pictures)).byte()
 
 
 def object_images(prediction: Tensor, target: Tensor, instances: bool | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The objects of every image, with background where the target is void; arguments as in `topology_errors`."""
+    """Predicted and true objects (H, W) of every image as 1, 2, … without gaps, 0 in the background and where void."""
     prediction, target = image_pair(prediction, target)
-    void = target == VOID
+    if target.numel() == 0:
+        raise ValueError(f"prediction and target must have at least one pixel, found {tuple(target.shape)}")
     stacks = []
-    for name, labels in ("prediction", prediction), ("target", target):
-        labels = labels.masked_fill(void, 0).cpu()
-        if labels.numel() == 0:
-            raise ValueError(f"{name} must be (N, H, W) with at least one pixel, found {tuple(labels.shape)}")
-        check_labels(labels, None, name)
+    for labels in (labels.masked_fill(target == VOID, 0).cpu() for labels in (prediction, target)):
         is_mask = labels.max() <= 1 if instances is None else not instances
-        labels = label_components(labels != 0) if is_mask else labels
-        numbered = map(consecutive, labels.numpy())
+        numbered = map(consecutive, (label_components(labels != 0) if is_mask else labels).numpy())
         stacks.append([position + (0 not in numbers) for numbers, position in numbered])
     return list(zip(*stacks, strict=True))
 
@@ -129,29 +125,16 @@ def compare(predicted: np.ndarray, true: np.ndarray, exclude_border: bool = Fals
     return relation._replace(spurious=relation.spurious & judged), counted
 
 
-def count_errors(images: Images, exclude_border: bool) -> dict[str, int]:
+def count_errors(images: list[tuple[np.ndarray, np.ndarray]], exclude_border: bool) -> dict[str, int]:
     """What `topology_errors` counts, and "right", the cells that are neither merged nor split nor missed."""
-    names = ("splits", "merges", "missed", "spurious", "betti0", "betti1", "cells", "right")
-    total = np.zeros(len(names), dtype=np.int64)
+    total = np.zeros(len(COUNTS), dtype=np.int64)
     for predicted, true in images:
         relation, counted = compare(predicted, true, exclude_border)
         right = counted & ~(relation.merged | relation.split | relation.missed)
         betti = np.abs(np.subtract(betti_numbers(predicted), betti_numbers(true)))
         found = relation.splits, relation.merges, relation.missed.sum(), relation.spurious.sum()
         total += [*found, *betti, counted.sum(), right.sum()]
-    return dict(zip(names, total.tolist(), strict=True))
-
-
-def compare_partitions(images: Images, exclude_border: bool) -> dict[str, float]:
-    """VI and ARE; see `partition_errors`."""
-    vi, are = [], []
-    for predicted, true in images:
-        ignored = [0, *border_objects(true)] if exclude_border else [0]
-        if not np.isin(true, ignored).all():
-            vi.append(variation_of_information(true, predicted, ignore_labels=ignored).sum())
-            if np.bincount(true[~np.isin(true, ignored)]).max() > 1:
-                are.append(adapted_rand_error(true, predicted, ignore_labels=ignored)[0])
-    return {name: float(np.mean(values)) if values else float("nan") for name, values in (("VI", vi), ("ARE", are))}
+    return dict(zip(COUNTS, total.tolist(), strict=True))
 
 
 def betti_numbers(objects: np.ndarray) -> tuple[int, int]:
@@ -161,11 +144,9 @@ def betti_numbers(objects: np.ndarray) -> tuple[int, int]:
     and a square a 2 × 2 block of equal labels. The background is 8-connected, as it must be beside 4-connectivity.
     """
     padded = np.pad(objects, 1)
-    right, below = padded[:-1, :-1] == padded[:-1, 1:], padded[:-1, :-1] == padded[1:, :-1]
-    across = padded[:-1, :-1] == padded[1:, 1:]
-    inside = padded[:-1, :-1] != 0
-    edges = (right & inside).sum() + (below & inside).sum()
-    euler = inside.sum() - edges + (right & below & across & inside).sum()
+    here, right, below, across = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    pair, column = (here != 0) & (here == right), (here != 0) & (here == below)
+    euler = (here != 0).sum() - pair.sum() - column.sum() + (pair & column & (here == across)).sum()
     components = label(objects, connectivity=1, return_num=True)[1]  # of equal values, without 0
     return components, int(components - euler)
 

@@ -188,7 +188,7 @@ def test_wrong_input_is_named():
     with pytest.raises(ValueError, match=r"logits must be \(N, K, H, W\), found \(3, 6, 7\)"):
         loss(logits[0], target[0])
     with pytest.raises(ValueError, match=r"labels must be \(N, H, W\)"):
-        border_distance(target[0])
+        border_distance(target[0, 0])
     with pytest.raises(ValueError, match="wanted labels: whole numbers"):
         gap_weight_map(target + 0.5)
     for choices in ({"sign": "up"}, {"sigma": 0.0}, {"w0": -1.0}):
