@@ -135,6 +135,10 @@ def test_no_output_position_sees_more_than_the_receptive_field(upsampling):
     assert receptive_field(model) == (max(last - first + 1 for first, last in extents),)
 
 
+def test_a_very_deep_network_can_be_followed():
+    assert receptive_field([nn.Conv1d(1, 1, 3)] * 400) == (801,)
+
+
 def test_padding_is_seen_like_pixels_but_a_global_layer_sees_the_input():
     assert receptive_field([nn.Conv2d(1, 1, 7, padding=3)], (1, 4, 4)) == (7, 7)
     head = [nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 6 * 8, 3)]

@@ -1,6 +1,7 @@
 """Follows receptive fields through the operators of a running network."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, reduce
 from math import ceil, floor, inf
@@ -10,16 +11,71 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# Along one axis: positions a … b of a map → the input positions that they see, first and last; borders do not count
-Window = Callable[[int, int], tuple[float, float]]
 PERIOD = 2**7 * 3**3 * 5 * 7  # a multiple of how often any window's pattern repeats
-
 POOLS = ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d")
 LINEAR = ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
 NEAREST = ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
 GLOBAL = ("mm", "addmm", "bmm", "mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")
 VIEWS = ("view", "_unsafe_view", "expand", "alias", "detach", "clone", "_to_copy", "split", "split_with_sizes")
 MOVED = ("flip", "roll", "cumsum", "sort", "permute", "transpose", "t", "index", "gather")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Along one axis: positions a … b of a map see the input positions `base(a·step + low, b·step + high)`, first and last.
+
+    base is known of an up-scaling and the like, the rest is the textbook's recursion. Borders do not count.
+    """
+
+    base: Callable[[int, int], tuple[float, float]] = lambda a, b: (a, b)
+    step: int = 1
+    low: int = 0
+    high: int = 0
+
+    def __call__(self, a: int, b: int) -> tuple[float, float]:
+        return self.base(a * self.step + self.low, b * self.step + self.high)
+
+    @property
+    def jump(self) -> Fraction:
+        """Input positions from one position to the next, the stride of the map; 0 after a global layer."""
+        return Fraction(int(self(PERIOD, PERIOD)[0] - self(0, 0)[0]), PERIOD)
+
+    @property
+    def size(self) -> int:
+        """The receptive field where most is seen: after an up-scaling neighbouring positions see differently much."""
+        return int(max(0, *(last - first + 1 for first, last in map(self, range(128), range(128)))))
+
+    def sliding(self, kernel: int, stride: int, padding: int, dilation: int) -> "Window":
+        """The textbook: the size grows by (kernel − 1)·dilation·jump, then the jump by the factor stride."""
+        grown = self.high + (dilation * (kernel - 1) - padding) * self.step
+        return Window(self.base, self.step * stride, self.low - padding * self.step, grown)
+
+    def transposed(self, kernel: int, stride: int, padding: int, dilation: int) -> "Window":
+        def base(a: int, b: int) -> tuple[float, float]:
+            ends = {*range(a, min(a + stride, b + 1)), *range(max(a, b + 1 - stride), b + 1)}
+            reached = [o + padding - dilation * t for o in ends for t in range(kernel)]
+            places = [place // stride for place in reached if place % stride == 0]
+            return self(min(places), max(places)) if places else (inf, -inf)
+
+        return Window(cache(base))
+
+    def scaled(self, ratio: Fraction, shift: Fraction = Fraction(0), up: Callable = floor) -> "Window":
+        """Interpolated, ratio = input size / output size; linear: shift ½ (pixel centres), up = ceil."""
+        return Window(cache(lambda a, b: self(floor((a + shift) * ratio - shift), up((b + shift) * ratio - shift))))
+
+    def joined(self, other: "Window") -> "Window | None":
+        """What two maps see together; None where their positions do not correspond."""
+        if (self.base, self.step) == (other.base, other.step):
+            return Window(self.base, self.step, min(self.low, other.low), max(self.high, other.high))
+        if self.jump != other.jump:
+            return self if self.jump == 0 else other if other.jump == 0 else None
+        ends = lambda a, b: zip(self(a, b), other(a, b), strict=True)  # noqa: E731
+        return Window(cache(lambda a, b: tuple(f(pair) for f, pair in zip((min, max), ends(a, b), strict=True))))
+
+    def everything(self, size: int, pixels: int) -> "Window":
+        """After what reads the whole map (a mean, a full matrix), inside an input of `pixels`."""
+        first, last = self(0, size - 1)
+        return Window(lambda a, b: (max(0, first), min(pixels - 1, last)))
 
 
 class Field(NamedTuple):
@@ -29,57 +85,13 @@ class Field(NamedTuple):
     shape: tuple[int, ...]
 
 
-def jump(window: Window) -> Fraction:
-    """Input positions from one position to the next, the stride of the map; 0 after a global layer."""
-    return Fraction(int(window(PERIOD, PERIOD)[0] - window(0, 0)[0]), PERIOD)
-
-
-def size(window: Window, positions: int = 128) -> int:
-    """The receptive field where most is seen: after an up-scaling neighbouring positions see differently much."""
-    return int(max(0, *(last - first + 1 for first, last in map(window, range(positions), range(positions)))))
-
-
-def sliding(inner: Window, kernel: int, stride: int, padding: int, dilation: int) -> Window:
-    """The textbook's recursion: the size grows by (kernel − 1)·dilation·jump, then the jump by the factor stride."""
-    return lambda a, b: inner(a * stride - padding, b * stride - padding + dilation * (kernel - 1))
-
-
-def transposed(inner: Window, kernel: int, stride: int, padding: int, dilation: int) -> Window:
-    def window(a: int, b: int) -> tuple[float, float]:
-        ends = {*range(a, min(a + stride, b + 1)), *range(max(a, b + 1 - stride), b + 1)}
-        reached = [o + padding - dilation * t for o in ends for t in range(kernel)]
-        places = [place // stride for place in reached if place % stride == 0]
-        return inner(min(places), max(places)) if places else (inf, -inf)
-
-    return window
-
-
-def scaled(inner: Window, ratio: Fraction, shift: Fraction = Fraction(0), up: Callable = floor) -> Window:
-    """Interpolated, ratio = input size / output size; linear: shift ½ (pixel centres), up = ceil."""
-    return lambda a, b: inner(floor((a + shift) * ratio - shift), up((b + shift) * ratio - shift))
-
-
-def joined(one: Window, other: Window) -> Window | None:
-    """What two maps see together; None where their positions do not correspond."""
-    strides = jump(one), jump(other)
-    if strides[0] != strides[1]:
-        return one if strides[0] == 0 else other if strides[1] == 0 else None
-    return lambda a, b: tuple(f(x, y) for f, x, y in zip((min, max), one(a, b), other(a, b), strict=True))
-
-
-def everything(inner: Window, size: int, pixels: int) -> Window:
-    """After what reads the whole map (a mean, a full matrix), inside an input of `pixels`."""
-    first, last = inner(0, size - 1)
-    return lambda a, b: (max(0, first), min(pixels - 1, last))
-
-
 class Follower(TorchDispatchMode):
     """While active, follows every tensor's Field through the operators; normalisation statistics are left out."""
 
     def __init__(self, x: Tensor):
         super().__init__()
         self.input_shape, self.unknown = tuple(x.shape[2:]), ""  # unknown: the first operator without a rule
-        field = Field(tuple((lambda a, b: (a, b)) for _ in self.input_shape), self.input_shape)
+        field = Field((Window(),) * len(self.input_shape), self.input_shape)
         self._fields = {id(x): (x, field)}  # holds the tensors, so that ids stay theirs
 
     def field(self, value) -> Field | None:
@@ -97,7 +109,7 @@ class Follower(TorchDispatchMode):
                 windows, self.unknown = (), self.unknown or func._schema.name
             if name in VIEWS and len(shape) != len(windows) or name == "scatter":
                 shape = fields[0].shape  # the same positions in another arrangement
-            field = Field(tuple(map(cache, windows)), shape)
+            field = Field(tuple(windows), shape)
             self._fields.update({id(tensor): (tensor, field) for tensor in outputs})
         return out
 
@@ -106,41 +118,47 @@ class Follower(TorchDispatchMode):
         windows, before = fields[0]
         if name == "convolution" or name in POOLS:
             if name == "convolution":
-                rule, kernel, geometry = transposed if args[6] else sliding, args[1].shape[2:], args[3:6]
+                rule, kernel, geometry = Window.transposed if args[6] else Window.sliding, args[1].shape[2:], args[3:6]
             else:  # an empty stride means the kernel
-                rule, kernel, (stride, padding, dilation) = sliding, args[1], (*args[2:5], *((), 0, 1)[len(args) - 2 :])
+                rule, kernel, (stride, padding, dilation) = (
+                    Window.sliding,
+                    args[1],
+                    (*args[2:5], *((), 0, 1)[len(args) - 2 :]),
+                )
                 geometry = stride or kernel, padding, dilation if name.startswith("max") else 1
             per_axis = [([v] if isinstance(v, int) else list(v)) for v in (kernel, *geometry)]
             per_axis = [values * len(shape) if len(values) == 1 else values for values in per_axis]
             return [rule(w, *each) for w, *each in zip(windows, *per_axis, strict=True)]
         if name in LINEAR + NEAREST and not (name in LINEAR and args[2]):  # align_corners
             how = (Fraction(1, 2), ceil) if name in LINEAR else ()
-            return [scaled(w, Fraction(a, b), *how) for w, a, b in zip(windows, before, shape, strict=True)]
+            return [w.scaled(Fraction(a, b), *how) for w, a, b in zip(windows, before, shape, strict=True)]
         if name == "pixel_shuffle":
-            return [scaled(w, Fraction(1, args[1])) for w in windows]
+            return [w.scaled(Fraction(1, args[1])) for w in windows]
         if name == "pixel_unshuffle":
-            return [sliding(w, args[1], args[1], 0, 1) for w in windows]
+            return [w.sliding(args[1], args[1], 0, 1) for w in windows]
         if name.endswith("pad_nd") or name.startswith(("reflection_pad", "replication_pad")):
             first = [0] * (len(shape) - len(args[1]) // 2) + list(args[1])[::2][::-1]
-            return [sliding(w, 1, 1, padding, 1) for w, padding in zip(windows, first, strict=True)]
+            return [w.sliding(1, 1, padding, 1) for w, padding in zip(windows, first, strict=True)]
         if name == "slice":
             axis, start, _, step = *args[1:5], *(0, 0, None, 1)[len(args) - 1 :]
             start = (start or 0) % args[0].shape[axis]
-            return [sliding(w, 1, step, -start, 1) if i == axis - 2 else w for i, w in enumerate(windows)]
+            return [w.sliding(1, step, -start, 1) if i == axis - 2 else w for i, w in enumerate(windows)]
         if name in ("unsqueeze", "squeeze") and out.dim() > 2:  # 1D pools run as 2D ones
             axis, windows = args[1] % max(out.dim(), args[0].dim()) - 2, list(windows)
-            windows.insert(axis, lambda a, b: (0, 0)) if name == "unsqueeze" else windows.pop(axis)
+            windows.insert(axis, Window(step=0)) if name == "unsqueeze" else windows.pop(axis)
             return windows
         if name in GLOBAL and all(size == 1 for size in shape):
             return [
-                everything(*each) for each in zip(windows, before or self.input_shape, self.input_shape, strict=True)
+                w.everything(*each)
+                for w, *each in zip(windows, before or self.input_shape, self.input_shape, strict=True)
             ]
         if name.startswith("max_unpool") or (name in VIEWS and len(shape) == len(before) and shape > before):
-            return [scaled(w, Fraction(1, ceil(b / a))) for w, a, b in zip(windows, before, shape, strict=True)]
+            return [w.scaled(Fraction(1, ceil(b / a))) for w, a, b in zip(windows, before, shape, strict=True)]
         if name in VIEWS or name == "scatter":  # scatter: of a pool's maxima to where they were
             return fields[-1].windows
         if name not in MOVED and any(field.shape == shape for field in fields):
             return [
-                reduce(lambda a, b: a and joined(a, b), each) for each in zip(*(f.windows for f in fields), strict=True)
+                reduce(lambda a, b: a and b and a.joined(b), each)
+                for each in zip(*(f.windows for f in fields), strict=True)
             ]
         return None

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from cvf20.models.layers import IndexUnpool
 
@@ -39,7 +40,7 @@ def gradient_extent(
         parameter.fill_(1 / parameter.shape[1] if parameter.dim() > 1 else 0.1 if parameter.numel() == 1 else 0)
     x = torch.ones(1, *input_shape, dtype=torch.float64, requires_grad=True)
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), Connectivity():
-        out = probe(x)
+        out = tree_leaves(probe(x))[0]
     if position is None:
         position = [size // 2 for size in out.shape[2:]]
     seen = out[(0, slice(None), *position)] if out.dim() > 2 else out

@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.show.explain.follow import Follower, Window, jump, size
+from cvf20.show.explain.follow import Follower, Window
 from cvf20.show.tables import markdown_table
 
 
@@ -31,12 +31,12 @@ class Row:
     @property
     def receptive_field(self) -> tuple[int, ...]:
         """Input pixels per axis."""
-        return tuple(map(size, self.windows))
+        return tuple(window.size for window in self.windows)
 
     @property
     def jump(self) -> tuple:
         """Input pixels between neighbouring outputs, per axis."""
-        return tuple(map(jump, self.windows))
+        return tuple(window.jump for window in self.windows)
 
     @property
     def resizes(self) -> bool:
