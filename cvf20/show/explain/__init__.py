@@ -12,10 +12,6 @@ from cvf20.show.explain.drawing import draw
 from cvf20.show.explain.probe import gradient_extent
 from cvf20.show.explain.trace import Table, on_a_copy, times, trace
 
-__all__ = ["Explanation", "explainit", "gradient_extent", "memory_of", "multiply_adds_of", "receptive_field"]
-
-LARGE = 1024  # pixels per axis on which `receptive_field` follows the layers' geometry; no value is computed
-
 
 @dataclass
 class Explanation:
@@ -60,7 +56,7 @@ def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
     The receptive field follows from the layers' geometry and is checked against the gradient of one output position,
     whose window both ways is in the result. Where an operator has no rule for it, it is left out and that is said.
     """
-    calls, unknown = trace(model, input_shape)
+    calls, unknown = on_a_copy(model, input_shape, trace)
     whole = calls[0]
     table, layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
     position, seen = [], []
@@ -97,8 +93,8 @@ def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequen
         first = next((m for m in model.modules() if isinstance(m, _ConvNd)), None)
         if first is None:
             raise ValueError("receptive_field: no convolution to take the channels from; give input_shape=(C, *S)")
-        input_shape = (first.in_channels, *[LARGE] * (first.weight.dim() - 2))
-    calls, unknown = trace(model, input_shape)
+        input_shape = (first.in_channels, *[1024] * (first.weight.dim() - 2))
+    calls, unknown = on_a_copy(model, input_shape, trace)
     if not calls[0].windows:
         raise ValueError(f"receptive_field: there is no rule for {unknown}")
     return calls[0].receptive_field
@@ -106,7 +102,7 @@ def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequen
 
 def multiply_adds_of(model: nn.Module, input_shape: Sequence[int]) -> int:
     """Multiply-adds of the convolutions and matrix products for one image of shape (C, *S)."""
-    return trace(model, input_shape)[0][0].multiply_adds
+    return on_a_copy(model, input_shape, trace)[0][0].multiply_adds
 
 
 def memory_of(model: nn.Module, input_shape: Sequence[int]) -> int:

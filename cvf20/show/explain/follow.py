@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, reduce
 from math import ceil, floor, inf
-from typing import NamedTuple
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -78,42 +77,34 @@ class Window:
         return Window(lambda a, b: (max(0, first), min(pixels - 1, last)))
 
 
-class Field(NamedTuple):
-    """What the positions of one map see, per axis, and the spatial shape of the map they belong to."""
-
-    windows: tuple[Window, ...]  # none after an operator without a rule
-    shape: tuple[int, ...]
-
-
 class Follower(TorchDispatchMode):
-    """While active, follows every tensor's Field through the operators; normalisation statistics are left out."""
+    """While active, knows of every tensor the windows per axis (none after an operator without a rule) and the size."""
 
     def __init__(self, x: Tensor):
         super().__init__()
         self.input_shape, self.unknown = tuple(x.shape[2:]), ""  # unknown: the first operator without a rule
-        field = Field((Window(),) * len(self.input_shape), self.input_shape)
-        self._fields = {id(x): (x, field)}  # holds the tensors, so that ids stay theirs
+        field = (Window(),) * len(self.input_shape), self.input_shape
+        self._known = {id(x): (x, field)}  # holds the tensors, so that ids stay theirs
 
-    def field(self, value) -> Field | None:
-        return self._fields.get(id(value), (None, None))[1]
+    def windows(self, tensor: Tensor) -> tuple[Window, ...]:
+        return self._known[id(tensor)][1][0] if id(tensor) in self._known else ()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        fields = [field for field in map(self.field, tree_leaves(args)) if field]
+        fields = [self._known[id(value)][1] for value in tree_leaves(args) if id(value) in self._known]
         outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
         name = func._schema.name.removeprefix("aten::")
         if fields and outputs and not name.startswith("new_") and not name.endswith("_like"):
             shape = tuple(outputs[0].shape[2:])
-            windows = all(f.windows for f in fields) and self._windows(name, args, fields, outputs[0], shape)
+            windows = all(known for known, _ in fields) and self._windows(name, args, fields, outputs[0], shape)
             if not windows or None in windows:
                 windows, self.unknown = (), self.unknown or func._schema.name
             if name in VIEWS and len(shape) != len(windows) or name == "scatter":
-                shape = fields[0].shape  # the same positions in another arrangement
-            field = Field(tuple(windows), shape)
-            self._fields.update({id(tensor): (tensor, field) for tensor in outputs})
+                shape = fields[0][1]  # the same positions in another arrangement
+            self._known |= {id(tensor): (tensor, (tuple(windows), shape)) for tensor in outputs}
         return out
 
-    def _windows(self, name: str, args: tuple, fields: list[Field], out: Tensor, shape: tuple[int, ...]):
+    def _windows(self, name: str, args: tuple, fields: list[tuple], out: Tensor, shape: tuple[int, ...]):
         """Per axis; None, or None among them, where there is no rule."""
         windows, before = fields[0]
         if name == "convolution" or name in POOLS:
@@ -155,10 +146,10 @@ class Follower(TorchDispatchMode):
         if name.startswith("max_unpool") or (name in VIEWS and len(shape) == len(before) and shape > before):
             return [w.scaled(Fraction(1, ceil(b / a))) for w, a, b in zip(windows, before, shape, strict=True)]
         if name in VIEWS or name == "scatter":  # scatter: of a pool's maxima to where they were
-            return fields[-1].windows
-        if name not in MOVED and any(field.shape == shape for field in fields):
+            return fields[-1][0]
+        if name not in MOVED and any(known == shape for _, known in fields):
             return [
                 reduce(lambda a, b: a and b and a.joined(b), each)
-                for each in zip(*(f.windows for f in fields), strict=True)
+                for each in zip(*(known for known, _ in fields), strict=True)
             ]
         return None

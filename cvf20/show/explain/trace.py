@@ -30,12 +30,10 @@ class Row:
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
-        """Input pixels per axis."""
         return tuple(window.size for window in self.windows)
 
     @property
-    def jump(self) -> tuple:
-        """Input pixels between neighbouring outputs, per axis."""
+    def jump(self) -> tuple:  # input pixels between neighbouring outputs
         return tuple(window.jump for window in self.windows)
 
     @property
@@ -82,16 +80,8 @@ def times(sizes: Iterable) -> str:
     return "×".join(map(str, sizes))
 
 
-def trace(model: nn.Module, input_shape: Sequence[int]) -> tuple[list[Row], str]:
-    """Runs a copy of `model` in eval mode on one input of shape (C, *S).
-
-    Returns the calls in the order in which they were entered, the network first; and the first operator without a
-    receptive-field rule.
-    """
-    return on_a_copy(model, input_shape, _trace)
-
-
-def _trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
+def trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
+    """All calls of a forward pass, the network's own first; and the first operator without a receptive-field rule."""
     calls, active, counted = [], [], set()
     counter, follower = FlopCounterMode(display=False), Follower(x)
 
@@ -101,18 +91,16 @@ def _trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
         call.multiply_adds = -counter.get_total_flops() // 2
         active.append(call)
         calls.append(call)
-        own = [p for p in module.parameters(recurse=False) if id(p) not in counted]
-        counted.update(map(id, own))
+        own = set(module.parameters(recurse=False)) - counted
+        counted.update(own)
         for outer in active:
             outer.parameters += sum(p.numel() for p in own)
 
     def leave(module: nn.Module, args: tuple, out) -> None:
         call = active.pop()
         call.multiply_adds += counter.get_total_flops() // 2
-        main = next((t for t in tree_leaves(out) if isinstance(t, Tensor)), None)
-        if main is not None:
-            call.output, field = tuple(main.shape[1:]), follower.field(main)
-            call.windows = field.windows if field else ()
+        for main in [t for t in tree_leaves(out) if isinstance(t, Tensor)][:1]:
+            call.output, call.windows = tuple(main.shape[1:]), follower.windows(main)
 
     for name, module in twin.named_modules():
         module.register_forward_pre_hook(lambda module, args, name=name: enter(name, module, args))
