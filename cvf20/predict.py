@@ -1,14 +1,14 @@
 """Label pictures of your own photographs: python -m cvf20.predict image.jpg …
 
-Without more, the best network of the scenes in weights/ does it; --weights RUN takes another: a finished run's folder,
-its name below runs/ (of several the newest) or in weights/, or a file of weights. For every image two files are
-written: <image>_labels.png, whose pixel values are the classes, in the classes' colours, and <image>_overlay.png, the
-photograph with the colours laid over it. An image that cannot be labelled is named, the others go on, and the exit
-code is then 1.
+The best network of the scenes in weights/ does it, or that of --weights RUN: a finished run's folder, its name below
+runs/ (of several the newest) or in weights/, or a file of weights. For every image two files are written:
+<image>_labels.png, whose pixel values are the classes, in their colours, and <image>_overlay.png, the photograph with
+the colours laid over it. An image that cannot be labelled is named, the others go on, and the exit code is then 1.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import sys
@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
 from cvf20 import datasets
 from cvf20.datasets.pictures import read_image, stretch
@@ -63,9 +64,7 @@ def load_run(run: str | Path | None = None, code: str | Path | None = None) -> R
     """
     result, weights = find_run(run)
     if not result.get("network"):
-        raise ValueError(
-            f"{weights}: the result does not say how its network is built (a lambda, a class in a function?)"
-        )
+        raise ValueError(f"{weights}: the result does not say how its network is built (lambdas, local classes?)")
     network = build(result["network"], code)
     try:
         network.load_state_dict(plain_names(read_state(weights, result.get("key"))))
@@ -84,38 +83,31 @@ def load_run(run: str | Path | None = None, code: str | Path | None = None) -> R
 def _steps(described) -> Iterator[tuple[str, dict]]:
     """The transforms of a run's validation, one after the other, with their settings."""
     for name, settings in (described or {}).items():
-        if name == "Compose":
-            for step in settings["transforms"]:
-                yield from _steps(step)
-        else:
-            yield name, settings
+        inner = settings["transforms"] if name == "Compose" else ()
+        yield from (step for each in inner for step in _steps(each)) if inner else [(name, settings)]
 
 
 def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
     """Result and weights of a finished run, from a folder, a file, or a name's beginning (in runs/, weights/)."""
     results, weights = project_dir() / "results", project_dir() / "weights"
     if run is None:
-        found = [_pair(results / f"{file.stem}.json", file) for file in weights.glob("*.pt")]
-        scenes = [pair for pair in found if pair and pair[0]["data"] == "stanford_background" and not pair[0]["quick"]]
+        found = [find_run(file) for file in weights.glob("*.pt") if (results / f"{file.stem}.json").is_file()]
+        scenes = [pair for pair in found if pair[0]["data"] == "stanford_background" and not pair[0]["quick"]]
         if not scenes:
-            raise FileNotFoundError(
-                f"no network of the scenes in {weights}: train one (./run_all.sh 07), or say --weights RUN"
-            )
+            known = "train one (./run_all.sh 07), or say --weights RUN"
+            raise FileNotFoundError(f"no network of the scenes in {weights}: {known}")
         return max(scenes, key=lambda pair: pair[0]["metrics"]["val"].get("mAP", 0))
     name = Path(run).name
     newest_first = sorted(runs_dir().glob(f"{name}-*/result.json"), key=lambda file: -file.stat().st_mtime)
     folders = [Path(run), runs_dir() / name, *(file.parent for file in newest_first)]
-    pairs = [_pair(folder / "result.json", folder / "best.pt") for folder in folders]
+    pairs = [(folder / "result.json", folder / "best.pt") for folder in folders]
     for file in (Path(run), weights / f"{name}.pt", *sorted(weights.glob(f"{name}-*.pt"))):
-        pairs += [_pair(result, file) for result in (file.with_suffix(".json"), results / f"{file.stem}.json")]
-    if not any(pairs):
-        places = f"{run}, {runs_dir()}/{name}-* (result.json, best.pt) or {weights}/{name}-*.pt (with its result)"
-        raise FileNotFoundError(f"--weights {run}: there is no finished run {places}")
-    return next(filter(None, pairs))
-
-
-def _pair(result: Path, weights: Path) -> tuple[dict, Path] | None:
-    return (json.loads(result.read_text("utf-8")), weights) if result.is_file() and weights.is_file() else None
+        pairs += [(file.with_suffix(".json"), file), (results / f"{file.stem}.json", file)]
+    for result, file in pairs:
+        if result.is_file() and file.is_file():
+            return json.loads(result.read_text("utf-8")), file
+    places = f"{run}, {runs_dir()}/{name}-* (result.json, best.pt) or {weights}/{name}-*.pt (with its result)"
+    raise FileNotFoundError(f"--weights {run}: there is no finished run {places}")
 
 
 def read_photograph(path: Path, run: Run) -> Image.Image:
@@ -127,10 +119,8 @@ def read_photograph(path: Path, run: Run) -> Image.Image:
         with contextlib.suppress(ValueError):  # not in viridis' colours: the picture is grey already
             return Image.fromarray(invert_viridis(path))
     pixels = read_image(path)
-    if run.data == "yeast_movie" and pixels.ndim == 3:
-        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
     if run.data == "yeast_movie" or pixels.dtype != np.uint8:
-        pixels = stretch(pixels)
+        pixels = stretch(pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L")))
     return Image.fromarray(pixels).convert("RGB" if len(run.mean) == 3 else "L")
 
 
@@ -142,12 +132,12 @@ def predict_labels(run: Run, image: Image.Image, precision: str = "auto") -> Ten
     mirror image are averaged, and interpolated to the photograph's size.
     """
     accelerator, size = make_accelerator(precision), (image.height, image.width)
-    factor = run.factor(*size)
-    seen = image.resize([max(1, round(factor * length)) for length in image.size], Image.Resampling.BILINEAR)
+    seen = [max(1, round(run.factor(*size) * length)) for length in image.size]
+    seen = image.resize(seen, Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(seen)).float().reshape(seen.height, seen.width, -1).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (run.mean, run.std))
+    normalised = v2.functional.normalize(pixels, list(run.mean), list(run.std))[None].to(accelerator.device)
     model = AveragedPredictions(run.model).to(accelerator.device, memory_format=torch.channels_last).eval()
-    logits = forward(model, ((pixels - mean) / std)[None].to(accelerator.device), accelerator).cpu()
+    logits = forward(model, normalised, accelerator).cpu()
     if isinstance(run.model, WatershedNet):
         logits = logits[:, :1]  # the foreground
     if logits.ndim != 4:
@@ -193,19 +183,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     used, failures = set(), 0
     for path in options.images:
-        stem, number = path.stem, 1
-        while stem in used:  # a/scene.jpg and b/scene.jpg
-            number += 1
-            stem = f"{path.stem}_{number}"
+        numbered = (f"{path.stem}_{n}" for n in itertools.count(2))
+        stem = next(stem for stem in itertools.chain([path.stem], numbered) if stem not in used)  # a/x.jpg and b/x.jpg
         try:
             image = read_photograph(path, run)
             written = write_pictures(predict_labels(run, image), image, run.palette, options.out / stem)
+            used.add(stem)
+            print(f"{path}: {', '.join(map(str, written))}")
         except Exception as error:  # whatever a broken file or a network too small for it leads to: the others go on
             failures += 1
             print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
-            continue
-        used.add(stem)
-        print(f"{path}: {', '.join(map(str, written))}")
     return 1 if failures else 0
 
 

@@ -26,20 +26,12 @@ class AveragedPredictions(Recorded, nn.Module):
         self.model, self.scales, self.flips = model, tuple(scales), flips
 
     def forward(self, images: Tensor) -> Tensor:
-        size = images.shape[2:]
-        total = 0
+        size, total = images.shape[2:], 0
         for scale in self.scales:
-            resized = images
-            if scale != 1:
-                target = [max(1, round(scale * length)) for length in size]
-                resized = F.interpolate(images, size=target, mode="bilinear", antialias=True, align_corners=False)
+            seen = [max(1, round(scale * length)) for length in size]
+            resized = images if scale == 1 else F.interpolate(images, seen, mode="bilinear", antialias=True)
             logits = self.model(resized).float()
             if self.flips:
                 logits = (logits + self.model(resized.flip(-1)).float().flip(-1)) / 2
-            if scale != 1:
-                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-            total = total + logits
+            total = total + (logits if scale == 1 else F.interpolate(logits, size, mode="bilinear"))
         return total / len(self.scales)
-
-    def extra_repr(self) -> str:
-        return f"scales={self.scales}, flips={self.flips}"

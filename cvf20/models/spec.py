@@ -5,6 +5,7 @@ A network of this package knows its own text, and so does every subclass of one:
 """
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -85,12 +86,12 @@ def respecify(network: Recorded, **changed) -> None:
 
 
 def _call(function, args: tuple, kwargs: dict) -> str | None:
-    texts = [_text(value) for value in args]
     named = {name: _text(value) for name, value in kwargs.items()}
-    path = _path(function)
-    if path is None or None in texts or None in named.values():
+    texts = [_path(function), *map(_text, args), *named.values()]
+    if None in texts:
         return None
-    return f"{path}({', '.join([*texts, *(f'{name}={text}' for name, text in named.items())])})"
+    arguments = [*texts[1 : len(args) + 1], *(f"{name}={text}" for name, text in named.items())]
+    return f"{texts[0]}({', '.join(arguments)})"
 
 
 def _text(value) -> str | None:
@@ -105,10 +106,8 @@ def _text(value) -> str | None:
         return _path(value)
     if isinstance(value, (list, tuple, range)):
         parts = [_text(part) for part in value]
-        if None in parts:
-            return None
-        inner = ", ".join(parts)
-        return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(parts) == 1 else f"({inner})"
+        closed = "[{}]" if isinstance(value, list) else "({},)" if len(parts) == 1 else "({})"
+        return None if None in parts else closed.format(", ".join(parts))
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # numbers of numpy and torch
         value = value.item()
     try:
@@ -120,13 +119,9 @@ def _text(value) -> str | None:
 def _path(value: type | FunctionType) -> str | None:
     """The shortest import path; None for what is defined inside a function."""
     name, packages = value.__qualname__, value.__module__.split(".")
-    if not name.isidentifier():
-        return None
-    for n in range(1, len(packages)):
-        module = ".".join(packages[:n])
-        if getattr(sys.modules.get(module), name, None) is value:
-            return f"{module}.{name}"
-    return f"{value.__module__}.{name}"
+    modules = (".".join(packages[: n + 1]) for n in range(len(packages)))
+    shortest = (module for module in modules if getattr(sys.modules.get(module), name, None) is value)
+    return f"{next(shortest, value.__module__)}.{name}" if name.isidentifier() else None
 
 
 def _value(node: ast.expr, code: ModuleType | None):
@@ -138,8 +133,7 @@ def _value(node: ast.expr, code: ModuleType | None):
         return values if isinstance(node, ast.List) else tuple(values)
     if isinstance(node, ast.Call):
         function = _resolve(ast.unparse(node.func), code)
-        ours = isinstance(function, FunctionType) and function.__module__.startswith("cvf20.models")
-        if not ours and function is not functools.partial and not _is_network(function):
+        if isinstance(function, FunctionType) and not function.__module__.startswith("cvf20.models"):
             raise ValueError(f"{ast.unparse(node.func)} is no network")
         if any(keyword.arg is None for keyword in node.keywords):
             raise ValueError("** is not allowed")
@@ -148,13 +142,7 @@ def _value(node: ast.expr, code: ModuleType | None):
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise ValueError(
-            f"{ast.unparse(node)} is neither a literal nor the import path of a class or function"
-        ) from None
-
-
-def _is_network(value) -> bool:
-    return isinstance(value, type) and issubclass(value, nn.Module)
+        raise ValueError(f"{ast.unparse(node)} is neither a literal nor the import path of a class") from None
 
 
 def _resolve(path: str, code: ModuleType | None):
@@ -164,11 +152,9 @@ def _resolve(path: str, code: ModuleType | None):
     module, _, name = path.rpartition(".")
     found = getattr(code, name, None) if module not in sys.modules or module == "__main__" else None
     if found is None and module and module.split(".")[0] not in sys.stdlib_module_names - {"__main__"}:
-        try:
+        with contextlib.suppress(ImportError):
             found = getattr(importlib.import_module(module), name, None)
-        except ImportError:
-            found = None
-    if not _is_network(found) and not isinstance(found, FunctionType):
+    if not isinstance(found, FunctionType) and not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ValueError(
             f"no class {path} is found here; put it into cvf20/models/your_models.py and train it from there, or say in "
             f"which Python file it is defined (build(..., code=), predict --code)"
@@ -182,5 +168,8 @@ def _module(file: Path) -> ModuleType:
     if description is None or not file.is_file():
         raise ValueError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(description)
-    description.loader.exec_module(module)
+    try:
+        description.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
     return module

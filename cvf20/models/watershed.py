@@ -20,9 +20,8 @@ class WatershedOutput(NamedTuple):
 class WatershedNet(Recorded, nn.Module):
     """Images (N, C, H, W) → foreground logits, energy-bin logits and a direction field in one (N, 1 + bins + 2, H, W).
 
-    After Bai and Urtasun 2017 ("Deep watershed transform for instance segmentation"): the distance to the instance's
-    boundary is learnt twice, as energy in bins and as the unit direction of its gradient. There one network follows the
-    other; here one body learns everything, and the heads are the slices of its last convolution.
+    After Bai and Urtasun 2017: the distance to the instance's boundary is learnt twice, as energy in bins and as the
+    unit direction of its gradient. There one network follows the other; here one body learns everything.
 
     body: called with the number of output channels, gives the network, e.g. partial(UNet, 4, 3, fmaps=32) or
           partial(ResnetBasedModel, weights=weights)

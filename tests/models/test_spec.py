@@ -200,3 +200,9 @@ def test_weights_by_position():
         ValueError, match=r"'any.0.weight'\] has shape \(3, 1, 3, 3\), wanted \(5, 1, 3, 3\) for 0.weight"
     ):
         load_by_position(BaseConv(1, 2, (5, 4)), state)
+
+
+def test_a_file_that_does_not_run_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text("import not_there\n")
+    with pytest.raises(ValueError, match="mine.py: ModuleNotFoundError: No module named 'not_there'"):
+        build("__main__.Mine()", tmp_path / "mine.py")
