@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torchvision.ops import masks_to_boxes
 
 from cvf20.labels import VOID, check_integer
 
@@ -51,17 +52,10 @@ def instance_boxes(masks: Tensor) -> Tensor:
     A box ends where its last pixel ends, so that a mask of a single pixel has a box of width and height 1, not 0.
     Raises ValueError for a mask without pixels.
     """
-    if len(masks) == 0:
-        return masks.new_zeros((0, 4), dtype=torch.float32)
-    spans = []
-    for axis in (1, 2):  # what is left after looking along the rows gives x, then y
-        occupied = masks.any(axis).int()
-        if not occupied.any(1).all():
-            empty = int((~occupied.any(1)).nonzero()[0])
-            raise ValueError(f"masks[{empty}] has no pixel, wanted at least one")
-        spans.append((occupied.argmax(1), occupied.shape[1] - occupied.flip(1).argmax(1)))
-    (x0, x1), (y0, y1) = spans
-    return torch.stack([x0, y0, x1, y1], 1).float()
+    filled = masks.flatten(1).any(1)
+    if not filled.all():
+        raise ValueError(f"masks[{int((~filled).nonzero()[0])}] has no pixel, wanted at least one")
+    return masks_to_boxes(masks) + masks.new_tensor([0, 0, 1, 1], dtype=torch.float32)
 
 
 def instance_scores(labels: Tensor, probability: Tensor, void: int | None = VOID) -> Tensor:
@@ -71,9 +65,8 @@ def instance_scores(labels: Tensor, probability: Tensor, void: int | None = VOID
             f"probability has shape {tuple(probability.shape)}, wanted that of labels {tuple(labels.shape)}"
         )
     numbers, position = consecutive(check_integer(labels, "labels").cpu().numpy())
-    values = probability.detach().cpu().double().numpy().ravel()
-    means = np.bincount(position.ravel(), values, len(numbers)) / np.bincount(position.ravel(), minlength=len(numbers))
-    means = torch.from_numpy(means[(numbers != 0) & (numbers != (0 if void is None else void))])
+    sums = np.bincount(position.ravel(), probability.detach().cpu().double().numpy().ravel())
+    means = torch.from_numpy((sums / np.bincount(position.ravel()))[(numbers != 0) & (numbers != (void or 0))])
     return means.to(torch.promote_types(probability.dtype, torch.float32)).to(labels.device)
 
 

@@ -18,10 +18,8 @@ def binary_arguments(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Te
 def class_arguments(logits: Tensor, target: Tensor, ignore_index: int = VOID) -> tuple[Tensor, Tensor, Tensor]:
     """As `binary_arguments` for K classes: logits (N, K, …), labels and mask (N, …)."""
     if logits.ndim < 2 or target.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(
-            f"target must be logits' shape without the class axis, found target {tuple(target.shape)} "
-            f"for logits {tuple(logits.shape)}"
-        )
+        found = f"found target {tuple(target.shape)} for logits {tuple(logits.shape)}"
+        raise ValueError(f"target must be logits' shape without the class axis, {found}")
     labels, keep = split_void(target, logits.shape[1], ignore_index)
     return full_precision(logits).masked_fill(~keep.unsqueeze(1), 0), labels, keep
 
@@ -32,9 +30,8 @@ def match_shape(target: Tensor, prediction: Tensor) -> Tensor:
         raise ValueError(f"prediction of a binary task must be (N, 1, H, W), found {tuple(prediction.shape)}")
     expanded = target.unsqueeze(1) if target.ndim == prediction.ndim - 1 else target
     if expanded.shape != prediction.shape:
-        raise ValueError(
-            f"target has shape {tuple(target.shape)}, wanted {tuple(prediction.shape)} or the same without channel axis"
-        )
+        wanted = f"wanted {tuple(prediction.shape)} or the same without channel axis"
+        raise ValueError(f"target has shape {tuple(target.shape)}, {wanted}")
     return expanded
 
 

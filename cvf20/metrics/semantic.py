@@ -24,14 +24,14 @@ def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: in
 
 def iou(confusion: Tensor) -> Tensor:
     """(K,) float64: intersection over union of every class; nan for a class absent from truth and prediction."""
-    intersection, truth, predicted = _margins(confusion)
-    return intersection / (truth + predicted - intersection)  # 0 / 0 = nan
+    confusion = _square(confusion)
+    return confusion.diagonal() / (confusion.sum(0) + confusion.sum(1) - confusion.diagonal())  # 0 / 0 = nan
 
 
 def overall_accuracy(confusion: Tensor) -> float:
     """Share of correct pixels among all that are not void; nan where there is none."""
-    intersection, truth, _ = _margins(confusion)
-    return float(intersection.sum() / truth.sum())
+    confusion = _square(confusion)
+    return float(confusion.trace() / confusion.sum())
 
 
 def pixel_accuracy(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
@@ -61,13 +61,10 @@ def class_mean_scores(
     counted = [k for k in range(num_classes) if k not in leave_out]
     prediction = logits.argmax(1)
     confusion = compute_confusion_matrix(prediction, target, num_classes)
-    scores = {
-        "mIoU": float(iou(confusion)[counted].nanmean()),
-        "accuracy": overall_accuracy(confusion),
-        "accuracy_per_image": pixel_accuracy(prediction, target),
-    }
+    scores = {"mIoU": float(iou(confusion)[counted].nanmean()), "accuracy": overall_accuracy(confusion)}
+    scores["accuracy_per_image"] = pixel_accuracy(prediction, target)
     if ranked:
-        scores["mAP"] = float(average_precision(torch.softmax(logits, 1), target)[counted].nanmean())
+        scores["mAP"] = float(average_precision(logits.softmax(1), target)[counted].nanmean())
     return scores
 
 
@@ -81,10 +78,8 @@ def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, 
     Raises ValueError when shapes do not fit, a label is out of range or a score is nan.
     """
     if scores.ndim < 2 or target.shape != scores.shape[:1] + scores.shape[2:]:
-        raise ValueError(
-            f"target must be scores' shape without the class axis, found target {tuple(target.shape)} "
-            f"for scores {tuple(scores.shape)}"
-        )
+        found = f"found target {tuple(target.shape)} for scores {tuple(scores.shape)}"
+        raise ValueError(f"target must be scores' shape without the class axis, {found}")
     labels, keep = split_void(target, scores.shape[1], ignore_index)
     per_class = []
     for k, class_scores in enumerate(scores.detach().unbind(1)):  # one class at a time: memory for one sort
@@ -158,17 +153,15 @@ def image_pair(prediction: Tensor, target: Tensor, lowest: int | None = 0) -> tu
 
 def check_same_shape(prediction: Tensor, target: Tensor) -> None:
     if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction and target must have one shape, found {tuple(prediction.shape)} and {tuple(target.shape)}"
-        )
+        shapes = f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"prediction and target must have one shape, found {shapes}")
 
 
-def _margins(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Diagonal, row sums (truth) and column sums (prediction) in float64, each (K,)."""
+def _square(confusion: Tensor) -> Tensor:
+    """In float64 on the CPU; ValueError unless it is (K, K)."""
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"confusion must be a square matrix (K, K), found shape {tuple(confusion.shape)}")
-    confusion = confusion.cpu().double()
-    return confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    return confusion.cpu().double()
 
 
 def _foreground(prediction: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
