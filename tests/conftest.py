@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from no_float64 import put  # noqa: F401
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) ->
     maps = zip(*(boundary_distance(labels, relative) for labels in target.cpu().numpy()), strict=True)
     distance, direction, weight = (torch.from_numpy(np.stack(images)).to(target.device) for images in maps)
     void, inside = target == VOID, distance > 0
-    bins = 1 + torch.bucketize(distance, torch.tensor(edges, dtype=torch.float32, device=target.device))
+    bins = 1 + torch.bucketize(distance, distance.new_tensor(edges))
     foreground, energy = (labels.masked_fill(void, VOID) for labels in (inside.long(), bins * inside))
     return WatershedTargets(foreground, energy, direction, weight)
 

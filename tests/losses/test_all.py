@@ -187,3 +187,18 @@ def test_logits_that_are_no_numbers_give_a_loss_that_is_none(loss, channels):
     logits, target = sample(channels, void=0)
     if loss is not merge_loss:  # which looks at few pixels
         assert loss(torch.full_like(logits, torch.nan), target).isnan()
+
+
+@every
+def test_a_device_without_float64(loss, channels, put):
+    logits, target = sample(channels)
+    logits = logits.detach().float()
+    assert float(loss(put(logits), put(target))) == pytest.approx(float(loss(logits, target)))
+
+
+def test_the_stand_in_refuses_what_apples_gpus_refuse(put):
+    there = put(torch.ones(2))
+    for refused in (lambda: there.double(), lambda: there.numpy(), lambda: there.to(torch.float64)):
+        with pytest.raises(TypeError):
+            refused()
+    assert there.cpu().double().dtype == torch.float64 and (there + 1).device.type == "mps"

@@ -17,6 +17,7 @@ from cvf20.losses import (
     border_weight_map,
     cross_entropy_criterion,
     gap_weight_map,
+    touching_gap_weights,
 )
 
 quick = settings(max_examples=30, deadline=None)
@@ -121,10 +122,6 @@ classes = pytest.mark.parametrize("num_classes", [1, 3])
 signs = pytest.mark.parametrize("sign", ["fade", "emphasise"])
 
 
-def plain(logits, target):
-    return binary_cross_entropy(logits, target) if logits.shape[1] == 1 else cross_entropy_criterion(logits, target)
-
-
 @classes
 @signs
 @quick
@@ -147,56 +144,35 @@ def test_weights_of_1_give_the_plain_loss_and_scale_does_not_matter(num_classes)
     logits, target = sample(2, num_classes)
     loss, weights = BorderWeightedLoss(), border_weight_map(target)
     value = loss(logits, target, torch.ones(target.shape))
+    plain = binary_cross_entropy if num_classes == 1 else cross_entropy_criterion
     torch.testing.assert_close(value, plain(logits, target), rtol=1e-12, atol=0)
+    one_label = torch.zeros_like(target)
+    torch.testing.assert_close(loss(logits, one_label), plain(logits, one_label), rtol=1e-12, atol=0)
     torch.testing.assert_close(loss(logits, target, 8 * weights), loss(logits, target, weights), rtol=1e-12, atol=0)
     assert loss(logits, target, torch.zeros(target.shape)) == 0
 
 
-@classes
-@signs
-def test_single_label_tiny_strided_and_half_precision_images(num_classes, sign):
-    logits, target = sample(4, num_classes)
-    loss = BorderWeightedLoss(sign=sign)
-    one_label = torch.zeros_like(target)
-    torch.testing.assert_close(loss(logits, one_label), plain(logits, one_label), rtol=1e-12, atol=0)
-    assert loss(logits[:, :, :1, :1], one_label[:, :1, :1]).isfinite()
-    strided = torch.stack([logits, logits], -1)[..., 0]
-    turned = target.transpose(1, 2).contiguous().transpose(1, 2)
-    torch.testing.assert_close(loss(strided, turned), loss(logits, target), rtol=1e-12, atol=0)
-    for dtype in (torch.float16, torch.bfloat16):
-        half = logits.detach().to(dtype)
-        assert loss(half, target).dtype == torch.float32 and loss(half, target) == loss(half.float(), target)
-    with torch.no_grad():
-        logits[:] = torch.nan
-    assert loss(logits, target).isnan()
+def test_void_is_no_cell_beside_a_gap():
+    cells = torch.tensor([[[1, 1, 0, VOID, VOID, 2, 2]]])
+    weights = gap_weight_map(cells)
+    assert weights[0, 0, 3:5].tolist() == [0, 0]
+    assert weights[0, 0, 2].item() == pytest.approx(1 + 10 * math.exp(-((1 + 3) ** 2) / 50))
+    touching = torch.tensor([[[1, 1, 1, 2, 2, VOID]]])
+    assert touching_gap_weights(touching)[0, 0].tolist() == pytest.approx([1, 1, 1 + 10 * math.exp(-4 / 50), 1, 1, 0])
 
 
 def test_wrong_input_is_named():
     logits, target = sample(5, 3)
-    loss = BorderWeightedLoss()
-    with pytest.raises(ValueError, match=r"target \(2, 5, 7\).*logits \(2, 3, 6, 7\)"):
-        loss(logits, target[:, 1:])
-    with pytest.raises(ValueError, match=r"target has shape \(2, 5, 7\), wanted \(2, 1, 6, 7\)"):
-        loss(logits[:, :1], target[:, 1:])
-    with pytest.raises(ValueError, match="label 3, wanted 0 to 2"):
-        loss(logits, torch.full_like(target, 3))
     with pytest.raises(ValueError, match=r"weight_map has shape \(2, 6\), wanted \(2, 6, 7\)"):
-        loss(logits, target, torch.ones(2, 6))
+        BorderWeightedLoss()(logits, target, torch.ones(2, 6))
     for value in (-1.0, torch.nan):
         with pytest.raises(ValueError, match="weight_map holds"):
-            loss(logits, target, torch.full(target.shape, value))
+            BorderWeightedLoss()(logits, target, torch.full(target.shape, value))
     with pytest.raises(ValueError, match=r"logits must be \(N, K, H, W\), found \(3, 6, 7\)"):
-        loss(logits[0], target[0])
-    with pytest.raises(ValueError, match=r"labels must be \(N, H, W\)"):
-        border_distance(target[0, 0])
-    with pytest.raises(ValueError, match="wanted labels: whole numbers"):
+        BorderWeightedLoss()(logits[0], target[0])
+    with pytest.raises(ValueError, match="instances holds .*, wanted labels: whole numbers"):
         gap_weight_map(target + 0.5)
     for choices in ({"sign": "up"}, {"sigma": 0.0}, {"w0": -1.0}):
         for function in (BorderWeightedLoss, lambda **choices: border_weight_map(target, **choices)):
             with pytest.raises(ValueError, match=next(iter(choices))):
                 function(**choices)
-
-
-@pytest.mark.parametrize("labels", [torch.zeros(1, 4, 5), torch.ones(1, 4, 5), torch.ones(1, 1, 1)])
-def test_without_two_cells_there_is_no_gap(labels):
-    assert (gap_weight_map(labels.long()) == 1).all()

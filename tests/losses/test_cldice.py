@@ -67,11 +67,6 @@ def test_a_cut_costs_more_cl_dice_than_a_thinner_rim():
 
 
 def test_wrong_input_is_named():
-    logits, target = sample(4)
-    with pytest.raises(ValueError, match=r"wanted \(2, 1, 6, 7\)"):
-        SoftClDiceLoss()(logits, target[:, 1:])
-    with pytest.raises(ValueError, match="label 3, wanted 0 to 1"):
-        SoftClDiceLoss()(logits, torch.full_like(target, 3))
     for choices in ({"alpha": 1.5}, {"iterations": 0}):
         with pytest.raises(ValueError, match="alpha="):
             SoftClDiceLoss(**choices)

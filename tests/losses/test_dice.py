@@ -58,13 +58,6 @@ def test_mean_of_images_is_not_the_dice_of_the_batch():
     assert SorensenDiceLoss(from_logits=False)(p, target) == 0.5  # all pixels together: 1 − 4 / 6
 
 
-def test_gradient_by_finite_differences():
-    logits, target = sample(1)
-    assert torch.autograd.gradcheck(lambda x: SorensenDiceLoss()(x, target), logits)
-    p = logits.detach().sigmoid().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: SorensenDiceLoss(from_logits=False)(x, target), p)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("logit", [-1e4, -200.0, -100.0, -50.0, 0.0, 100.0])
 @pytest.mark.parametrize("foreground", [0, 1])
@@ -91,48 +84,15 @@ def test_empty_in_both_is_a_perfect_match_empty_in_one_is_not():
     assert half_of_the_batch == 0.5
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(dtype):
-    draw = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 1, 200, 200, generator=draw).to(dtype).requires_grad_()  # sums beyond float16's 65504
-    target = torch.randint(0, 2, (2, 200, 200), generator=draw)
-    loss = SorensenDiceLoss()(logits, target)
-    assert loss.dtype == torch.float32 and loss == SorensenDiceLoss()(logits.float(), target)
-    assert torch.autograd.grad(loss, logits)[0].isfinite().all()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert SorensenDiceLoss()(logits, target) == loss
+def test_sums_beyond_the_range_of_half_precision():
+    logits = torch.randn(2, 1, 300, 300).half()  # float16 ends at 65504
+    target = torch.randint(0, 2, (2, 300, 300))
+    assert SorensenDiceLoss()(logits, target) == SorensenDiceLoss()(logits.float(), target)
 
 
-def test_following_the_gradient_reaches_the_target():
-    logits, target = sample(3)
-    logits = torch.zeros_like(logits, requires_grad=True)
-    optimizer = torch.optim.Adam([logits], lr=0.5)
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = SorensenDiceLoss()(logits, target)
-        loss.backward()
-        optimizer.step()
-    kept = target != VOID
-    assert loss < 0.01 and (logits[:, 0] > 0)[kept].equal((target == 1)[kept])
-
-
-def test_wrong_input_is_named():
-    logits, target = sample(4)
-    with pytest.raises(ValueError, match=r"wanted \(3, 1, 4, 5\)"):
-        SorensenDiceLoss()(logits, target[:, 1:])
-    with pytest.raises(ValueError, match=r"found \(3, 2, 4, 5\)"):
-        SorensenDiceLoss()(logits.expand(3, 2, 4, 5), target)
-    with pytest.raises(ValueError, match="label 3, wanted 0 to 1"):
-        SorensenDiceLoss()(logits, torch.full_like(target, 3))
-    with pytest.raises(ValueError, match="from_logits=True"):
-        SorensenDiceLoss(from_logits=False)(10 * logits, target)
-
-
-def test_no_numbers_single_pixels_and_strided_tensors():
-    loss = SorensenDiceLoss()
-    logits, target = sample(8, void=0)
-    assert loss(logits.masked_fill(target.unsqueeze(1) == 1, torch.nan), target).isnan()
-    assert loss(torch.full((1, 1, 1, 1), 50.0), torch.ones(1, 1, 1, dtype=torch.int64)) == 0
-    strided, turned = torch.stack([logits.detach()] * 2, -1)[..., 0], target.mT.contiguous().mT
-    assert not strided.is_contiguous() and not turned.is_contiguous()
-    assert loss(strided, turned).item() == pytest.approx(loss(logits, target).item())
+def test_probabilities_out_of_range_are_named_but_not_under_void():
+    p, target = torch.tensor([[[[0.5, 1.5]]]]), torch.tensor([[[1, 1]]])
+    with pytest.raises(ValueError, match=r"prediction holds 1.5, wanted probabilities .*from_logits=True"):
+        SorensenDiceLoss(from_logits=False)(p, target)
+    target[..., 1] = VOID
+    assert SorensenDiceLoss(from_logits=False)(p, target).item() == pytest.approx(1 - 2 * 0.5 / 1.25)

@@ -1,7 +1,5 @@
 """Smoothed cross-entropy against torch's own; Dice over the classes against single pixels counted by hand; laws."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from cvf20.labels import VOID
-from cvf20.losses import CrossEntropyDice, cross_entropy_criterion, multiclass_dice, smoothed_cross_entropy
+from cvf20.losses import CrossEntropyDice, multiclass_dice, smoothed_cross_entropy
 
 quick = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**31)
@@ -34,11 +32,6 @@ def test_smoothing_is_torchs(seed, smoothing, weighted):
     torch.testing.assert_close(ours, theirs)
     gradients = [torch.autograd.grad(loss, logits, retain_graph=True)[0] for loss in (ours, theirs)]
     torch.testing.assert_close(*gradients)
-
-
-def test_no_smoothing_is_the_plain_criterion():
-    logits, target, weight = draw_case(1)
-    assert smoothed_cross_entropy(logits, target, 0.0, weight).equal(cross_entropy_criterion(logits, target, weight))
 
 
 def test_smoothing_is_least_at_its_own_target():
@@ -104,25 +97,7 @@ def test_both_together():
     torch.testing.assert_close(loss(logits, target), expected)
 
 
-def test_half_precision_is_summed_in_float32():
-    logits = torch.randn(1, 3, 300, 300)
-    target = torch.randint(0, 3, (1, 300, 300))
-    for loss in (multiclass_dice, smoothed_cross_entropy):
-        assert loss(logits.bfloat16(), target).dtype == torch.float32
-        assert math.isclose(loss(logits.bfloat16(), target), loss(logits, target), rel_tol=1e-2)
-
-
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])
 def test_smoothing_out_of_range_is_named(smoothing):
     with pytest.raises(ValueError, match="smoothing="):
         smoothed_cross_entropy(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long), smoothing)
-
-
-def test_dice_of_single_pixels_and_strided_tensors():
-    single = torch.tensor([[[[50.0]], [[0.0]]]])
-    assert multiclass_dice(single, torch.zeros(1, 1, 1, dtype=torch.long)) == 0
-    logits, target = torch.randn(2, 3, 6, 5), torch.randint(0, 3, (2, 6, 5))
-    strided = logits.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    assert multiclass_dice(strided, target.mT.contiguous().mT).item() == pytest.approx(
-        multiclass_dice(logits, target).item()
-    )

@@ -138,13 +138,6 @@ def test_small_empty_and_full_masks(connectivity, shape):
         assert critical_components(empty, empty, connectivity, holes).equal(empty)
 
 
-def test_memory_layout_does_not_matter():
-    prediction, target = draw_masks(0, 0.5, 0.3, (5, 8, 10))
-    strided = torch.stack([prediction, target], -1)
-    found = critical_components(strided[..., 0], strided[..., 1])
-    assert not strided[..., 0].is_contiguous() and found.equal(critical_components(prediction, target))
-
-
 def test_labels_number_the_components_of_the_whole_batch():
     mask = masks("#.#", "..#").expand(2, 2, 3)
     assert label_components(mask)[:, 0].tolist() == [[1, 0, 2], [3, 0, 4]]
@@ -235,16 +228,6 @@ def test_weight_map_reaches_the_base():
     base, weights = BorderWeightedLoss(sigma=1.5), border_weight_map(target, sigma=1.5)
     assert TopologyLoss(base, weight=0.0)(logits, target, weights) == base(logits, target)
     assert TopologyLoss(base, weight=0.0)(logits, target, 1 + weights) != base(logits, target)
-
-
-def test_nan_logits_give_a_nan_loss():
-    logits, target = sample(12, void=0)
-    with torch.no_grad():
-        logits[0, 0, 0, 0] = torch.nan
-    for loss in (TopologyLoss(holes=True), WrongPixelLoss()):
-        assert loss(logits, target).isnan()
-    gap = torch.tensor([[[1, 0, 1]]])
-    assert merge_loss(torch.full((1, 1, 1, 3), torch.nan), gap).isnan()
 
 
 def test_following_the_gradient_removes_every_critical_mistake():
@@ -358,22 +341,10 @@ def test_wrong_input_is_named():
         critical_components(prediction, target[:, 1:])
     with pytest.raises(ValueError, match="target must be .* bool, found .* torch.int64"):
         critical_components(prediction, target.long())
-    with pytest.raises(ValueError, match=r"prediction must be \(N, H, W\)"):
-        critical_components(prediction[0], target[0])
     with pytest.raises(ValueError, match="connectivity=6: expected 4 or 8"):
         critical_components(prediction, target, 6)
-    logits, target = sample(0)
-    for loss in (TopologyLoss(), TopologyLoss(base=lambda *_: 0), merge_loss):
-        with pytest.raises(ValueError, match=r"target has shape \(2, 6, 8\), wanted \(2, 1, 7, 8\)"):
-            loss(logits, target[:, 1:])
-        with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
-            loss(logits, torch.full_like(target, 2))
-    for choices, message in (
-        ({"weight": -1.0}, "weight=-1"),
-        ({"thresholds": ()}, "thresholds="),
-        ({"thresholds": (0.5, 1.0)}, "thresholds="),
-        ({"warm_up": (0.5, 0.2)}, "warm_up="),
-        ({"connectivity": 6}, "connectivity=6"),
-    ):
-        with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
+        TopologyLoss(base=lambda *_: 0)(torch.zeros(1, 1, 2, 2), torch.full((1, 2, 2), 2))
+    for choices in ({"weight": -1.0}, {"thresholds": ()}, {"thresholds": (0.5, 1.0)}, {"warm_up": (0.5, 0.2)}):
+        with pytest.raises(ValueError, match=next(iter(choices)) + "="):
             TopologyLoss(**choices)

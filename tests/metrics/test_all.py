@@ -157,66 +157,25 @@ def test_another_number_may_mean_void():
 # --- a device without float64 -----------------------------------------------------------------------------------------
 
 
-class OnDevice(torch.Tensor):
-    """Stands for a tensor on Apple's GPU: results stay there, float64 and numpy are refused until `.cpu()`."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        name = getattr(function, "__name__", "")
-        leaves = name == "cpu" or (name == "to" and args[1:] in (("cpu",), (torch.device("cpu"),)))
-        if name in ("numpy", "__array__"):
-            raise TypeError("can't convert mps device type tensor to numpy")
-        if function == torch.Tensor.device.__get__:
-            return torch.device("mps")
-        result = super().__torch_function__(function, types, args, kwargs or {})
-        if leaves:
-            return result.as_subclass(torch.Tensor)
-        if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
-            raise TypeError("the MPS framework doesn't support float64")
-        return result
-
-
-@pytest.fixture
-def device(monkeypatch):
-    """Tensors may go to the device that is not there, as any `.to(labels.device)` does."""
-    to = torch.Tensor.to
-
-    def moved(tensor, *args, **choices):
-        if args and args[0] == torch.device("mps"):
-            return tensor.as_subclass(OnDevice)
-        return to(tensor, *args, **choices)
-
-    monkeypatch.setattr(torch.Tensor, "to", moved)
-    return lambda tensor: tensor.as_subclass(OnDevice)
-
-
 @labels
-def test_labels_on_a_device_without_float64(metric, device):
+def test_labels_on_a_device_without_float64(metric, put):
     prediction, target = sample()
-    wanted, found = metric(prediction, target), metric(device(prediction), device(target))
+    wanted, found = metric(prediction, target), metric(put(prediction), put(target))
     assert_same(found.cpu() if isinstance(found, torch.Tensor) else found, wanted)
 
 
 @scores
-def test_scores_on_a_device_without_float64(metric, device):
+def test_scores_on_a_device_without_float64(metric, put):
     prediction, target = sample()
     logits = (prediction - 0.5).unsqueeze(1) * torch.rand(3, 1, 12, 14)
-    assert_same(metric(device(logits), device(target)), metric(logits, target))
+    assert_same(metric(put(logits), put(target)), metric(logits, target))
 
 
-def test_masks_on_a_device_without_float64(device):
+def test_masks_on_a_device_without_float64(put):
     _, target = sample(void=0)
     masks, ranks = torch.stack([target[0] == 1, target[1] == 1]), torch.tensor([0.2, 0.9])
     wanted = mask_average_precision([(masks, ranks)], [target[0]])
-    assert mask_average_precision([(device(masks), device(ranks))], [device(target[0])]) == wanted
-
-
-def test_the_stand_in_refuses_what_apples_gpus_refuse(device):
-    there = device(torch.ones(2))
-    for refused in (lambda: there.double(), lambda: there.numpy(), lambda: there.to(torch.float64)):
-        with pytest.raises(TypeError):
-            refused()
-    assert there.cpu().double().dtype == torch.float64 and (there + 1).device.type == "mps"
+    assert mask_average_precision([(put(masks), put(ranks))], [put(target[0])]) == wanted
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from cvf20.metrics import (
     average_precision,
     binary_iou,
     binary_iou_per_image,
+    class_mean_scores,
     compute_confusion_matrix,
     iou,
     overall_accuracy,
@@ -122,24 +123,11 @@ def test_flips_change_nothing_renaming_permutes_and_swapping_transposes(seed):
     assert compute_confusion_matrix(full, prediction, 4).equal(compute_confusion_matrix(prediction, full, 4).T)
 
 
-def test_perfect_prediction_has_iou_1():
-    _, target = random_labels(0)
-    prediction = target.where(target != VOID, 2)
-    assert (iou(compute_confusion_matrix(prediction, target, 4)) == 1).all()
-    assert pixel_accuracy(prediction, target) == 1
-
-
 def test_only_void_pixels_may_hold_any_prediction():
     prediction, target = torch.tensor([[[1, 77]]]), torch.tensor([[[1, VOID]]])
     assert compute_confusion_matrix(prediction, target, 2).tolist() == [[0, 0], [0, 1]]
     with pytest.raises(ValueError, match="prediction holds the label 77, wanted 0 to 1"):
         compute_confusion_matrix(prediction, target.clamp(max=1), 2)
-
-
-def test_other_ignore_index_may_be_a_class_or_negative():
-    prediction, target = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
-    assert compute_confusion_matrix(prediction, target, 2, ignore_index=0).tolist() == [[0, 0], [0, 1]]
-    assert compute_confusion_matrix(prediction, target - 1, 2, ignore_index=-1).tolist() == [[0, 1], [0, 0]]
 
 
 @pytest.mark.parametrize("bad", [4, -1, 254])
@@ -150,18 +138,10 @@ def test_label_out_of_range_is_named(bad):
         compute_confusion_matrix(prediction, target, 4)
     with pytest.raises(ValueError, match=f"target holds the label {bad}, wanted 0 to 3"):
         average_precision(torch.rand(3, 4, 5, 6), target)
-
-
-def test_wrong_shapes_and_types_are_named():
-    prediction, target = random_labels(0)
-    with pytest.raises(ValueError, match=r"\(3, 5, 6\) and \(3, 5, 5\)"):
-        compute_confusion_matrix(prediction, target[..., 1:], 4)
-    with pytest.raises(ValueError, match=r"one shape"):
-        pixel_accuracy(prediction, target[:1])
-    with pytest.raises(ValueError, match=r"square matrix"):
-        iou(torch.zeros(2, 3))
-    with pytest.raises(ValueError, match=r"class axis"):
+    with pytest.raises(ValueError, match=r"class axis, found target \(3, 5, 6\) for scores \(3, 4, 5, 5\)"):
         average_precision(torch.rand(3, 4, 5, 5), target)
+    with pytest.raises(ValueError, match="square matrix"):
+        iou(torch.zeros(2, 3))
 
 
 @quick
@@ -313,23 +293,19 @@ def test_binary_iou_of_empty_and_void_images():
     assert binary_iou_per_image(torch.cat([half, empty]), torch.cat([full, empty])) == 0.75
 
 
-def test_binary_iou_rejects_what_is_not_binary():
-    target = torch.zeros(1, 2, 2, dtype=torch.int64)
-    with pytest.raises(ValueError, match="prediction holds the label 2"):
-        binary_iou(target + 2, target)
-    with pytest.raises(ValueError, match="one shape"):
-        binary_iou(target, target.repeat(2, 1, 1))
-    with pytest.raises(ValueError, match=r"\(1, 3, 2, 2\)"):
-        binary_iou(*[target.expand(3, 2, 2).unsqueeze(0)] * 2)
+# --- class means ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_the_same_on_the_gpu():
-    scores, target = random_scores(5, n=4, k=9, h=64, w=64)
-    prediction = scores.argmax(1)
-    torch.testing.assert_close(
-        average_precision(scores.cuda(), target.cuda()).cpu(), average_precision(scores, target), rtol=1e-12, atol=0
-    )
-    on_gpu = compute_confusion_matrix(prediction.cuda(), target.cuda(), 9)
-    assert on_gpu.cpu().equal(compute_confusion_matrix(prediction, target, 9))
-    assert pixel_accuracy(prediction.cuda(), target.cuda()) == pytest.approx(pixel_accuracy(prediction, target))
+def test_class_means_leave_out_what_they_are_told_to():
+    logits, target = random_scores(0)
+    logits[:, 2] = -100  # never predicted: IoU 0
+    whole, without = class_mean_scores(logits, target, ranked=True), class_mean_scores(logits, target, leave_out=(2,))
+    confusion = compute_confusion_matrix(logits.argmax(1), target, 4)
+    assert whole["mIoU"] == pytest.approx(float(iou(confusion).mean()))
+    assert whole["mAP"] == pytest.approx(float(average_precision(logits.softmax(1), target).mean()))
+    assert whole["accuracy"] == overall_accuracy(confusion)
+    assert whole["accuracy_per_image"] == pixel_accuracy(logits.argmax(1), target)
+    assert without["mIoU"] == pytest.approx(whole["mIoU"] * 4 / 3)
+    assert without["accuracy"] == whole["accuracy"] and "mAP" not in without
+    with pytest.raises(ValueError, match=r"leave_out=\(4,\)"):
+        class_mean_scores(logits, target, leave_out=(4,))
