@@ -87,6 +87,7 @@ NETWORKS = {
         lambda: nn.Sequential(nn.Conv2d(1, 1, 3, 3), nn.ConvTranspose2d(1, 1, 4, 3, 1)),
         (1, 20, 20),
     ),
+    "dilated pool": (lambda: nn.Sequential(nn.MaxPool2d(2, 1, dilation=3), nn.Conv2d(1, 1, 3)), (1, 20, 21)),
     "pooled with padding": (lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(1, 1, 3)), (1, 21, 24)),
     "linear ×3": (lambda: nn.Sequential(nn.MaxPool2d(3), nn.Upsample(scale_factor=3, mode="bilinear")), (1, 21, 24)),
     "plain": (PlainUNet, (1, 40, 36)),
@@ -151,8 +152,6 @@ def test_what_cannot_be_followed_is_named():
         receptive_field([nn.MaxPool2d(2)])
     with pytest.raises(ValueError, match="aten::"):
         receptive_field(Mirrored())
-    with pytest.raises(ValueError, match="dilation"):
-        gradient_extent(nn.MaxPool2d(2, dilation=2), (1, 8, 8))
     for model in (WrongJoin(), Mirrored()):
         explanation = explainit(model, (1, 16, 16))
         assert explanation.receptive_field == () and "there is no rule for aten::" in explanation.summary

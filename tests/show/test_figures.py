@@ -1,9 +1,6 @@
 """show() leaves a file, a picture and a caption that names the file; legends name what is there."""
 
 import base64
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -128,13 +125,6 @@ def test_a_notebook_shows_figures_where_the_environment_asks_for_agg(tmp_path, m
     picture, caption = nb.cells[0].outputs
     assert picture.metadata["image/png"]["alt"] == "Empty." and "image/png" in picture.data
     assert caption.data["text/markdown"].startswith("Empty.")
-
-
-def test_show_works_outside_a_notebook(tmp_path):
-    code = "import matplotlib.pyplot as plt; from cvf20.show import show; show(plt.figure(), 'mine', 'Empty.')"
-    environment = {**os.environ, "MPLBACKEND": "Agg", "CVF20_OUT": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, cwd=project_dir(), check=True, capture_output=True)
-    assert (tmp_path / "figures" / "mine.png").exists()
 
 
 def test_stand_ins_and_samples_say_so_in_the_title():

@@ -111,18 +111,21 @@ def trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
 
 
 def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
-    """run(copy in eval mode, one input) on the meta device, which computes nothing; where shapes depend on values, really."""
+    """run(copy, one input) on the meta device, which computes nothing; where shapes depend on values, really."""
     with torch.random.fork_rng(devices=[]):
-        for device in ("meta", "cpu"):
-            twin = copy.deepcopy(model).to(device).eval()
-            for module in twin.modules():
-                if isinstance(module, _ConvNd):
-                    module.padding_mode = "zeros"  # another filling, the same geometry
-            try:
-                return run(twin, torch.zeros(1, *input_shape, device=device))
-            except (RuntimeError, NotImplementedError):
-                if device == "cpu":
-                    raise
+        try:
+            return run(plain_copy(model, "meta"), torch.zeros(1, *input_shape, device="meta"))
+        except (RuntimeError, NotImplementedError):
+            return run(plain_copy(model, "cpu"), torch.zeros(1, *input_shape))
+
+
+def plain_copy(model: nn.Module, device: str) -> nn.Module:
+    """In eval mode, padded with zeros: another filling, the same geometry."""
+    twin = copy.deepcopy(model).to(device).eval()
+    for module in twin.modules():
+        if isinstance(module, _ConvNd):
+            module.padding_mode = "zeros"
+    return twin
 
 
 def describe(module: nn.Module) -> str:
