@@ -2,6 +2,10 @@
 
 import warnings
 
+from cvf20 import imported
+
+imported.start()  # before any other module of ours: the key of a run is made of code as it was imported
+
 # tqdm's word about widgets would stand in every rendered notebook; progress is printed in plain lines here
 warnings.filterwarnings("ignore", message="IProgress not found")
 

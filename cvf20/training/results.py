@@ -1,21 +1,19 @@
 """One JSON per finished run, beside it its curves and shown predictions; tables over them."""
 
 import csv
+import functools
 import json
 import math
 import os
-import shutil
 import statistics
 import subprocess
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
 
-from cvf20.paths import out_dir, project_dir, runs_dir
-from cvf20.show.tables import markdown_table  # noqa: F401
-from cvf20.training.fingerprint import fingerprint
+from cvf20.paths import out_dir, project_dir
+from cvf20.training.describe import data_digest
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
 
@@ -33,37 +31,48 @@ NOTEBOOKS = (
 
 
 def notebook_of(name: str) -> str:
-    """The notebook that a run's or figure's name begins with: "03_unet_bn" → "03_unet"."""
-    for notebook in NOTEBOOKS:
-        if name[:3] == notebook[:3]:
-            return notebook
-    raise ValueError(f"name {name!r} must begin with a notebook's number, one of {', '.join(n[:3] for n in NOTEBOOKS)}")
+    """The notebook that a run's or figure's name begins with: "03_unet_bn" → "03_unet"; "" for another name."""
+    return next((notebook for notebook in NOTEBOOKS if name.startswith(notebook[:3])), "")
+
+
+def file_name(name: str) -> str:
+    """The name, if it can be a file's; else a ValueError."""
+    if not isinstance(name, str) or not name.strip() or name in (".", "..") or set(name) & set("/\\\0\n"):
+        raise ValueError(f"name={name!r}: a file name without a slash is wanted, e.g. '03_unet'")
+    return name
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: a killed process leaves the previous content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 
 def new_result(name: str, seed: int, data, *, metrics: dict, recipe: dict, seconds: float, quick: bool, **more) -> dict:
     """What every result says; data: the data set it was made on, `more`: what only this kind of result says."""
     return {
-        "name": name,
+        "name": file_name(name),
         "seed": seed,
         "notebook": notebook_of(name),
-        "data": data.name,
-        "synthetic": data.synthetic,
+        "data": getattr(data, "name", "data"),
+        "synthetic": is_any(data, "synthetic"),
+        "sample": is_any(data, "sample"),
         "quick": quick,
         "metrics": metrics,
         "recipe": recipe,
         "seconds": round(seconds, 1),
         "commit": commit(),
-        "data_sha256": data.sha256,
+        "data_sha256": data_digest(data),
         **more,
     }
+
+
+def is_any(data, attribute: str) -> bool:
+    """Whether a data set, or one inside it (Subset, ConcatDataset), is e.g. synthetic."""
+    inside = [*getattr(data, "datasets", ()), *filter(None, [getattr(data, "dataset", None)])]
+    return bool(getattr(data, attribute, False)) or any(is_any(inner, attribute) for inner in inside)
 
 
 def write_result(result: dict, folder: Path | None = None) -> Path:
@@ -72,19 +81,38 @@ def write_result(result: dict, folder: Path | None = None) -> Path:
     if missing:
         raise ValueError(f"result {result.get('name')!r} lacks {', '.join(missing)}")
     path = (folder or out_dir() / "results") / f"{result['name']}-seed{result['seed']}.json"
-    write_text(path, json.dumps(_plain(result), indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(plain(result), indent=1, sort_keys=True) + "\n")
     return path
 
 
-def _plain(value):
+def plain(value):
     """JSON has no nan; numbers of numpy and torch become Python's own."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def words(value):
+    """Settings as a recipe shows them: classes and functions by name, objects with what is public in them."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, functools.partial):
+        return [words(value.func), words(value.args), words(value.keywords)]
+    if hasattr(value, "tolist"):
+        return value.tolist() if math.prod(value.shape) < 65 else f"{type(value).__name__} {list(value.shape)}"
+    if isinstance(value, dict):
+        return {str(key): words(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [words(item) for item in value]
+    if hasattr(value, "__qualname__"):
+        return value.__qualname__
+    own = {key: item for key, item in getattr(value, "__dict__", {}).items() if key[0] != "_" and key != "training"}
+    own |= dict(value.named_children()) if isinstance(value, nn.Module) else {}
+    return {type(value).__qualname__: words(own)}
 
 
 def write_curves(rows: list[dict], path: Path) -> None:
@@ -95,9 +123,16 @@ def write_curves(rows: list[dict], path: Path) -> None:
 
 
 def read_curves(path: Path) -> dict[str, list[float]]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {column: [float(row[column]) for row in rows] for column in rows[0]}
+
+
+def rows_of(path: Path) -> list[dict]:
+    """Curves epoch by epoch, as training handed them out."""
+    curves = read_curves(path)
+    rows = [dict(zip(curves, row, strict=True)) for row in zip(*curves.values(), strict=True)]
+    return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 
 def read_scalars(run: Path) -> dict[str, tuple[list[int], list[float]]]:
@@ -109,35 +144,27 @@ def read_scalars(run: Path) -> dict[str, tuple[list[int], list[float]]]:
     return {tag: ([e.step for e in entries], [e.value for e in entries]) for tag, entries in series.items()}
 
 
-def publish_run(run: Path, name: str) -> None:
-    """Copy a finished run's curves and shown predictions to $CVF20_OUT/results."""
-    results = out_dir() / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    shutil.copy(run / "curves.csv", results / f"{name}.csv")
-    pictures = results / name
-    shutil.rmtree(pictures, ignore_errors=True)
-    if any((run / "predictions").glob("*.png")):
-        shutil.copytree(run / "predictions", pictures)
+def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:
+    """All results whose file name fits the pattern, e.g. "03_*", sorted by name and seed."""
+    files = sorted((folder or out_dir() / "results").glob(f"{pattern}.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return sorted(found, key=lambda result: (result["name"], result["seed"]))
 
 
-def measured(
-    name: str, compute: Callable[[], dict], recipe: dict, parts: list, *, data, quick: bool = False, seed: int = 0
-) -> dict:
-    """The metrics that `compute()` gives, kept in runs/ while recipe, data and code are unchanged; written as a result.
+def commit() -> str:
+    """This project's commit, "-dirty" where cvf20 differs from it; empty where it is in no repository of its own."""
+    if not (project_dir() / ".git").exists():
+        return ""  # perhaps inside another repository, whose commits say nothing about this code
 
-    For what is no training run of the Learner, e.g. a measurement of time. parts: see `fingerprint`
-    """
-    digest = fingerprint({**recipe, "seed": seed, "quick": quick, "data": data.sha256}, parts)[:12]
-    file = runs_dir() / f"{name}-seed{seed}-{digest}.json"
-    if not file.exists():
-        started = time.perf_counter()
-        metrics = compute()
-        seconds = time.perf_counter() - started
-        result = new_result(name, seed, data, metrics=metrics, recipe=recipe, seconds=seconds, quick=quick)
-        write_text(file, json.dumps(_plain(result), indent=1))
-    result = json.loads(file.read_text())
-    write_result(result)
-    return result["metrics"]
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(project_dir()), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "-uno", "cvf20")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head + ("-dirty" if changed else "")
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
@@ -149,25 +176,6 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:
-    """All results whose file name fits the pattern, e.g. "03_*", sorted by name and seed."""
-    files = sorted((folder or out_dir() / "results").glob(f"{pattern}.json"))
-    return sorted((json.loads(file.read_text()) for file in files), key=lambda r: (r["name"], r["seed"]))
-
-
-def commit() -> str:
-    """The repository's commit, "-dirty" where cvf20 differs from it; empty outside a repository."""
-    ask = ["git", "-C", str(project_dir())]
-    try:
-        head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        state = subprocess.run(
-            [*ask, "status", "--porcelain", "--untracked-files=no", "cvf20"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return head.stdout.strip() + ("-dirty" if state.stdout else "")
-
-
 def mean_std(values: Iterable[float], percent: bool = False, digits: int = 3) -> str:
     """ "0.712 ± 0.004 (3)": mean, sample standard deviation and number of seeds; one value stands alone."""
     values = [v * 100 if percent else v for v in values]
@@ -176,6 +184,6 @@ def mean_std(values: Iterable[float], percent: bool = False, digits: int = 3) ->
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} ({len(values)})"
 
 
-def parameters(model: nn.Module) -> int:
-    """Number of weights, frozen ones included."""
-    return sum(p.numel() for p in model.parameters())
+def parameters(model: nn.Module, trained: bool = False) -> int:
+    """Number of weights; frozen ones included unless trained=True."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trained)

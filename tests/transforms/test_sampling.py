@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20.labels import VOID
-from cvf20.training.fingerprint import describe
+from cvf20.training.runs import run_key
 from cvf20.transforms.sampling import RareClassCrop, _inside, class_counts, class_weights
 
 
@@ -103,8 +103,8 @@ def test_nothing_of_weight_is_no_obstacle():
 
 
 def test_settings_are_part_of_a_runs_recipe():
-    assert describe(RareClassCrop((8, 8), torch.ones(2))) != describe(RareClassCrop((8, 8), torch.ones(2), tries=2))
-    assert describe(RareClassCrop((8, 8), torch.ones(2))) != describe(RareClassCrop((8, 8), torch.tensor([1.0, 2.0])))
+    assert run_key(RareClassCrop((8, 8), torch.ones(2))) != run_key(RareClassCrop((8, 8), torch.ones(2), tries=2))
+    assert run_key(RareClassCrop((8, 8), torch.ones(2))) != run_key(RareClassCrop((8, 8), torch.tensor([1.0, 2.0])))
 
 
 def test_wrong_arguments_are_named():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import Patches, tiny_unet
 
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
-from cvf20.training import learner, results, source
+from cvf20.training import fitting, learner, results
 from cvf20.training.learner import Learner
 from cvf20.transforms import IMAGENET_STD, train_transforms
 
@@ -102,7 +101,7 @@ def kill_in_the_middle_of_an_epoch(monkeypatch):
 
 
 def kill_between_best_and_last(monkeypatch):
-    save, saved = learner._save, []
+    save, saved = fitting.save, []
 
     def save_until(value, path):
         saved.append(path.name)
@@ -110,7 +109,7 @@ def kill_between_best_and_last(monkeypatch):
             raise Killed
         save(value, path)
 
-    monkeypatch.setattr(learner, "_save", save_until)
+    monkeypatch.setattr(fitting, "save", save_until)
 
 
 def kill_while_writing_a_checkpoint(monkeypatch):
@@ -127,10 +126,10 @@ def kill_while_writing_a_checkpoint(monkeypatch):
 
 
 def kill_before_the_result_is_written(monkeypatch):
-    def never(self, state, scores):
+    def never(run, state, scores):
         raise Killed
 
-    monkeypatch.setattr(Learner, "_finish", never)
+    monkeypatch.setattr(fitting, "finish", never)
 
 
 def kill_after_the_result_is_written(monkeypatch):
@@ -206,17 +205,15 @@ def test_a_finished_run_is_loaded_and_not_repeated(monkeypatch, capsys):
     first = tiny_learner(verbose=True)
     first.fit()
     printed = capsys.readouterr().out
-    monkeypatch.setattr(learner, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(fitting, "train", lambda *a, **k: pytest.fail("trained again"))
     second = tiny_learner(verbose=True)
     second.fit()
     assert_same(found(first), found(second))
     assert second.result["seconds"] == first.result["seconds"]  # of training, not of loading
     again = capsys.readouterr().out  # the notebook shows the same lines
-    number = re.compile(r"\d+\.\d+(?:e-\d+)?")
-    assert number.sub("", again) == number.sub("", printed) and len(printed.splitlines()) == 4
-    assert [float(x) for x in number.findall(again)] == pytest.approx(
-        [float(x) for x in number.findall(printed)], abs=2e-3
-    )
+    said, _, lines = again.partition("\n")
+    assert said == "02_tiny-seed0: loaded from runs/"
+    assert lines == printed and len(printed.splitlines()) == 4
 
 
 def test_a_loaded_run_publishes_its_files_again(folders):
@@ -243,8 +240,6 @@ def fingerprint_of_the_unchanged():
         {"schedule": "cosine"},
         {"grad_clip": None},
         {"average": 0.5},
-        {"patience": 3},
-        {"precision": "bf16"},
         {"snapshots": (0,)},
         {"seed": 1},
         {"quick": True},
@@ -269,17 +264,6 @@ def test_other_initial_weights_make_another_run():
     assert tiny_learner(one).folder != tiny_learner(other).folder
     other.load_state_dict(one.state_dict())
     assert tiny_learner(one).folder == tiny_learner(other).folder
-
-
-def test_changed_code_makes_another_run_and_trains(monkeypatch):
-    tiny_learner().fit()
-    CALLS.clear()
-    tiny_learner().fit()
-    assert not CALLS
-    dump = source._dump
-    monkeypatch.setattr(source, "_dump", lambda node: dump(node).replace("'zero_grad'", "'set_grad_to_none'"))
-    tiny_learner().fit()
-    assert CALLS
 
 
 def test_name_and_verbosity_do_not_change_what_is_trained(fingerprint_of_the_unchanged):
@@ -313,7 +297,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(monkeypatch):
         return {"mIoU": next(quality), "accuracy": 0.0, "loss": 0.0} if not ranked else {"mIoU": 0.9}
 
     monkeypatch.setattr("cvf20.training.loop.validate", judge)
-    monkeypatch.setattr(learner, "validate", judge)
+    monkeypatch.setattr(fitting, "validate", judge)
     run = tiny_learner()
     run.fit()
     assert run.result["best_epoch"] == 2
@@ -394,9 +378,11 @@ def test_optimizers_and_schedules(optimizer, schedule):
 
 
 def test_it_learns():
-    run = tiny_learner(loss=cross_entropy_criterion, epochs=12, lr=3e-2)
+    """Eight images by heart; whatever the seed, forty passes are more than enough."""
+    data = Patches(8)
+    run = tiny_learner(tiny_unet, cross_entropy_criterion, train=data, valid=data, epochs=40, lr=3e-2)
     run.fit()
-    assert run.result["metrics"]["val"]["mIoU"] > 0.8
+    assert run.result["metrics"]["val"]["mIoU"] > 0.9
 
 
 def test_a_quick_run_looks_at_a_few_images_only():
@@ -405,26 +391,6 @@ def test_a_quick_run_looks_at_a_few_images_only():
     assert run.result["quick"] is True
     assert CALLS == [4, 4, 4, 4] * 2  # 2 epochs of 8 images for training and 8 for validation, 4 at a time
     assert run.snapshot_epochs == [1, 2]
-
-
-def idle_loss(logits, target):
-    """Its gradient is 0, so that nothing improves."""
-    CALLS.append(len(logits))
-    return 0 * logits.sum()
-
-
-def test_training_stops_when_nothing_improves(monkeypatch):
-    choices = {"loss": idle_loss, "patience": 2, "epochs": 9, "weight_decay": 0.0}
-    still = partial(tiny_unet, norm_type=None)  # batch norm's statistics would move
-    with monkeypatch.context() as patch:
-        kill_before_the_result_is_written(patch)
-        with pytest.raises(Killed):
-            tiny_learner(still, **choices).fit()
-    trained = len(CALLS)
-    run = tiny_learner(still, **choices)
-    run.fit()
-    assert run.curves["epoch"] == [1, 2, 3] and run.result["best_epoch"] == 1
-    assert len(CALLS) == trained  # resumed after its end: no epoch more
 
 
 def test_networks_of_both_precisions_live_side_by_side():
@@ -447,13 +413,13 @@ def test_networks_of_both_precisions_live_side_by_side():
 def test_a_slower_encoder(monkeypatch):
     """With a rate near 0 the encoder stands still while the rest moves."""
     rates = []
-    loop = learner.train
+    loop = fitting.train
 
     def record(*args, **options):
         rates.extend(group["lr"] for group in args[4].param_groups)
         return loop(*args, **options)
 
-    monkeypatch.setattr(learner, "train", record)
+    monkeypatch.setattr(fitting, "train", record)
     run = tiny_learner(lr_scales={"encoder": 1e-9}, optimizer="sgd", weight_decay=0.0, schedule="constant")
     before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
     run.fit()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import optuna
 import pytest
@@ -120,9 +121,10 @@ search(study, SPACE, dies, 5, first=[{"x": 0.5, "kind": "a"}])
 
 
 def run_script(script, *args):
-    tests = str(__file__).rsplit("/", 1)[0]
+    here = Path(__file__).parent
+    folders = [str(here), str(here.parent)]
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {tests!r})\n{script}", *map(str, args)],
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}\n{script}", *map(str, args)],
         stderr=subprocess.PIPE,
         text=True,
     )

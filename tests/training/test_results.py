@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import Patches
 from torch.utils.tensorboard import SummaryWriter
 
 from cvf20.training import results
-from cvf20.training.results import write_curves
+from cvf20.training.runs import Finished, publish_run
 
 RESULT = {
     "name": "03_unet_bn",
@@ -69,7 +68,7 @@ def test_a_write_that_breaks_off_leaves_the_previous_file(out, monkeypatch, mome
     results.write_result(RESULT)
     before = (out / "03_unet_bn-seed0.json").read_text()
 
-    def half(path, text):
+    def half(path, text, encoding):
         os.write(os.open(path, os.O_CREAT | os.O_WRONLY), text[: len(text) // 2].encode())
         raise OSError("No space left on device")
 
@@ -94,23 +93,28 @@ def test_curves_are_columns_again(tmp_path):
         assert len(list(csv.reader(file))) == 3
 
 
-def test_publishing_again_replaces_the_pictures(tmp_path, out):
-    run = tmp_path / "run"
-    (run / "predictions").mkdir(parents=True)
-    (run / "curves.csv").write_text("epoch\n1\n")
-    (run / "predictions" / "epoch001_0000.png").touch()
-    results.publish_run(run, "03_unet_bn-seed0")
-    (run / "predictions" / "epoch001_0000.png").rename(run / "predictions" / "epoch002_0000.png")
-    results.publish_run(run, "03_unet_bn-seed0")
+def test_publishing_again_replaces_the_pictures_and_nothing_else(tmp_path, out):
+    pictures = tmp_path / "run" / "predictions"
+    pictures.mkdir(parents=True)
+    run = Finished(tmp_path / "run" / "result.json", tmp_path / "run" / "curves.csv", pictures, "runs/")
+    run.curves.write_text("epoch\n1\n")
+    (pictures / "epoch001_0000.png").touch()
+    publish_run(run, "03_unet_bn-seed0")
+    (out / "03_unet_bn-seed0" / "test.json").touch()
+    (pictures / "epoch001_0000.png").rename(pictures / "epoch002_0000.png")
+    publish_run(run, "03_unet_bn-seed0")
     assert (out / "03_unet_bn-seed0.csv").read_text() == "epoch\n1\n"
-    assert [path.name for path in (out / "03_unet_bn-seed0").iterdir()] == ["epoch002_0000.png"]
+    assert {path.name for path in (out / "03_unet_bn-seed0").iterdir()} == {"epoch002_0000.png", "test.json"}
 
 
-def test_names_belong_to_notebooks():
+def test_names_are_free_and_tell_their_notebook():
     assert results.notebook_of("03_unet_bn") == "03_unet"
-    for name in ("unet", "99_x", "03unet"):
-        with pytest.raises(ValueError, match="must begin with a notebook's number"):
-            results.notebook_of(name)
+    assert {results.notebook_of(name) for name in ("unet", "99_x", "03unet", "")} == {""}
+    for name in ("run", "10 epochs", "größer", "a.b"):
+        assert results.file_name(name) == name
+    for name in ("", "  ", "a/b", "..", "a\\b", "a\nb", None, 3):
+        with pytest.raises(ValueError, match="a file name without a slash is wanted"):
+            results.file_name(name)
 
 
 def test_mean_and_sample_standard_deviation():
@@ -140,31 +144,12 @@ def test_commit_says_when_the_code_differs_from_it(tmp_path, monkeypatch):
     assert results.commit() == git("rev-parse", "--short=12", "HEAD")
     (tmp_path / "README.md").touch()  # outside the code: no difference to it
     assert not results.commit().endswith("-dirty")
+    (tmp_path / "copy").mkdir()  # an unpacked zip inside somebody's repository
+    monkeypatch.setattr(results, "project_dir", lambda: tmp_path / "copy")
+    assert results.commit() == ""
+    monkeypatch.setattr(results, "project_dir", lambda: tmp_path)
     code.write_text("x = 1\n")
     assert results.commit() == git("rev-parse", "--short=12", "HEAD") + "-dirty"
-
-
-# --- measurements -----------------------------------------------------------------------------------------------------
-
-
-def test_a_measurement_is_made_once_and_written_as_a_result(tmp_path, monkeypatch):
-    monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
-    monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
-    calls = []
-
-    def measure(recipe):
-        def compute():
-            calls.append(recipe)
-            return {"seconds": 1.5, "nothing": float("nan")}
-
-        return results.measured("04_time", compute, recipe, [write_curves], data=Patches(2), seed=1)
-
-    assert measure({"steps": 3}) == measure({"steps": 3}) == {"seconds": 1.5, "nothing": None}
-    assert calls == [{"steps": 3}]
-    measure({"steps": 4})
-    assert len(calls) == 2
-    (result,) = results.load_results("04_*")
-    assert result["name"] == "04_time" and result["seed"] == 1 and result["recipe"] == {"steps": 4}
 
 
 def test_scalars_of_tensorboard_are_read(tmp_path):

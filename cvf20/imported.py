@@ -1,0 +1,60 @@
+"""The source of every module as it was imported, whatever becomes of its file later: keys of runs are made of it."""
+
+import importlib.util
+import sys
+import sysconfig
+import tokenize
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+_texts: dict[str, str] = {}
+_libraries = tuple(Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib"))
+
+
+class Reader:
+    """First in sys.meta_path: reads what is about to be imported or reloaded, and leaves the importing to the others."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and _is_own(name, spec.origin):
+            _texts[name] = _read(spec.origin)
+
+
+def start() -> None:
+    if not any(finder is Reader for finder in sys.meta_path):
+        sys.meta_path.insert(0, Reader)
+
+
+def text_of(module: str) -> str | None:
+    """The source of one of cvf20's or the user's own modules as it runs; None for a library's, or what has no file."""
+    if module not in _texts and module != "__main__":
+        loaded = sys.modules.get(module)
+        origin = getattr(loaded, "__file__", None) if loaded else file_of(module)
+        if _is_own(module, origin):
+            _texts[module] = _read(origin)  # imported before cvf20 was, or by a finder of its own
+    return _texts.get(module)
+
+
+def file_of(module: str) -> str | None:
+    """The file of a module that has not been imported."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return spec.origin if spec else None
+
+
+@cache
+def _is_own(module: str, origin: str | None) -> bool:
+    if not origin or not origin.endswith(".py"):
+        return False
+    path = Path(origin).resolve()
+    installed = {"site-packages", "dist-packages"}.intersection(path.parts)
+    return module.split(".")[0] == "cvf20" or not (installed or any(map(path.is_relative_to, _libraries)))
+
+
+def _read(file: str) -> str:
+    with tokenize.open(file) as opened:  # in the encoding that it declares
+        return opened.read()

@@ -1,0 +1,153 @@
+"""The code behind modules and functions, without comments, docstrings and layout; equal on every version of Python."""
+
+import ast
+import dis
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import cache
+from types import CodeType, FunctionType
+
+from cvf20.imported import file_of, text_of
+
+# what reports, stores, draws or fetches: nothing in it changes what a network learns (data counts by its content)
+SILENT = ("imported", "paths", "show", "submission", "models.spec", "datasets.download", "datasets.synthetic")
+SILENT += (
+    "datasets.samples",
+    "datasets.stand_ins",
+    "training.results",
+    "training.runs",
+    "training.describe",
+    "training.code",
+)
+SILENT = tuple(f"cvf20.{name}" for name in SILENT)
+
+Place = tuple[str, str]  # a module, and a name in it; "" for the module itself
+
+
+def code_behind(modules: set[str]) -> dict[str, str]:
+    """Module → digest of its code, for these modules and for all of cvf20's or the user's own that they import.
+
+    A module counts whole. `from cvf20.losses import X` leads to where X is defined, past those that only hand it on.
+    """
+    found, waiting = {}, list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module in found or module.startswith(SILENT) or (text := text_of(module)) is None:
+            continue
+        found[module], places, _ = _parse(text, _package(module))
+        waiting += [_defining(*place) for place in places]
+    return found
+
+
+def code_of(function: FunctionType) -> str:
+    """The syntax of one function or lambda of a notebook or script."""
+    try:
+        tree = _tree("".join(inspect.findsource(function)[0]))
+    except (OSError, SyntaxError):
+        return repr(_instructions(function.__code__))
+    code = function.__code__
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
+            if code.co_firstlineno in (node.lineno, *(each.lineno for each in node.decorator_list)):
+                return dump(node)
+    places = [place for place in code.co_positions() if None not in place and place[3] > 0]
+    begin, end = min((p[0], p[2]) for p in places), max((p[1], p[3]) for p in places)
+    around = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _spans(node.body, begin, end)]
+    return dump(around[-1] if around else tree)  # the innermost lambda comes last
+
+
+def names_in(code: CodeType) -> tuple[set[str], set[str]]:
+    """Global names that a function reads, and all names in it, attributes too; those of functions inside it as well."""
+    read = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    inside = [names_in(inner) for inner in code.co_consts if isinstance(inner, CodeType)]
+    return read.union(*(each[0] for each in inside)), set(code.co_names).union(*(each[1] for each in inside))
+
+
+def dump(node) -> str:
+    """A syntax tree as text, without places, docstrings and empty fields."""
+    if isinstance(node, list):
+        return f"[{','.join(map(dump, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.Constant):
+        return repr(node.value)
+    fields = []
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(value, list):
+            value = [line for line in value if not _is_text(line)]
+        if isinstance(node, ast.JoinedStr):
+            value = [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
+        if name not in ("ctx", "type_comment", "type_ignores") and value not in (None, []):
+            fields.append(f"{name}={dump(value)}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _is_text(line: ast.AST) -> bool:
+    """A docstring, or another string that stands alone."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+
+
+@cache
+def _parse(text: str, package: str) -> tuple[str, list[Place], dict[str, Place]]:
+    """Digest of a module's code, what it imports, and the names by which it knows that."""
+    tree = ast.parse(text)
+    names = {alias: place for node in ast.walk(tree) for alias, place in _imports(node, package)}
+    places = list(names.values())
+    for node in ast.walk(tree):  # cvf20.losses.dice.f, after `import cvf20`
+        attributes = []
+        while isinstance(node, ast.Attribute):
+            attributes.insert(0, node.attr)
+            node = node.value
+        if attributes and isinstance(node, ast.Name) and node.id in names:
+            base = ".".join(filter(None, names[node.id]))
+            if text_of(base) is not None:
+                places += [(".".join([base, *attributes[:k]]), "") for k in range(1, len(attributes))]
+    return hashlib.sha256(dump(tree).encode()).hexdigest(), places, names
+
+
+def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, Place]]:
+    """(local name, where it comes from)"""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.name, (alias.name, "")
+            first = alias.name.split(".")[0]
+            yield (alias.asname, (alias.name, "")) if alias.asname else (first, (first, ""))
+    elif isinstance(node, ast.ImportFrom):
+        module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+        for alias in node.names:
+            yield alias.asname or alias.name, (module, alias.name.replace("*", ""))
+
+
+def _defining(module: str, name: str) -> str:
+    """The module where `name` of `module` is defined, or that it is itself."""
+    for _ in range(100):  # two modules may hand a name to each other
+        inner = f"{module}.{name}"
+        if not name or (text := text_of(module)) is None:
+            return module
+        if inner in sys.modules or (file_of(inner) and name not in _parse(text, _package(module))[2]):
+            return inner
+        if name not in (known := _parse(text, _package(module))[2]):
+            return module
+        module, name = known[name]
+    return module
+
+
+def _package(module: str) -> str:
+    return getattr(sys.modules.get(module), "__package__", None) or module.rpartition(".")[0]
+
+
+def _spans(node: ast.AST, begin: tuple[int, int], end: tuple[int, int]) -> bool:
+    return (node.lineno, node.col_offset) <= begin and end <= (node.end_lineno, node.end_col_offset)
+
+
+def _instructions(code: CodeType) -> list:
+    constants = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), code.co_names, constants]
+
+
+@cache
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)

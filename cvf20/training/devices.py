@@ -1,0 +1,88 @@
+"""What a machine offers: device, precision, processes, loader workers, random numbers. HF Accelerate's business, mostly."""
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+
+def has_bf16() -> bool:
+    """Whether bfloat16 arithmetic is faster than float32 on this machine's GPU or processor."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available():
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # before torch 2.11
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def make_accelerator(precision: str = "auto") -> Accelerator:
+    """precision: "bf16", "fp16" (on a GPU, with scaled gradients), "fp32", or "auto" for the fastest of them here."""
+    on_gpu = torch.cuda.is_available()
+    allowed = ("auto", "bf16", "fp32", "fp16") if on_gpu else ("auto", "bf16", "fp32")
+    if precision not in allowed:
+        raise ValueError(f"precision={precision!r}: allowed are {', '.join(map(repr, allowed))}")
+    if precision == "auto":
+        precision = "bf16" if has_bf16() else "fp16" if on_gpu else "fp32"
+    mixed_precision = "no" if precision == "fp32" else precision
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed_precision:
+        AcceleratorState._reset_state()  # one precision at a time, but a process may train several models
+    return Accelerator(mixed_precision=mixed_precision)
+
+
+def to_device(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """channels_last, which convolutions of pictures like; volumes have no such format for a whole network."""
+    flat = all(parameter.dim() < 5 for parameter in model.parameters())
+    return model.to(accelerator.device, memory_format=torch.channels_last if flat else None)
+
+
+def training_loader(data: Dataset, batch_size: int, seed: int, accelerator: Accelerator) -> DataLoader:
+    """Shuffled batches, of several processes each its own; the order depends on seed and epoch alone."""
+    sampler = DistributedSampler(
+        data, accelerator.num_processes, accelerator.process_index, seed=seed, drop_last=len(data) > batch_size
+    )
+    return DataLoader(data, batch_size, sampler=sampler, drop_last=len(sampler) > batch_size, **on_gpu(accelerator))
+
+
+def on_gpu(accelerator: Accelerator) -> dict:
+    """Loader workers and pinned memory where there is a GPU to wait for; on a processor they would take its time."""
+    if accelerator.device.type != "cuda":
+        return {}
+    can_fork = os.name == "posix"  # elsewhere workers cannot see what a notebook defines
+    return {"pin_memory": True, "num_workers": min(8, os.cpu_count() or 1) if can_fork else 0}
+
+
+def own_batches(loader, accelerator: Accelerator):
+    """Of several processes' batches every n-th, so that each is seen once, made up as by a single process."""
+    if accelerator.num_processes == 1 or not isinstance(loader, DataLoader):
+        return loader
+    sampler = getattr(loader.batch_sampler, "batch_sampler", loader.batch_sampler)  # inside what Accelerate prepares
+    batches = list(sampler)[accelerator.process_index :: accelerator.num_processes]
+    return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn, **on_gpu(accelerator))
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def same_random_state() -> Iterator[None]:
+    """The global random numbers go on afterwards as if nothing had been drawn inside."""
+    python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(python), np.random.set_state(numpy), torch.set_rng_state(pytorch)

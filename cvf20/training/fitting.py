@@ -1,0 +1,190 @@
+"""Trains the network of a Learner, epoch by epoch, so that it can be stopped anywhere and taken up again."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import accelerate
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import Dataset
+from torch.utils.tensorboard import SummaryWriter
+
+from cvf20.models.spec import spec_of
+from cvf20.models.weights import read_state, unwrap
+from cvf20.training import results
+from cvf20.training.devices import seed_everything, to_device, training_loader
+from cvf20.training.loop import train
+from cvf20.training.network import load_state, state_of
+from cvf20.training.validation import checked, forward, validate
+
+PRECISIONS = {"no": "fp32"}
+
+
+def check(run) -> None:
+    """What would end a run after its first epoch is an error before its first step."""
+    images, target, *_ = next(iter(run.loader(run.valid_data)))
+    network = to_device(run.network.built, run.accelerator).eval()
+    size = target.shape[2 - images.ndim :]
+    with torch.inference_mode():
+        outputs = forward(network, images.to(run.accelerator.device), run.accelerator, size).cpu()
+    known = {"IoU": 0, "IoU_per_image": 0} if outputs.shape[1] == 1 else {"mIoU": 0, "accuracy": 0}
+    known = checked(run.metrics(outputs, target)) if run.metrics else known
+    name = monitored(known | ({} if run.loss is None else {"loss": 0}) | {"train_loss": 0}, run.settings.monitor)
+    if outputs.shape[1] == 1 and name:
+        for data in (run.train_data, run.valid_data):
+            _check_masks(data)
+
+
+def _check_masks(data: Dataset) -> None:
+    masks = getattr(data, "masks", None) or (data[index][1] for index in range(min(64, len(data))))
+    found = set()
+    for mask in masks:
+        found |= set(torch.as_tensor(mask).unique().tolist())
+        if found - {0, 255}:
+            return
+    if found == {0, 255}:
+        raise ValueError(
+            "the masks hold 0 and 255 only, and 255 is void, which no loss looks at: map them to 0 and 1 first, "
+            "e.g. mask // 255"
+        )
+
+
+def monitored(row: dict[str, float], monitor: str | None) -> str:
+    """The name of the number that chooses the best epoch."""
+    name = monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
+    if name not in row:
+        raise ValueError(f"monitor={monitor!r}: expected one of {', '.join(row)}")
+    return name
+
+
+def train_network(run, on_row: Callable[[dict], None]) -> None:
+    """Train from the beginning, or from where an earlier process was stopped; leaves a finished run in its folder."""
+    settings, folder, accelerator = run.settings, run.folder, run.accelerator
+    folder.mkdir(parents=True, exist_ok=True)
+    seed_everything(run.seed)
+    network = to_device(run.network.change(), accelerator)
+    plain, several = unwrap(network), accelerator.num_processes > 1
+    average = None
+    if settings.average:
+        average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
+    loader = training_loader(run.looked_at(run.train_data), settings.batch_size, run.seed, accelerator)
+    optimizer = accelerator.prepare(settings.make_optimizer(plain))
+    steps = settings.epochs * len(loader)
+    scheduler = LambdaLR(optimizer.optimizer, lambda step: settings.rate(step, steps))
+    parts = {
+        "model": plain,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "average": average,
+        "scaler": accelerator.scaler,
+    }
+    parts = {key: part for key, part in parts.items() if part is not None}
+    state = {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
+    if (folder / "last.pt").exists():
+        saved = torch.load(folder / "last.pt", weights_only=True, map_location=accelerator.device)
+        state = saved.pop("state")
+        for key, part in parts.items():
+            part.load_state_dict(saved[key])
+    for row in state["rows"]:
+        on_row(row)
+    writer = None  # of several processes the first one writes
+    if accelerator.is_main_process:
+        writer = SummaryWriter(folder / "events", purge_step=len(state["rows"]) + 1)
+    kept = average.module if average is not None else plain
+    started = time.perf_counter() - state["seconds"]
+
+    def after_epoch(row: dict) -> None:
+        state["rows"].append(row)
+        name = monitored(row, settings.monitor)
+        if settings.better(name, row[name], state["best"]):
+            state.update(best=row[name], best_epoch=row["epoch"])
+        state["seconds"] = time.perf_counter() - started
+        if writer is not None:
+            for key, value in row.items():
+                writer.add_scalar(key, value, row["epoch"])
+            if state["best_epoch"] == row["epoch"]:
+                save(state_of(kept), folder / "best.pt")
+            if row["epoch"] in run.snapshot_epochs:
+                _keep_predictions(run, kept, row["epoch"], writer)
+            save({key: part.state_dict() for key, part in parts.items()} | {"state": state}, folder / "last.pt")
+        on_row(row)
+
+    trained = DistributedDataParallel(network, _devices(accelerator)) if several else network
+    options = {"accelerator": accelerator, "scheduler": scheduler, "average": average, "metrics": run.metrics}
+    options |= {"grad_clip": settings.grad_clip, "seed": run.seed, "first_epoch": len(state["rows"]) + 1}
+    train(
+        trained,
+        run.loss,
+        loader,
+        run.loader(run.valid_data),
+        optimizer,
+        settings.epochs,
+        after_epoch=after_epoch,
+        **options,
+    )
+    accelerator.wait_for_everyone()
+    load_state(plain, read_state(folder / "best.pt"))
+    scores = validate(network, run.loader(run.valid_data), accelerator=accelerator, metrics=run.metrics)
+    if writer is not None:
+        writer.close()
+        finish(run, state, scores)
+    accelerator.wait_for_everyone()
+
+
+def finish(run, state: dict, scores: dict) -> None:
+    """Write the result of a run, from which on it counts as finished."""
+    results.write_curves(state["rows"], run.folder / "curves.csv")
+    network = unwrap(run.network.built)
+    result = results.new_result(
+        run.name,
+        run.seed,
+        run.train_data,
+        metrics={"val": scores},
+        recipe=run.recipe,
+        seconds=state["seconds"],
+        quick=run.quick,
+        best_epoch=state["best_epoch"],
+        key=run.key,
+        network=spec_of(network),
+        parameters=results.parameters(network),
+        trainable=results.parameters(network, trained=True),
+        threads=torch.get_num_threads(),
+        device=run.accelerator.device.type,
+        precision=PRECISIONS.get(run.accelerator.mixed_precision, run.accelerator.mixed_precision),
+        versions={p.__name__: p.__version__ for p in (torch, torchvision, accelerate)},
+    )
+    results.write_text(run.folder / "result.json", json.dumps(results.plain(result), indent=1))
+    (run.folder / "last.pt").unlink()
+
+
+@torch.inference_mode()
+def _keep_predictions(run, model: nn.Module, epoch: int, writer: SummaryWriter) -> None:
+    palette = getattr(run.valid_data, "palette", None)
+    for index in run.snapshots:
+        image, mask, *_ = run.valid_data[index]
+        images = image[None].to(run.accelerator.device)
+        scores = forward(model.eval(), images, run.accelerator, mask.shape[-2:])[0].cpu()
+        labels = (scores[0] > 0 if len(scores) == 1 else scores.argmax(0)).to(torch.uint8)
+        (run.folder / "predictions").mkdir(exist_ok=True)
+        Image.fromarray(labels.numpy()).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
+        if palette is not None:
+            writer.add_image(f"prediction/{index}", np.asarray(palette)[labels.numpy()], epoch, dataformats="HWC")
+
+
+def _devices(accelerator) -> list | None:
+    return [accelerator.device] if accelerator.device.type == "cuda" else None
+
+
+def save(value: dict, path: Path) -> None:
+    """torch.save that leaves the previous file whole when killed."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(value, temporary)
+    temporary.replace(path)

@@ -1,0 +1,196 @@
+"""What was computed once: its key, and the one function that looks it up, in runs/ and in what is published.
+
+The key of a run is made of its recipe, its data, how its network is built, and the code: modules as they were imported
+(`cvf20.imported`), a notebook's own functions and classes by their source and the globals that they read. It is the
+same on every machine, thread count, precision and library version. When in doubt it differs.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvf20.paths import out_dir, project_dir, runs_dir
+from cvf20.training import results
+from cvf20.training.describe import Description
+
+
+def run_key(recipe=None, parts=()) -> str:
+    """64 hex digits. recipe: any nested value; parts: objects, classes, functions, networks, data sets, Learners, …"""
+    description = Description()
+    return description.key([description.of(recipe), [description.of(part) for part in parts]])
+
+
+def published(name: str) -> Path:
+    """A file of the published results/; one that never exists where CVF20_FRESH=1 says to look at nothing published."""
+    return Path(os.devnull) / name if os.environ.get("CVF20_FRESH") == "1" else project_dir() / "results" / name
+
+
+def stored(file: Path, key: str) -> dict | None:
+    """The JSON in a file, if it belongs to the key."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("key") == key else None
+
+
+class Finished(NamedTuple):
+    """The files of a finished run."""
+
+    result: Path
+    curves: Path
+    pictures: Path
+    where: str
+
+
+def finished(label: str, folder: Path, key: str) -> Finished | None:
+    """A run of this key, in its folder in runs/ or among what is published."""
+    places = Finished(folder / "result.json", folder / "curves.csv", folder / "predictions", "runs/")
+    shown = Finished(*(published(f"{label}{end}") for end in (".json", ".csv", "")), "results/ (published)")
+    return next((run for run in (places, shown) if stored(run.result, key) and run.curves.is_file()), None)
+
+
+def publish_run(run: Finished, label: str) -> None:
+    """Copy a finished run's curves and shown predictions to $CVF20_OUT/results."""
+    folder = out_dir() / "results"
+    copy_file(run.curves, folder / f"{label}.csv")
+    pictures = sorted(run.pictures.glob("*.png"))
+    for old in (folder / label).glob("*.png"):
+        if old.name not in [picture.name for picture in pictures]:
+            old.unlink()
+    for picture in pictures:
+        copy_file(picture, folder / label / picture.name)
+
+
+def cached(
+    name: str,
+    compute: Callable,
+    *inputs,
+    seed: int = 0,
+    quick: bool = False,
+    data=None,
+    recipe=None,
+    silent: bool = False,
+):
+    """What `compute(*inputs)` gives, computed once; for everything that is made with trained networks beyond `fit()`.
+
+    compute: counts with the globals, closures and defaults that it reads; a Learner among these or the inputs counts by
+             its key, a data set by its content, all else by value
+    data:    the value is a result (a dict of metrics) on this data set: it is written to results/<name>-seed<seed>.json
+    recipe:  of such a result, for the reader
+    silent:  do not say from where it was loaded
+    The value is nested dicts and lists of numbers, strings, None, arrays and small tensors; others are a TypeError.
+    """
+    label = f"{results.file_name(name)}-seed{seed}"
+    key = run_key([seed, quick, recipe], [compute, *inputs, data])
+    file = f"{label}/value.json" if data is None else f"{label}.json"
+
+    def make() -> dict:
+        started = time.perf_counter()
+        value = compute(*inputs)
+        seconds = time.perf_counter() - started
+        if data is None:
+            return {"key": key, "seconds": round(seconds, 1), "value": value}
+        if not isinstance(value, dict):
+            raise TypeError(f"{name}: a dict of metrics is wanted with data=, found {type(value).__name__}")
+        about = {"recipe": recipe or {}, "seconds": seconds, "quick": quick, "key": key}
+        return results.plain(results.new_result(name, seed, data, metrics=value, **about))
+
+    content, where = keep(file, runs_dir() / f"{label}-{key[:12]}" / "value.json", key, make)
+    if where and not silent:
+        print(f"{label}: loaded from {where}")
+    return content["value" if data is None else "metrics"]
+
+
+def keep(file: str, local: Path, key: str, make: Callable[[], dict]) -> tuple[dict, str]:
+    """The JSON of `key` and where it came from ("" if made now): from runs/, the published results/, or `make()`.
+
+    file:  its name below results/, into which it is copied each time
+    local: its place in runs/
+    """
+    path, where = local, "runs/"
+    if stored(path, key) is None:
+        path, where = published(file), "results/ (published)"
+    if stored(path, key) is None:
+        path, where = local, ""
+        _write(make(), path)
+    content = _read(path)
+    target = out_dir() / "results" / file
+    for suffix in (".json", ".npz"):
+        copy_file(path.with_suffix(suffix), target.with_suffix(suffix))
+    return content, where
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy, or remove what is no longer there."""
+    if not source.is_file():
+        target.unlink(missing_ok=True)
+    elif source.resolve() != target.resolve():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+
+
+def _write(content: dict, path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps(_without_arrays(content, arrays), indent=1)
+    if arrays:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    results.write_text(path, text)
+
+
+def _without_arrays(value, arrays: dict[str, np.ndarray]):
+    """JSON types; arrays and tensors go to `arrays` and leave their number."""
+    if isinstance(value, (np.generic, Tensor)) and value.ndim == 0:
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_without_arrays(item, arrays) for item in value]
+    if isinstance(value, dict) and all(type(name) is str for name in value):
+        return {name: _without_arrays(item, arrays) for name, item in value.items()}
+    if isinstance(value, dict):
+        return {"__items__": [[_without_arrays(part, arrays) for part in item] for item in value.items()]}
+    if isinstance(value, Tensor):
+        value, kind = value.detach().cpu(), "tensor"
+        array = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        array, kind = value, "array"
+    else:
+        raise TypeError(
+            f"a cached value holds {type(value).__name__}: numbers, text, None, lists, dicts, arrays are wanted"
+        )
+    arrays[f"a{len(arrays)}"] = array
+    return {f"__{kind}__": f"a{len(arrays) - 1}"}
+
+
+def _read(path: Path) -> dict:
+    file, arrays = path.with_suffix(".npz"), {}
+    if file.exists():
+        with np.load(file, allow_pickle=False) as opened:
+            arrays = dict(opened)
+    return _with_arrays(json.loads(path.read_text(encoding="utf-8")), arrays)
+
+
+def _with_arrays(value, arrays: dict[str, np.ndarray]):
+    if isinstance(value, list):
+        return [_with_arrays(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "__items__" in value:
+        return {tuple(k) if isinstance(k, list) else k: _with_arrays(v, arrays) for k, v in value["__items__"]}
+    if "__tensor__" in value:
+        return torch.from_numpy(arrays[value["__tensor__"]])
+    if "__array__" in value:
+        return arrays[value["__array__"]]
+    return {name: _with_arrays(item, arrays) for name, item in value.items()}

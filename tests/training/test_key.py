@@ -1,0 +1,521 @@
+"""The key of a run differs with whatever changes what is learned or computed, and with nothing else."""
+
+import functools
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import Patches, tiny_unet
+from torch import nn
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
+from torchvision.transforms import v2
+
+from cvf20.learner import Learner
+from cvf20.losses import SorensenDiceLoss, TopologyLoss, cross_entropy_criterion
+from cvf20.training.code import code_behind, dump
+from cvf20.training.runs import run_key
+from cvf20.transforms import RandomWarp, train_transforms
+
+LOSS = '''
+"""A loss."""
+from mylab.helper import scale
+from mylab import front
+
+POWER = 2
+
+
+def loss(logits, target):
+    """Mean square."""
+    return front.mean(scale((logits - target) ** POWER))  # a comment
+
+
+class Loss:
+    def __init__(self, weight=1.0):
+        self._w = weight
+
+    def __call__(self, logits, target):
+        from mylab.late import shift
+        return shift(self._w * loss(logits, target))
+
+
+class SubLoss(Loss):
+    pass
+'''
+FRONT = "from mylab.mean import mean\nfrom mylab.unused import nothing\n"
+FILES = {
+    "__init__": "",
+    "loss": LOSS,
+    "front": "from mylab.mean import mean\n",
+    "mean": "def mean(values):\n    return values.mean()\n",
+    "helper": "import os\n\ndef scale(values):\n    return values\n",
+    "late": "def shift(value):\n    return value\n",
+    "other": "def nothing():\n    return 0\n",
+}
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """A user's own package, of which lab(name=text) edits modules and imports all anew."""
+    folder = tmp_path / "mylab"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(**texts):
+        for name, text in (FILES | texts).items():
+            (folder / f"{name}.py").write_text(text, encoding="utf-8")
+        for name in [name for name in sys.modules if name.split(".")[0] == "mylab"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        return importlib.import_module("mylab.loss")
+
+    yield write
+    for name in [name for name in sys.modules if name.split(".")[0] == "mylab"]:
+        del sys.modules[name]
+
+
+def key(*parts):
+    return run_key({}, parts)
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"loss": LOSS.replace("# a comment", "# another comment")},
+        {"loss": LOSS.replace("Mean square.", "The mean of squares.")},
+        {"loss": LOSS.replace('"""A loss."""', "")},
+        {"loss": LOSS.replace("(logits - target) ** POWER", "(\n        (logits - target)\n        ** POWER\n    )")},
+        {"other": "def nothing():\n    return 1\n"},
+        {"__init__": "import os\n"},
+    ],
+    ids=["comment", "docstring", "docstring of the module", "layout", "another module", "the package"],
+)
+def test_what_is_not_run_does_not_count(lab, texts):
+    before = key(lab().loss)
+    assert key(lab(**texts).loss) == before
+
+
+@pytest.mark.parametrize("part", ["loss", "Loss", "SubLoss"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"loss": LOSS.replace("logits - target", "target - logits")},
+        {"loss": LOSS.replace("POWER = 2", "POWER = 4")},
+        {"helper": FILES["helper"].replace("return values", "return 2 * values")},
+        {"mean": FILES["mean"].replace("mean()", "sum()")},
+        {"late": FILES["late"].replace("return value", "return -value")},
+    ],
+    ids=["code", "constant", "import", "through a module that hands it on", "import inside a function"],
+)
+def test_code_counts_with_what_it_imports(lab, part, texts):
+    before = key(getattr(lab(), part))
+    assert key(getattr(lab(**texts), part)) != before
+
+
+@pytest.mark.parametrize("texts", [{"unused": "def nothing():\n    return 1\n"}, {"front": FRONT + "X = 1\n"}])
+def test_a_name_leads_to_where_it_is_defined_and_nowhere_else(lab, texts):
+    """`from front import mean` does not depend on what else front hands on."""
+    loss = LOSS.replace("from mylab import front", "from mylab.front import mean").replace("front.mean", "mean")
+    start = {"loss": loss, "front": FRONT, "unused": "def nothing():\n    return 0\n"}
+    before = key(lab(**start).loss)
+    assert key(lab(**start | texts).loss) == before
+    assert key(lab(**start, mean="def mean(values):\n    return 1\n").loss) != before
+
+
+def test_code_counts_as_it_was_imported_and_not_as_it_stands_on_the_disk(lab, tmp_path):
+    """An edit without a restart: the old code still runs, so it keeps its key, until it is imported anew."""
+    module = lab()
+    (tmp_path / "mylab" / "mean.py").write_text("def mean(values):\n    return 0 * values.sum()\n")
+    before = key(module.loss)
+    importlib.reload(sys.modules["mylab.mean"])
+    assert key(module.loss) != before
+    assert key(lab().loss) == before
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda m: functools.partial(m.loss, 1),
+        lambda m: functools.partial(print, functools.partial(m.loss), end=m.SubLoss()),
+        lambda m: m.SubLoss(),
+        lambda m: m.Loss().__call__,
+        lambda m: v2.Compose([v2.Compose([v2.Lambda(m.loss)])]),
+        lambda m: [{"base": (m.loss,)}],
+        lambda m: m,
+    ],
+)
+def test_code_is_found_wherever_it_hides(lab, wrap):
+    before = key(wrap(lab()))
+    assert key(wrap(lab())) == before
+    assert key(wrap(lab(mean="def mean(values):\n    return values.sum()\n"))) != before
+
+
+def test_a_training_run_depends_on_the_loop_and_not_on_what_reports():
+    behind = code_behind({"cvf20.training.learner"})
+    assert {"cvf20.training.loop", "cvf20.training.validation", "cvf20.metrics.semantic", "cvf20.labels"} <= set(behind)
+    assert not [m for m in behind if m.startswith(("cvf20.show", "cvf20.submission", "cvf20.paths", "cvf20.losses"))]
+    assert not {"cvf20.training.results", "cvf20.training.runs", "cvf20.datasets.download"} & set(behind)
+    assert not [m for m in behind if not m.startswith("cvf20.")]
+
+
+def test_the_front_door_of_losses_leads_to_one_of_them(lab):
+    text = "from cvf20.losses import SorensenDiceLoss\n" + LOSS
+    lab(loss=text)
+    assert {m for m in code_behind({"mylab.loss"}) if m.startswith("cvf20.losses")} >= {"cvf20.losses.dice"}
+    assert "cvf20.losses.topology" not in code_behind({"mylab.loss"})
+
+
+def test_the_code_of_a_module_is_the_same_text_on_every_python():
+    """Nothing of the syntax tree that came or went between 3.11 and 3.14; other versions here agree, where there are any."""
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import ast, hashlib, types\n"
+    script += (
+        "text = open(sys.argv[1] + '/cvf20/training/code.py').read().partition('def dump')[2].partition('@cache')[0]\n"
+    )
+    script += "space = {'ast': ast}; exec('def dump' + text, space)\n"
+    script += "print(hashlib.sha256(''.join(space['dump'](ast.parse(open(f, encoding='utf-8').read())) "
+    script += "for f in sys.argv[2:]).encode()).hexdigest())"
+    root = Path(__file__).parents[2]
+    files = [str(file) for file in sorted((root / "cvf20").rglob("*.py"))]
+    found = set()
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        command = [f"python{version}" if version != "3.11" else sys.executable, "-c", script, str(root), *files]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except OSError:
+            continue
+        found |= {done.stdout} if done.returncode == 0 else set()
+    assert len(found) == 1 and dump(ast_of("f'{x!r:>{w}}' f'a'")) == dump(ast_of("f'{x!r:>{w}}a'"))
+
+
+def ast_of(text):
+    return importlib.import_module("ast").parse(text)
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+CELLS = """
+import torch
+import numpy as np
+FACTOR = 2
+LIST = [1, 2, 3]
+TABLE = {"a": torch.arange(3.0)}
+LONG = np.arange(1000)
+
+def double(values):
+    return FACTOR * values
+
+class Loss:
+    exponent = 2
+
+    def __init__(self, weight=1.0):
+        self._w = weight
+
+    def __call__(self, a, b):
+        '''Text.'''
+        return double(a - b) ** self.exponent * self._w + LIST[0] + TABLE["a"][0] + LONG[-1]  # comment
+
+def loss(a, b, share=0.5):
+    return share * Loss()(a, b)
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act = torch.relu
+
+    def forward(self, x):
+        return self.act(x)
+
+def make(k):
+    return lambda a, b: k * (a - b)
+
+loss_0, loss_1 = lambda a, b: a - b, lambda a, b: b - a
+built = Net()
+unused = 3
+"""
+
+
+def cells(path, text=CELLS):
+    """What a notebook defines: in __main__, its source in a file of its own that nobody imported."""
+    number = len(list(path.glob("cell*.py")))
+    file = path / f"cell{number}.py"
+    file.write_text(text)
+    space = {"__name__": "__main__"}
+    exec(compile(text, str(file), "exec"), space)
+    return space
+
+
+PARTS = {
+    "class": lambda s: s["Loss"],
+    "instance": lambda s: s["Loss"](),
+    "function": lambda s: s["loss"],
+    "partial": lambda s: functools.partial(s["loss"], share=0.25),
+    "method": lambda s: s["Loss"]().__call__,
+    "in a dictionary": lambda s: {"mine": [s["loss"]]},
+}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("FACTOR = 2", "FACTOR = 3"),
+        ("[1, 2, 3]", "[1, 2, 4]"),
+        ("arange(3.0)", "ones(3)"),
+        ("np.arange(1000)", "np.where(np.arange(1000) == 500, 0, np.arange(1000))"),
+        ("exponent = 2", "exponent = 3"),
+        ("weight=1.0", "weight=2.0"),
+        ("* values", "- values"),
+        ("a - b) **", "b - a) **"),
+    ],
+)
+def test_what_a_notebook_defines_counts_with_all_that_it_reads(tmp_path, part, old, new):
+    first, same, other = (cells(tmp_path, text) for text in (CELLS, CELLS, CELLS.replace(old, new)))
+    assert key(part(first)) == key(part(same)) != key(part(other))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# comment", "# other"),
+        ("Text.", "Words."),
+        ("unused = 3", "unused = 4"),
+        ("import torch\n", "import torch\n\n\n"),
+    ],
+)
+def test_comments_and_other_cells_do_not_count(tmp_path, old, new):
+    first, other = cells(tmp_path), cells(tmp_path, CELLS.replace(old, new))
+    for part in PARTS.values():
+        assert key(part(first)) == key(part(other))
+
+
+def test_values_changed_in_place_count(tmp_path):
+    space = cells(tmp_path)
+    found = {key(space["loss"])}
+    space["LIST"].append(4)
+    found.add(key(space["loss"]))
+    space["TABLE"]["a"][2] = 7
+    found.add(key(space["loss"]))
+    space["LONG"][500] = 0
+    found.add(key(space["loss"]))
+    assert len(found) == 4
+
+
+def test_an_attribute_of_a_network_counts(tmp_path):
+    """package.md 6: relu changed to tanh, in the class or on the object."""
+    space, other = cells(tmp_path), cells(tmp_path, CELLS.replace("torch.relu", "torch.tanh"))
+    before = key(space["built"])
+    assert key(space["Net"]) != key(other["Net"]) and before != key(other["built"])
+    space["built"].act = torch.tanh
+    assert key(space["built"]) != before
+    hooked = cells(tmp_path)["built"]
+    hooked.register_forward_hook(lambda module, x, y: 2 * y)
+    assert key(hooked) != before
+
+
+def test_lambdas_of_one_line_and_closures_are_told_apart(tmp_path):
+    space, again = cells(tmp_path), cells(tmp_path)
+    parts = [space["loss_0"], space["loss_1"], space["make"](1), space["make"](2)]
+    assert len({key(part) for part in parts}) == 4
+    assert [key(part) for part in parts] == [
+        key(again["loss_0"]),
+        key(again["loss_1"]),
+        key(again["make"](1)),
+        key(again["make"](2)),
+    ]
+
+
+def test_a_notebook_reaches_modules(lab, tmp_path):
+    for way in ("mylab.loss.loss(a, b)", "CHOICES['mine'](a, b)", "PART(a, b)"):
+        text = "import functools\nimport mylab.loss\nCHOICES = {'mine': mylab.loss.loss}\n"
+        text += f"PART = functools.partial(mylab.loss.loss)\ndef loss(a, b):\n    return {way}\n"
+        lab()
+        before = key(cells(tmp_path, text)["loss"])
+        lab(mean="def mean(values):\n    return values.sum()\n")
+        assert key(cells(tmp_path, text)["loss"]) != before
+
+
+# --- objects ----------------------------------------------------------------------------------------------------------
+
+
+class Squares:
+    """A plain callable: its address is another one in each process."""
+
+    def __init__(self, weight=1.0, table=()):
+        self._w, self.table = weight, list(table)
+
+    def __call__(self, logits, target):
+        return self._w * (logits - target) ** 2
+
+
+def power(exponent):
+    return lambda value: value**exponent
+
+
+def keyword(exponent):
+    def loss(value, *, exponent=exponent):
+        return value**exponent
+
+    return loss
+
+
+BUILDS = [
+    lambda: Squares(),
+    lambda: train_transforms((8, 8), degrees=10.0, displacement=2.0, color=0.1, quarter_turns=True),
+    lambda: functools.partial(cross_entropy_criterion, weight=torch.arange(3.0)),
+    lambda: SorensenDiceLoss(from_logits=False),
+    lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
+    lambda: {"a": [1, None, "x", (2.5, True)], 3: {1, 2}, "g": np.random.default_rng(3), "t": torch.Generator()},
+    lambda: Subset(Patches(4), [0, 2]),
+    lambda: TopologyLoss(),
+    lambda: power(2),
+]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_equal_objects_have_equal_keys(build):
+    """Two objects built alike: no address in memory, nothing random."""
+    keys = set()
+    for _ in range(2):
+        torch.manual_seed(0)
+        keys.add(key(build()))
+    assert len(keys) == 1
+
+
+LONG = torch.zeros(100_000)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Squares(), Squares(2.0)),
+        (Squares(table=range(99)), Squares(table=[*range(98), 0])),
+        (train_transforms((8, 8)), train_transforms((8, 10))),
+        (train_transforms((8, 8), flip=0.5), train_transforms((8, 8), flip=0.4)),
+        (RandomWarp(10.0, fill="void"), RandomWarp(10.0)),
+        (SorensenDiceLoss(), SorensenDiceLoss(from_logits=False)),
+        (functools.partial(max, key=len), functools.partial(min, key=len)),
+        (functools.partial(max, 1), functools.partial(max, 2)),
+        (power(1), power(2)),
+        (keyword(1), keyword(2)),
+        (SorensenDiceLoss().forward, SorensenDiceLoss(from_logits=False).forward),
+        (nn.Linear(2, 2), nn.Linear(2, 2)),  # another draw of weights
+        (LONG, LONG.index_fill(0, torch.tensor(50_000), 1)),
+        (LONG.numpy(), LONG.index_fill(0, torch.tensor(50_000), 1).numpy()),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+        (torch.zeros(3), torch.zeros(3).bfloat16()),
+        (1, True),
+        ("1", 1),
+        (torch.relu, torch.tanh),
+        (nn.functional.relu, nn.functional.gelu),
+        (Subset(Patches(4), [0, 1]), Subset(Patches(4), [0, 2])),
+        (ConcatDataset([Patches(4), Patches(4)]), ConcatDataset([Patches(4), Patches(5)])),
+        (TensorDataset(torch.zeros(2, 3)), TensorDataset(torch.ones(2, 3))),
+    ],
+)
+def test_different_objects_have_different_keys(one, other):
+    assert key(one) != key(other)
+
+
+def test_a_frozen_network_is_another_one_and_memory_format_does_not_count():
+    net = tiny_unet()
+    before = key(net)
+    assert key(net.to(memory_format=torch.channels_last)) == before
+    next(net.parameters()).requires_grad_(False)
+    assert key(net) != before
+
+
+class Drawn(Dataset):
+    """A student's own: items that nothing but looking at them tells."""
+
+    def __init__(self, shift):
+        self.read = lambda index: torch.full((3, 8, 8), index + shift + float(torch.rand(())))
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return self.read(index), torch.zeros(8, 8, dtype=torch.long)
+
+
+def test_a_data_set_counts_by_what_it_holds_now():
+    data = Patches(4)
+    before, seen = key(data), torch.get_rng_state()
+    assert key(Patches(4)) == before and key(Subset(data, range(4))) != before
+    assert key(Drawn(0)) == key(Drawn(0)) != key(Drawn(1))
+    assert torch.get_rng_state().equal(seen)
+    data.masks[1][3, 3] = 1 - data.masks[1][3, 3]
+    changed = key(data)
+    assert changed != before and key(Subset(data, range(4))) != key(Subset(Patches(4), range(4)))
+    data.images[0].numpy()[0, 0, 0] ^= 1
+    assert key(data) not in (before, changed)
+
+
+def test_circles_are_no_trouble():
+    module, table = nn.Identity(), {}
+    module.forward = module.forward  # as accelerate leaves it, which wraps forward
+    table["itself"] = table
+    assert key(module) and key(table)
+
+
+# --- machines ---------------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import os, sys
+import torch
+torch.__version__ = os.environ["FAKE_VERSION"]
+torch.set_num_threads(int(os.environ["FAKE_THREADS"]))
+import cvf20.training.devices as devices
+devices.has_bf16 = lambda: os.environ["FAKE_BF16"] == "1"
+from tiny import Patches, tiny_unet
+from functools import partial
+from cvf20.learner import Learner
+from cvf20.losses import BorderWeightedLoss
+from cvf20.transforms import train_transforms
+FACTOR = [1, 2]
+class Loss(BorderWeightedLoss):
+    pass
+def metrics(logits, labels):
+    return {"m": FACTOR[0] * float(logits.mean())}
+data = Patches(8, num_classes=1, transforms=train_transforms((16, 16)))
+run = Learner(lambda: tiny_unet(1), Loss(), data, Patches(4, num_classes=1), metrics=metrics, monitor="m", name=sys.argv[1])
+print(run.key)
+"""
+
+
+def test_the_key_is_equal_on_every_machine(tmp_path):
+    """Another working directory, thread count, precision, torch version, hash seed, place of the script."""
+    root, keys = Path(__file__).parents[2], set()
+    for number, (version, threads, bf16) in enumerate([("2.6.0", "1", "0"), ("9.9.9+cu999", "2", "1")]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "script.py").write_text(textwrap.dedent(SCRIPT) + "# end\n" * number)
+        environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "PYTHONHASHSEED": str(number)}
+        environment |= {"FAKE_VERSION": version, "FAKE_THREADS": threads, "FAKE_BF16": bf16}
+        done = subprocess.run(
+            [sys.executable, "script.py", f"run{number}"], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        keys.add(done.stdout)
+    assert len(keys) == 1
+
+
+def test_precision_and_name_are_no_part_of_a_runs_key():
+    keys = {Learner(tiny_unet, None, Patches(2), Patches(2), precision=p, name=p).key for p in ("bf16", "fp32")}
+    assert len(keys) == 1
+
+
+def test_a_loss_that_was_used_before_is_the_same_loss():
+    """Its progress is the training's, not the loss's."""
+    loss = TopologyLoss()
+    first = Learner(tiny_unet, loss, Patches(2), Patches(2)).key
+    loss.set_progress(0.9)
+    assert Learner(tiny_unet, loss, Patches(2), Patches(2)).key == first
