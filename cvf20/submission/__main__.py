@@ -6,23 +6,21 @@ from pathlib import Path
 
 from cvf20.paths import project_dir
 from cvf20.submission import run
-from cvf20.submission.archive import BUILT, zip_findings
 from cvf20.submission.build import build, project_findings
-from cvf20.submission.check import Finding, check
+from cvf20.submission.check import check, is_error
 from cvf20.submission.notebook import find_notebooks
 from cvf20.submission.tasks import SHEETS
 
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
+    sys.stdout.reconfigure(errors="replace")  # a finding may say what this terminal cannot
     if arguments[:1] == ["run"]:
         return run.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m cvf20.submission")
     commands = parser.add_subparsers(dest="command", required=True)
     look = commands.add_parser("check", help="look at notebooks as a grader would; exit code 1 if there is an error")
-    look.add_argument("files", nargs="*", type=Path, metavar="FILE", help="notebooks, zips; default: the whole project")
+    look.add_argument("files", nargs="*", type=Path, metavar="FILE", help="notebooks; default: the whole project")
     make = commands.add_parser("build", help="dist/: one notebook, one page, the report and the zip")
     make.add_argument("--sheet", choices=list(SHEETS), help="the hand-in of one course alone, into dist/<sheet>/")
     commands.add_parser("run", help="what ./run_all.sh does")
@@ -38,19 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(files: list[Path]) -> int:
-    """Print one line per finding, errors first. Figures and results are looked for beside the folder of the notebooks."""
-    if missing := [str(file) for file in files if not file.is_file()]:
-        raise SystemExit(f"no such file: {', '.join(missing)}")
+    """Print one line per finding, errors first."""
     findings = [] if files else project_findings(project_dir())
-    for file in [file.resolve() for file in files] or find_notebooks(project_dir() / "notebooks")[0].values():
-        if file.suffix == ".zip":
-            findings += [Finding(level, file.name, None, *rest) for level, *rest in zip_findings(file)]
-        else:
-            beside = file.parent if file.name in BUILT else file.parent.parent
-            findings += check([file], beside / "figures", beside / "results")
-    for finding in sorted(findings, key=lambda finding: finding.level):
-        print(finding)
-    errors = sum(finding.level == "error" for finding in findings)
+    for file in files or find_notebooks(project_dir() / "notebooks")[0].values():
+        findings += check(file.resolve(), file.resolve().parent.parent)
+    print(*sorted(findings), sep="\n", end="\n" * bool(findings))
+    errors = sum(map(is_error, findings))
     print(f"{errors} errors, {len(findings) - errors} notes")
     return 1 if errors else 0
 

@@ -1,47 +1,32 @@
-"""The zip: what of the project goes in, always the same bytes from the same files, and whether a finished one is whole."""
+"""The zip: what of the project goes in, always the same bytes from the same files."""
 
-import re
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from cvf20.submission.notebook import number
 
 FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.sh", "run_tests.sh", "submission.toml")
-FILES += ("data/README.md",)
-FOLDERS = ("cvf20", "scripts", "tests", "benchmarks", "notebooks", "figures", "results", "weights")
-SUFFIXES = {*".py .sh .md .txt .toml .yml .css .typ .lua .ipynb .png .jpg .svg .json .csv .npz .npy .tif .pt".split()}
-BUILT = ("submission.ipynb", "submission.html", "report.pdf")
-PRIVATE_NAME = re.compile(
-    r"credential|secret|passw|token|netrc|kaggle\.json|id_rsa|api.?key|service.?account|\.pem$|\.key$", re.IGNORECASE
-)
-PRIVATE_TEXT = (
-    re.compile(  # private keys, access keys of AWS, GitHub and Hugging Face, and user:password@ in an address
-        rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}|\bhf_\w{30,99}"
-        rb"|://[^/\s:@\"'<>]{1,200}:[^/\s@\"'<>]{1,200}@"
-    )
-)
+NUMBERED = ("notebooks", "figures", "results")
+FOLDERS = ("cvf20", "scripts", "tests", "benchmarks", "weights", *NUMBERED)
+SUFFIXES = set(".py .sh .md .txt .toml .yml .css .typ .lua .ipynb .png .jpg .svg .json .csv .npz .npy .tif .pt".split())
 
 
-def is_private(name: str, content: bytes) -> bool:
-    """Whether a file looks like a credential, or holds one. name: its path inside the project."""
-    text = not name.endswith((".png", ".jpg", ".tif", ".pdf", ".pt", ".npz", ".npy"))
-    return bool(PRIVATE_NAME.search(name) or text and PRIVATE_TEXT.search(content))
-
-
-def project_files(project: Path) -> tuple[dict[str, Path], list[str]]:
+def project_files(project: Path, others: set[str]) -> tuple[dict[str, Path], list[str]]:
     """(name in the zip → file, names that were left out although they stand in an included folder).
 
-    Links, hidden files and caches are passed over, credentials and unknown kinds left out.
+    others: numbers of the notebooks that are not handed in. Links, hidden files and caches are passed over.
     """
-    files = [project / name for name in FILES]
+    files = [project / name for name in (*FILES, "data/README.md")]
     files += [path for folder in FOLDERS for path in sorted((project / folder).rglob("*"))]
     found, left_out = {}, []
-    for path in files:
+    for path in [path for path in files if path.is_file()]:
         inside = path.relative_to(project)
         linked = any((project / each).is_symlink() for each in (inside, *inside.parents))
-        if path.is_file() and not linked and not any(p.startswith(".") or p == "__pycache__" for p in inside.parts):
-            good = path.suffix in SUFFIXES or path.name in FILES
-            good = good and (path.suffix != ".pt" or inside.parts[0] == "weights")
-            if good and not is_private(inside.as_posix(), path.read_bytes()):
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
+        other = inside.parts[0] in NUMBERED and number(inside.parts[1]) in others
+        if not linked and not hidden and not other:
+            trained = path.suffix == ".pt" and inside.parts[0] != "weights"
+            if (path.suffix in SUFFIXES or path.name in FILES) and not trained:
                 found[inside.as_posix()] = path
             else:
                 left_out.append(inside.as_posix())
@@ -57,21 +42,3 @@ def write_zip(target: Path, contents: dict[str, Path]) -> None:
             entry.create_system = 3  # as on Unix, whatever this is, so that the mode counts
             entry.external_attr = (0o100755 if name.endswith(".sh") else 0o100644) << 16
             archive.writestr(entry, contents[name].read_bytes())
-
-
-def zip_findings(path: Path) -> Iterator[tuple[str, str, str]]:
-    """(level, what, how to mend) for a zip as it would be handed in."""
-    again = "build it: python -m cvf20.submission build"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken, names = archive.testzip(), archive.namelist()
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
-        yield "error", f"is no whole zip ({error})", again
-        return
-    below = {"/".join(PurePosixPath(name).parts[1:]) for name in names}
-    if broken:
-        yield "error", f"{broken} is damaged", again
-    if lacking := [name for name in (*BUILT, "pyproject.toml", "cvf20/__init__.py") if name not in below]:
-        yield "error", f"lacks {', '.join(lacking)}", again
-    if path.stat().st_size > 100e6:
-        yield "note", f"{path.stat().st_size / 1e6:.0f} MB, more than many uploads take", "build one sheet: --sheet B"

@@ -5,119 +5,65 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from cvf20.show import markdown_table
-from cvf20.submission.archive import is_private
-from cvf20.submission.check import read_result
 from cvf20.submission.merge import Section
-from cvf20.submission.notebook import number
+from cvf20.submission.notebook import number, render
+from cvf20.submission.publish import read_result
 from cvf20.submission.tasks import SHEETS, TASKS, TIME, of_sheet
 
-PLACEHOLDER = "FILL IN"
-MEMBER = {"name": "member", "id": "id", "did": "what this member did"}
-KINDS = dict(course=str, title=str, group=str, repository=str, members=list, sources=list, aids=list, hours=dict)
+EMPTY = dict(course="", title="", group="", repository="", members=[], sources=[], aids=[], hours={})
 
 
 def read_group(path: Path) -> dict:
-    """The content of submission.toml. Raises ValueError, naming the key, for what is unknown, missing or of another type."""
+    """The content of submission.toml. Raises ValueError, naming the key, for what is unknown, missing or of another kind."""
     try:
-        text = path.read_text(encoding="utf-8")
-        group = tomllib.loads(text)
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path.name}: {error}") from None
-    found = [f"unknown {key}" for key in group if key not in KINDS]
-    found += [f"lacks {key}" for key in ("course", "title", "group", "members") if not group.get(key)]
-    found += [
-        f"{k} is {group[k]!r}, wanted a {kind.__name__}"
-        for k, kind in KINDS.items()
-        if not isinstance(group.get(k, kind()), kind)
+    group, faults = EMPTY | given, [f"unknown {key}" for key in given if key not in EMPTY]
+    for key, empty in EMPTY.items():
+        if not isinstance(group[key], type(empty)) or key in ("course", "title", "group") and not group[key].strip():
+            faults.append(f"{key} is {group[key]!r}, wanted a {type(empty).__name__}")
+    faults += [f"hours for {id}, which is no task" for id in group["hours"] if id not in TASKS]
+    complete = [
+        m for m in group["members"] if isinstance(m, dict) and m.keys() == {"name", "id", "did"} and all(m.values())
     ]
-    group = {**{key: kind() for key, kind in KINDS.items()}, **group}
-    found += [f"hours for {id}, which is no task" for id in set(group["hours"]) - set(TASKS)]
-    if not found:
-        members = group["members"]
-        found += [f"{len(members)} members, wanted two or three"] if len(members) not in (2, 3) else []
-        complete = [
-            isinstance(m, dict) and m.keys() == MEMBER.keys() and all(isinstance(v, str) and v for v in m.values())
-            for m in members
-        ]
-        found += [
-            f"member {place} wants the texts {', '.join(MEMBER)}" for place, ok in enumerate(complete, 1) if not ok
-        ]
-    if is_private(path.name, text.encode()):
-        found.append("holds a password, key or token, and all of it goes into the zip")
-    if found:
-        raise ValueError(f"{path.name}: {'; '.join(found)}")
+    if len(complete) != len(group["members"]) or len(complete) not in (2, 3):
+        faults.append(f"{len(complete)} of {len(group['members'])} members are complete, wanted two or three")
+    if "@" in str(group["repository"]):
+        faults.append("repository holds a name or a password, and goes into the zip")
+    if faults:
+        raise ValueError(f"{path.name}: {'; '.join(faults)}")
     return group
 
 
 def placeholders(group: dict) -> list[str]:
     """Every text that is still to be filled in; hours may stay open."""
-    texts = [group[key] for key in ("course", "title", "group", "repository")] + group["sources"] + group["aids"]
-    return [text for text in texts + [v for m in group["members"] for v in m.values()] if PLACEHOLDER in str(text)]
+    texts = [*(group[key] for key in ("course", "title", "group", "repository")), *group["sources"], *group["aids"]]
+    return [text for text in [*texts, *(v for m in group["members"] for v in m.values())] if "FILL IN" in text]
 
 
 def archive_name(group: dict, sheet: str | None) -> str:
-    """<course>_<ids>; DRAFT in it while a placeholder is left."""
-    ids = [member["id"] for member in group["members"] if PLACEHOLDER not in member["id"]]
-    parts = [group["course"], sheet or "", "DRAFT" if placeholders(group) else "", *ids]
-    return "_".join(re.sub(r"[^\w-]+", "-", part).strip("-") for part in parts if part)
+    """<course>_<ids>.zip; DRAFT in it while a placeholder is left."""
+    ids = [member["id"] for member in group["members"] if "FILL IN" not in member["id"]]
+    parts = [group["course"], sheet or "", "DRAFT" * bool(placeholders(group)), *ids]
+    return "_".join(re.sub(r"[^\w-]+", "-", part).strip("-") for part in parts if part) + ".zip"
 
 
-def cover(group: dict, sheet: str | None, seconds: dict[str, float]) -> str:
-    """Title, group, who did what, sources, aids, and time. seconds: training seconds per notebook, see `training_seconds`."""
-    exercises = [name for letter, name in SHEETS.items() if sheet in (None, letter)]
-    pieces = [f"# {group['title']}"]
-    if placeholders(group):
-        pieces.append(f"**DRAFT**: `submission.toml` still has places that say {PLACEHOLDER}.")
-    pieces += [f"**{group['course']}** · {' · '.join(exercises)}", f"Group: **{group['group']}**"]
-    pieces.append(markdown_table([{MEMBER[k]: _in_a_cell(v) for k, v in m.items()} for m in group["members"]]))
-    for title in ("sources", "aids"):
-        pieces += [f"## {title.capitalize()}", "\n".join(f"* {item}" for item in group[title])]
-    pieces += ['<a id="time" name="time"></a>', "## Time"]
-    if seconds:
-        pieces.append(
-            markdown_table(
-                [{"notebook": n, "minutes of training, all runs": round(s / 60)} for n, s in seconds.items()]
-            )
-        )
-    hours = [f"{task.id} {group['hours'].get(task.id, '') or '____'}" for task in of_sheet(sheet) if task.id != TIME]
-    return "\n\n".join([*pieces, f"Hours that the group spent: {' · '.join(hours)}"]) + "\n"
-
-
-def _in_a_cell(text: str) -> str:
-    """On one line, with every | escaped: as it is, it would end the table's cell."""
-    return re.sub(r"(?<!\\)\|", r"\|", " ".join(text.split()))
+def cover(group: dict, sections: list[Section], sheet: str | None, seconds: dict[str, float]) -> list[str]:
+    """Markdown of three cells: cover, contents, contents by sheet. seconds: see `training_seconds`."""
+    sheets = {letter: title for letter, title in SHEETS.items() if sheet in (None, letter)}
+    answers = {id: [f"[{number(s.stem)}](#{s.anchor})" for s in sections if id in s.ids] for id in TASKS}
+    answers[TIME].insert(0, "[cover](#time)")
+    hours = [f"{task.id} {group['hours'].get(task.id, '____')}" for task in of_sheet(sheet) if task.id != TIME]
+    known = dict(group=group, draft=placeholders(group), exercises=sheets.values(), seconds=seconds, hours=hours)
+    by_sheet = {f"{letter} · {title}": of_sheet(letter) for letter, title in sheets.items()}
+    return render("cover.md", sections=sections, answers=answers, sheets=by_sheet, **known).split(
+        "<!-- next cell -->\n"
+    )
 
 
 def training_seconds(results: Path, stems: Iterable[str]) -> dict[str, float]:
     """Seconds of all runs in results/ per notebook; notebooks without runs are left out. A search counts its trials."""
-    total = {}
-    for stem in stems:
-        files = sorted(results.glob(f"{number(stem)}_*.json"))
-        files = [file for file in files if not file.name.startswith(f"{number(stem)}_trial_")]
-        if values := [result["seconds"] or 0 for result, _ in map(read_result, files) if result]:
-            total[stem] = sum(values)
-    return total
-
-
-def contents(parts: dict[str, list[Section]]) -> str:
-    """Linked contents by notebook."""
-    lines = ['<a id="contents" name="contents"></a>', "", "## Contents", ""]
-    for front, *sections in parts.values():
-        lines.append(f"* [{front.title}](#{front.anchor})")
-        lines += [f"    * [{section.title}](#{section.anchor})" for section in sections]
-    return "\n".join(lines) + "\n"
-
-
-def contents_by_sheet(parts: dict[str, list[Section]], sheet: str | None = None) -> str:
-    """Every id of the sheet, linked to each section that answers it; what is not answered is said."""
-    sections = [section for those in parts.values() for section in those]
-    pieces = ["## Where each task is answered"]
-    for letter in [sheet] if sheet else SHEETS:
-        rows = []
-        for task in of_sheet(letter):
-            links = ["[cover](#time)"] if task.id == TIME else []
-            links += [f"[{number(s.stem)}](#{s.anchor})" for s in sections if task.id in s.ids]
-            rows.append({"id": task.id, "task": task.title, "where": " · ".join(links) or "not answered"})
-        pieces += [f"### {letter} · {SHEETS[letter]}", markdown_table(rows)]
-    return "\n\n".join(pieces) + "\n"
+    files = {stem: [f for f in results.glob(f"{number(stem)}_*.json") if "_trial_" not in f.name] for stem in stems}
+    total = {stem: sum(read_result(file)[0].get("seconds") or 0 for file in these) for stem, these in files.items()}
+    return {stem: seconds for stem, seconds in total.items() if seconds}

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import nbformat
 import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from cvf20.submission.notebook import fingerprint, read, tags, write
+from cvf20.submission.notebook import fingerprint, read, tags
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -28,17 +29,13 @@ class NotebookError(Exception):
 def kernel(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     """Within this context the kernel python3 is this very interpreter, with `environment` added to the process's own.
 
-    folder: where its description and its connection files are kept
     Whatever kernels, IPython profiles and matplotlib back ends the user has set up has no influence: with
     MPLBACKEND=Agg, for one, every figure would be missing from the notebook, without an error.
     """
-    inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": str(folder / "ipython")}
-    spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "--log-level=40", "-f", "{connection_file}"],
-        "env": {"PYTHONHASHSEED": "0", **inline, **environment},
-        "display_name": "Python 3",
-        "language": "python",
-    }
+    own = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": str(folder / "ipython")}
+    command = [sys.executable, "-m", "ipykernel_launcher", "--log-level=40", "-f", "{connection_file}"]
+    spec = {"argv": command, "env": {"PYTHONHASHSEED": "0"} | own | environment, "language": "python"}
+    spec["display_name"] = "Python 3"
     file = folder / "kernels" / "python3" / "kernel.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(spec), encoding="utf-8")
@@ -49,48 +46,36 @@ def kernel(folder: Path, environment: dict[str, str]) -> Iterator[None]:
 def execute(source: Path, target: Path, *, folders: dict[Path, str], parameters: dict, report: Callable) -> None:
     """Run `source` in the working directory and write it with its outputs to `target`; call within `kernel`.
 
-    folders:    what machine folders are called in the outputs, see `renamer`
-    parameters: values for the parameters cell; none leaves the notebook's cells as they are
-    report:     gets every line that the notebook prints, while it runs
+    folders: what machine folders are called in the outputs; report: gets every line that the notebook prints
     What a person wrote, metadata too, is in `target` as in `source`; "cvf20" in the metadata says from which code.
     Raises NotebookError; the half-done notebook is then in `target`, as far as it could be written.
     """
-    written, failure = read(source), None
+    written, failure, place = read(source), None, "while it was saved"
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        papermill.execute_notebook(
-            *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)),  # papermill fills {names}
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            stdout_file=_Lines(report),
-            start_timeout=180,  # seconds for a kernel to answer: a loaded machine imports slowly
-        )
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)]  # papermill fills {names}
+    chosen = dict(kernel_name="python3", language="python", progress_bar=False, stdout_file=_Lines(report))
+    try:  # 180 seconds for a kernel to answer: a loaded machine imports slowly
+        papermill.execute_notebook(*paths, parameters=parameters, start_timeout=180, **chosen)
     except Exception as error:  # a failing cell, a kernel that died, a full disk: all end this notebook
         failure = error
-    place = "while it was saved"
     try:
         nb = read(target)
-        place = _where(nb) if failure else place
-        write(target, _clean(nb, written, renamer(folders)))
+        place = _where(nb)
+        target.write_text(nbformat.writes(_clean(nb, written, renamer(folders))) + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         failure = failure or error
-    if isinstance(failure, PapermillExecutionError):
-        raise NotebookError(f"{source.stem}, {place}: {failure.ename}: {failure.evalue}") from failure
     if failure:
-        raise NotebookError(f"{source.stem}, {place}: {type(failure).__name__}: {failure}") from failure
+        known = isinstance(failure, PapermillExecutionError)
+        reason = f"{failure.ename}: {failure.evalue}" if known else f"{type(failure).__name__}: {failure}"
+        raise NotebookError(f"{source.stem}, {place}: {reason}") from failure
 
 
 def _where(nb: NotebookNode) -> str:
-    """The cell that was at work, counted from 1 as in the file a person edits: "cell 7, In [4]"."""
+    """The cell that was at work last, counted from 1 as in the file a person edits: "cell 7, In [4]"."""
     cells = [cell for cell in nb.cells if not {"papermill-error-cell-tag", "injected-parameters"} & tags(cell)]
-    begun = [place for place, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
-    failed = [place for place in begun if cells[place].metadata.papermill.get("status") == "failed"] or begun
-    if not failed:
-        return "before its first cell"
-    count = cells[failed[-1]].get("execution_count")
-    return f"cell {failed[-1] + 1}" + (f", In [{count}]" if count else "")
+    begun = [place for place, cell in enumerate(cells, 1) if cell.metadata.get("papermill", {}).get("start_time")]
+    count = cells[begun[-1] - 1].get("execution_count") if begun else None
+    return (f"cell {begun[-1]}" + f", In [{count}]" * bool(count)) if begun else "before its first cell"
 
 
 class _Lines:
@@ -115,13 +100,10 @@ def _clean(nb: NotebookNode, written: NotebookNode, rename: Callable[[str], str]
     nb.nbformat_minor = written.nbformat_minor
     own = [cell for cell in nb.cells if "injected-parameters" not in tags(cell)]
     for cell, before in zip(own, written.cells, strict=True):
-        cell.metadata = copy.deepcopy(before.metadata)
         cell.pop("id", None)
-        cell.update({"id": before.id} if "id" in before else {})
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            shown = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
-            cell.outputs = _renamed(_joined(shown), rename)
+        cell.update({key: copy.deepcopy(before[key]) for key in ("id", "metadata") if key in before})
+    for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
+        cell.outputs = _renamed(_joined([each for each in cell.outputs if WIDGET not in each.get("data", {})]), rename)
     return nb
 
 
@@ -129,14 +111,11 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Neighbouring pieces of one stream become one; of a line that was overwritten (\\r) its last state stays."""
     result = []
     for output in outputs:
-        if output.output_type == "stream" and result and result[-1].get("name") == output.name:
-            result[-1].text += output.text
-        else:
-            result.append(output)
-    for output in result:
-        if output.output_type == "stream":
-            lines = output.text.replace("\r\n", "\n").split("\n")
-            output.text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)
+        if "text" in output and result and result[-1].get("name") == output.name:
+            output.text = result.pop().text + output.text
+        result.append(output)
+    for output in [output for output in result if "text" in output]:
+        output.text = re.sub(r"^[^\n]*\r(?!\n|$)", "", output.text.replace("\r\n", "\n"), flags=re.MULTILINE)
     return result
 
 
@@ -150,20 +129,10 @@ def _renamed(value, rename: Callable[[str], str]):
 
 
 def renamer(folders: dict[Path, str]) -> Callable[[str], str]:
-    """A function that calls the folders of this machine by other names, the innermost first.
-
-    With the project's folder named "", what lies in it is called figures/a.png.
-    """
+    """A function that calls the folders of this machine by other names, the innermost first; "": by none, but for "."."""
     here = {sys.prefix: "<python>", sys.base_prefix: "<python>", tempfile.gettempdir(): "<tmp>", Path.home(): "~"}
-    names = {}
-    for folder, name in (*folders.items(), *here.items()):
-        for form in {os.path.abspath(folder), os.path.realpath(folder)} - {os.sep}:
-            names.setdefault(form, name)
-    longest_first = "|".join(re.escape(form) for form in sorted(names, key=len, reverse=True))
+    known = [*folders.items(), *here.items()]
+    names = {form(folder): name for form in (os.path.abspath, os.path.realpath) for folder, name in reversed(known)}
+    longest_first = "|".join(re.escape(form) for form in sorted(names, key=len, reverse=True) if form != os.sep)
     pattern = re.compile(rf"(?<![\w.])({longest_first})(?:([/\\])|(?![\w.-]))")
-
-    def called(match: re.Match) -> str:
-        name = names[match[1]]
-        return name + (match[2] or "") if name else "" if match[2] else "."
-
-    return lambda text: pattern.sub(called, text)
+    return lambda text: pattern.sub(lambda m: (names[m[1]] and names[m[1]] + (m[2] or "")) or "." * (not m[2]), text)

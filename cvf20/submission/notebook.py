@@ -6,21 +6,27 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import jinja2
 import nbformat
 from nbformat import NotebookNode
 
 from cvf20.training.results import NOTEBOOKS
 
-STAND_IN = re.compile(r"SYNTHETIC(?! by design)|SAMPLE:|\(sample\)")
-_NUMBERED = re.compile(r"(\d\d)_")
-_FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_LISTING = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)
+_STAND_IN = re.compile(r"SYNTHETIC(?! by design)|SAMPLE:|\(sample\)|a small real sample")
+_LISTING = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)  # library code that a notebook shows
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(name: str, **known) -> str:
+    """A template with what is known; {{ text | cell }} is on one line and without a bare |, which would end the cell."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = lambda text: re.sub(r"(?<!\\)\|", r"\|", " ".join(text.split()))
+    return environment.get_template(name).render(**known)
 
 
 def number(name: str) -> str | None:
     """ "03" of "03_unet.ipynb" or "03_unet_curves.png"; None for any other name."""
-    match = _NUMBERED.match(name)
-    return match[1] if match else None
+    return name[:2] if re.match(r"\d\d_", name) else None
 
 
 def find_notebooks(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -46,54 +52,44 @@ def read(path: Path) -> NotebookNode:
         raise ValueError(f"{path.name}: found no notebook ({error}), wanted nbformat 4") from error
 
 
-def write(path: Path, nb: NotebookNode) -> None:
-    """The whole notebook, or the file stays as it is."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
 def tags(cell: NotebookNode) -> set[str]:
     return set(cell.metadata.get("tags", ()))
 
 
 def fingerprint(nb: NotebookNode) -> str:
-    """Names the code of a notebook: whoever has another code has another one. Texts may change without a new run."""
+    """Names the code of a notebook; its texts may change without a new run."""
     code = [c.source for c in nb.cells if c.cell_type == "code" and "injected-parameters" not in tags(c)]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def is_older(nb: NotebookNode) -> bool:
-    """Whether the outputs were made by another code than the one that stands there, as far as the notebook knows."""
-    return nb.metadata.get("cvf20", {}).get("rendered_from") != fingerprint(nb)
-
-
-def texts(outputs: list[NotebookNode]) -> Iterator[str]:
+def texts(cell: NotebookNode) -> Iterator[str]:
     """Everything in a cell's outputs that is to be read: streams, and text, HTML or Markdown that was displayed."""
-    for output in outputs:
-        if output.output_type == "stream":
-            yield output.text
-        elif output.output_type != "error":
-            yield from (
-                text for kind, text in output.data.items() if kind.startswith("text/") and isinstance(text, str)
-            )
+    for output in cell.get("outputs", ()):
+        shown = output.get("data", {"text/plain": output.get("text", "")})
+        yield from (text for kind, text in shown.items() if kind.startswith("text/") and isinstance(text, str))
 
 
-def stand_in(nb: NotebookNode) -> str:
-    """The first words in the outputs that say that data was drawn, or a small sample; "" where all of it was real."""
-    for cell in nb.cells:
-        for text in texts(cell.get("outputs", [])):
-            text = _LISTING.sub("", text)  # library code that a notebook shows
-            if found := STAND_IN.search(text):
-                return text[found.start() : found.start() + 60].split("\n")[0]
-    return ""
+def uses_stand_in(nb: NotebookNode) -> bool:
+    """Whether an output says that data was drawn, or is a small sample."""
+    return any(_STAND_IN.search(_LISTING.sub("", text)) for cell in nb.cells for text in texts(cell))
 
 
-def headings(source: str) -> Iterator[tuple[int, str]]:
-    """(line number from 0, line) of every Markdown heading outside code fences."""
-    fence = ""
-    for place, line in enumerate(source.split("\n")):
-        if mark := _FENCE.match(line):
+def headings(cell: NotebookNode) -> list[str]:
+    """The lines that are Markdown headings, outside of code fences."""
+    found, fence = [], ""
+    for line in cell.source.split("\n") if cell.cell_type == "markdown" else ():
+        if mark := re.match(r" {0,3}(```+|~~~+)", line):
             fence = mark[1] if not fence else "" if mark[1].startswith(fence) else fence
         elif not fence and re.match(r"#{1,6}\s", line):
-            yield place, line
+            found.append(line)
+    return found
+
+
+def needs(books: dict[str, Path]) -> dict[str, set[str]]:
+    """For each number the lower ones it reads from: those named in its code ("03_unet_bn"); a report reads all."""
+    result = {}
+    for name, path in books.items():
+        code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+        named = set(books) if path.stem.endswith("_report") else set(re.findall(r"[\"'/](\d\d)_", code))
+        result[name] = {other for other in named & set(books) if other < name}
+    return result

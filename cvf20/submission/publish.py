@@ -5,7 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
-from cvf20.submission.notebook import number, read, stand_in
+from cvf20.submission.notebook import number, read, uses_stand_in
+from cvf20.training.results import REQUIRED
 
 FOLDERS = ("results", "figures", "notebooks")  # notebooks last: whoever sees a new one finds all that it names
 
@@ -17,15 +18,18 @@ def files_of(root: Path, own: str | None) -> list[Path]:
     return [path for path, parts in places if number(parts[1]) == own and not any(p.startswith(".") for p in parts)]
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """The target is the old file or the new one, whole, whatever happens."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def copy_files(paths: list[Path], source: Path, target: Path) -> list[str]:
+    """Copy from below `source` to below `target`; each file is the old or the new one, whole, whatever happens."""
+    places = [path.relative_to(source) for path in paths]
+    for place in places:
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        temporary = target / place.with_name(f".{place.name}.{os.getpid()}")
+        try:
+            shutil.copyfile(source / place, temporary)
+            os.replace(temporary, target / place)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return [place.as_posix() for place in places]
 
 
 def prepare(build: Path, project: Path, numbers: set[str]) -> None:
@@ -33,9 +37,8 @@ def prepare(build: Path, project: Path, numbers: set[str]) -> None:
     for folder in FOLDERS:
         (build / folder).mkdir(parents=True, exist_ok=True)
         remove([path for path in (build / folder).iterdir() if number(path.name) in numbers])
-    others = {number(path.name) for folder in FOLDERS for path in (project / folder).glob("*")} - numbers
-    for path in [path for other in others for path in files_of(project, other)]:
-        copy_file(path, build / path.relative_to(project))
+    for other in {number(path.name) for folder in FOLDERS for path in (project / folder).glob("*")} - numbers:
+        copy_files(files_of(project, other), project, build)
 
 
 def remove(paths: list[Path]) -> None:
@@ -43,16 +46,14 @@ def remove(paths: list[Path]) -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def reason_against(target: Path, source: Path, made: list[Path]) -> str:
-    """Why the notebook `target` and the files that it made are not published; "" where nothing speaks against it."""
-    nb = read(target)
+def reason_against(made: list[Path], source: Path) -> str:
+    """Why the files that a notebook made, itself the last, are not published; "" where nothing speaks against it."""
+    nb = read(made[-1])
     if [cell.source for cell in read(source).cells] != [cell.source for cell in nb.cells]:
         return "it was edited while it ran: run it again"
     results = [path for path in made if path.suffix == ".json" and path.parent.name == "results"]
-    if unreal := next((path.name for path in results if is_stand_in(json.loads(path.read_bytes()))), "") or stand_in(
-        nb
-    ):
-        return f"made from a stand-in or a small sample ({unreal}): put the real data into data/"
+    if uses_stand_in(nb) or any(is_stand_in(read_result(path)[0]) for path in results):
+        return "it used a stand-in or a small sample: put the real data into data/"
     return ""
 
 
@@ -61,8 +62,11 @@ def is_stand_in(result: dict) -> bool:
     return bool(result.get("sample") or result.get("synthetic") and result.get("data") != "keypoints")
 
 
-def publish(build: Path, project: Path, made: list[Path]) -> list[str]:
-    """Copy what was made; returns the places."""
-    for path in made:
-        copy_file(path, project / path.relative_to(build))
-    return [path.relative_to(build).as_posix() for path in made]
+def read_result(file: Path) -> tuple[dict, str]:
+    """The result in a file, and what is wrong with it: {} where it is none, "" where nothing is."""
+    try:
+        result = json.loads(file.read_bytes())
+        missing = [key for key in REQUIRED if key not in result]
+        return ({}, f"lacks {', '.join(missing)}") if missing else (result, "")
+    except (ValueError, TypeError) as error:
+        return {}, f"is no result ({error})"

@@ -1,9 +1,9 @@
-"""The tasks of the four exercises: which there are, which notebook answers them, and how a heading says that it does."""
+"""The tasks of the four exercises (tasks.txt): which notebook answers them, and how a heading says that it does."""
 
 import re
 from dataclasses import dataclass
-from importlib import resources
 
+from cvf20.submission.notebook import TEMPLATES
 from cvf20.training.results import NOTEBOOKS
 
 TIME = "A-t"  # asked of every notebook
@@ -17,23 +17,17 @@ class Task:
     title: str
     notebooks: tuple[str, ...]
 
-    @property
-    def sheet(self) -> str:
-        return self.id[0]
 
-
-def _parse(line: str) -> Task:
-    id, numbers, title = re.split(r"\s{2,}", line)
-    return Task(id, title, tuple(stem for stem in NOTEBOOKS if numbers == "all" or stem[:2] in numbers.split()))
-
-
-_LINES = resources.files(__package__).joinpath("tasks.txt").read_text(encoding="utf-8").splitlines()
-SHEETS = dict(line.split("  ", 1) for line in _LINES if re.match(r"\w  ", line))
-TASKS = {task.id: task for task in (_parse(line) for line in _LINES if re.match(r"\w[\d-]", line))}
+_LINES = (TEMPLATES / "tasks.txt").read_text(encoding="utf-8").splitlines()
+_ROWS = [re.split(r"\s{2,}", line) for line in _LINES if re.match(r"[A-D]\S*  ", line)]
+SHEETS = {row[0]: row[1] for row in _ROWS if len(row) == 2}
+TASKS = {
+    id: Task(id, title, tuple(stem for stem in NOTEBOOKS if numbers == "all" or stem[:2] in numbers.split()))
+    for id, numbers, title in [row for row in _ROWS if len(row) == 3]
+}
 _ID = rf"(?:{'|'.join(TASKS)})(?!\w)"
-_HEADING = re.compile(
-    rf"#{{2,4}}\s[\W_]*(?:(?:task|exercise|problem)s?\b[\W_]*)?({_ID}(?:\s*(?:,|·|/|\+|&|and)\s*{_ID})*)", re.IGNORECASE
-)
+_MORE = rf"(?:\s*(?:,|·|/|\+|&|and)\s*{_ID})*"
+_HEADING = re.compile(rf"#{{2,4}}\s[\W_]*(?:(?:task|exercise|problem)s?\b[\W_]*)?({_ID}{_MORE})", re.IGNORECASE)
 
 
 def ids_in(heading: str) -> tuple[str, ...]:
@@ -52,4 +46,4 @@ def of_sheet(sheet: str | None) -> tuple[Task, ...]:
     """The sheet's tasks in the sheet's order; all tasks where `sheet` is None. Raises ValueError for an unknown one."""
     if sheet is not None and sheet not in SHEETS:
         raise ValueError(f"sheet: found {sheet!r}, wanted one of {', '.join(SHEETS)}")
-    return tuple(task for task in TASKS.values() if sheet in (None, task.sheet))
+    return tuple(task for task in TASKS.values() if sheet in (None, task.id[0]))

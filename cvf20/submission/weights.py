@@ -1,75 +1,59 @@
 """weights/: in half precision the network that each sheet hands on, the one with the best validation score."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from cvf20.submission.check import is_stand_in, read_result
+from cvf20.submission.notebook import render
+from cvf20.submission.publish import is_stand_in, read_result
 from cvf20.submission.tasks import SHEETS, TIME, of_sheet
 
-SCORES = {  # sheet → data set, metric on its validation images
-    "A": ("stanford_background", "mIoU"),
-    "B": ("yeast_colonies", "IoU"),
-    "C": ("stanford_background", "mIoU"),
-    "D": ("msrc", "accuracy"),
-}
-LOADING = """```python
-import torch
-from cvf20.models.spec import build
-
-model = build("{network}")
-model.load_state_dict(torch.load("weights/{label}.pt", weights_only=True)["weights"])  # half precision, computes in float32
-model.eval()
-```"""
+SCORES = {"A": ("stanford_background", "mIoU"), "B": ("yeast_colonies", "IoU"), "D": ("msrc", "accuracy")}
+SCORES["C"] = SCORES["A"]  # sheet → data set, metric on its validation images
 
 
-def best_of(sheet: str, results: Path) -> dict | None:
-    """The result of the sheet's best run on real data and full budget; None where there is none yet."""
+def best_of(sheet: str, project: Path) -> dict | None:
+    """The result of the sheet's best run on real data and full budget, with its score; None where there is none yet."""
     data, metric = SCORES[sheet]
-    stems = {stem for task in of_sheet(sheet) if task.id != TIME for stem in task.notebooks}
-    found = [read_result(file)[0] for stem in stems for file in sorted(results.glob(f"{stem[:2]}_*.json"))]
-    found = [result for result in found if result and result["data"] == data and not result["quick"]]
+    numbers = {stem[:2] for task in of_sheet(sheet) if task.id != TIME for stem in task.notebooks}
     found = [
-        r for r in found if not is_stand_in(r) and "overfit" not in r["name"]
-    ]  # validated on what it was trained on
-    scored = [(r["metrics"].get("val", {}).get(metric), r["name"], -r["seed"], r) for r in found]
-    return max((each for each in scored if each[0] is not None), default=[None])[-1]
+        result
+        for own in sorted(numbers)
+        for file in sorted((project / "results").glob(f"{own}_*.json"))
+        if (result := read_result(file)[0])
+    ]
+    found = [r for r in found if r.get("data") == data and not r["quick"] and not is_stand_in(r)]
+    named = [
+        r | {"label": f"{r['name']}-seed{r['seed']}", "score": r["metrics"].get("val", {}).get(metric)} for r in found
+    ]
+    named = [
+        r for r in named if r["score"] is not None and "overfit" not in r["name"]
+    ]  # validated on its training images
+    return max(named, key=lambda r: r["score"], default=None)
 
 
-def label(result: dict) -> str:
-    return f"{result['name']}-seed{result['seed']}"
-
-
-def missing(project: Path, sheets: list[str]) -> Iterator[tuple[str, str, str]]:
-    """(level, what, how to mend) for each sheet whose network is not in weights/."""
-    for sheet in sheets:
-        best = best_of(sheet, project / "results")
-        if best is None:
-            yield "note", f"sheet {sheet} has no run to hand on", "run its notebooks"
-        elif not (project / f"weights/{label(best)}.pt").is_file():
-            level = "error" if best.get("network") else "note"  # older results cannot build theirs
-            what = f"weights/{label(best)}.pt is missing, the network that sheet {sheet} hands on"
-            yield level, what, f"./run_all.sh {best['name'][:2]} --fresh"
+def missing(project: Path, sheets: list[str]) -> list[str]:
+    """A finding for each sheet whose network is not in weights/; a note where an older result cannot build it."""
+    best = [each for sheet in sheets if (each := best_of(sheet, project))]
+    lacking = [each for each in best if not (project / f"weights/{each['label']}.pt").is_file()]
+    lines = [f"weights/{r['label']}.pt is missing. To mend: ./run_all.sh {r['name'][:2]} --fresh" for r in lacking]
+    return [f"{'error' if r.get('network') else 'note'}: {line}" for r, line in zip(lacking, lines, strict=True)]
 
 
 def hand_on(project: Path, runs: Path, say: Callable[[str], None]) -> None:
     """Write the weights of what the sheets hand on, as far as runs/ holds them, and how each is loaded."""
-    pieces = ["# The networks that are handed on", "Half precision; run the lines in this folder's parent."]
+    networks = {}
     for sheet in SHEETS:
-        best = best_of(sheet, project / "results")
-        if not best or not best.get("network"):
-            continue
-        target = project / f"weights/{label(best)}.pt"
-        source = runs / f"{label(best)}-{best['key'][:12]}" / "best.pt"
-        if source.is_file():
-            write_half(source, target, best["key"])
-            say(f"sheet {sheet} hands on {label(best)}: weights/{target.name}")
-        if target.is_file():
-            metric = SCORES[sheet][1]
-            pieces.append(f"Sheet {sheet}: `{label(best)}`, validation {metric} {best['metrics']['val'][metric]:.3f}.")
-            pieces.append(LOADING.format(network=best["network"], label=label(best)))
-    if len(pieces) > 2:
-        (project / "weights/README.md").write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+        best = best_of(sheet, project)
+        if best and best.get("network"):
+            target = project / f"weights/{best['label']}.pt"
+            if (source := runs / f"{best['label']}-{best['key'][:12]}/best.pt").is_file():
+                write_half(source, target, best["key"])
+                say(f"sheet {sheet} hands on weights/{target.name}")
+            if target.is_file():
+                networks[sheet] = best
+    if networks:
+        (project / "weights/README.md").write_text(render("weights.md", networks=networks), encoding="utf-8")
 
 
 def write_half(source: Path, target: Path, key: str) -> None:
@@ -78,12 +62,8 @@ def write_half(source: Path, target: Path, key: str) -> None:
 
     state = torch.load(source, weights_only=True, map_location="cpu")
     half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    for name, value in half.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(
-                f"{source.parent.name}: {name} reaches {state[name].abs().max():.3g}, wanted at most 65504"
-            )
+    if large := [name for name, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ValueError(f"{source.parent.name}: {', '.join(large)} reaches beyond 65504, the most in half precision")
     target.parent.mkdir(exist_ok=True)
-    temporary = target.with_name(f".{target.name}")
-    torch.save({"key": key, "weights": half}, temporary)
-    os.replace(temporary, target)
+    torch.save({"key": key, "weights": half}, target.with_name(f".{target.name}"))
+    os.replace(target.with_name(f".{target.name}"), target)

@@ -15,7 +15,7 @@ from submission.projects import RESULT, environment, notebook, png
 
 from cvf20.paths import project_dir
 from cvf20.submission import run
-from cvf20.submission.run import lock, main, make_plan, needs, parser
+from cvf20.submission.run import Run, lock, main, needs, parser
 
 STOP = "pathlib.Path('pid').write_text(str(os.getpid()))\nimport time; time.sleep(100)"
 COMMAND = "import sys; from pathlib import Path; from cvf20.submission.run import main; "
@@ -67,7 +67,7 @@ def test_full_run_publishes_and_leaves_what_a_person_made(project, monkeypatch, 
     assert "made by hand" == hand_made["figures/02_board.png"].read_text() and all(
         p.exists() for p in hand_made.values()
     )
-    assert "02 | left as they are, though no run made them: results/02_old-seed0.json, figures/02_board.png" in printed
+    assert "02 | left, though no run made them: figures/02_board.png, results/02_old-seed0.json" in printed
     assert set(project.tree()) - set(hand_made) == {
         *("notebooks/02_base.ipynb", "notebooks/02_base-Copy1.ipynb", "notebooks/10_mine.ipynb"),
         *("figures/02_base_line.png", "figures/10_mine_line.png", "figures/mine.png"),
@@ -100,7 +100,7 @@ def test_a_fault_of_one_notebook_leaves_the_others_alone(project, capsys):
     half_done = project.outputs("01_first", "build/notebooks")
     assert half_done[3][0].data["image/png"] and "02_reads begins" not in printed
     assert "03 | error: notebooks/03_lies.ipynb, cell 6: names figures/03_nothing.png, which is missing" in printed
-    assert "04 | not published, made from a stand-in or a small sample (04_drawn_net-seed0.json)" in printed
+    assert "04 | not published, it used a stand-in or a small sample" in printed
     assert "01_first failed, 02_reads not run, 03_lies failed, 04_drawn not published" in printed.split("\n")[-2]
 
 
@@ -134,7 +134,7 @@ def test_quick_run_publishes_nothing(project, capsys):
 
 FAULTS = [
     (dict(last="x = ("), "SyntaxError: '(' was never closed"),
-    (dict(parameters="quick = True\nseed = 0"), "uses quick. To mend: one cell tagged 'parameters'"),
+    (dict(parameters="quick = True\nseed = 0"), "a quick run would be a full one. To mend: tag one cell"),
     (dict(last="# x\n\n![a](missing.png)"), "shows missing.png, which is missing"),
     (dict(last="# x\n\n![a](attachment:image.png)"), "shows attachment:image.png, which is missing"),
 ]
@@ -151,7 +151,7 @@ def test_faults_are_told_before_anything_runs(project, capsys, changes, words):
 
 def test_missing_answers_are_told_before_and_stop_nothing(project, capsys, monkeypatch):
     project.save("03_unet", notebook("## D5 · x", stem="03_mine"))
-    monkeypatch.setattr(run, "run_in_order", lambda plan, broken: dict.fromkeys(plan.books, "done"))
+    monkeypatch.setattr(Run, "notebooks", lambda self, broken: dict.fromkeys(self.books, "done"))
     assert main([], project.root) == 0
     assert (
         "note: notebooks/03_unet.ipynb: does not answer A1a, A1b, A2a, A-t, B3, C6, D4, D7" in capsys.readouterr().out
@@ -212,7 +212,7 @@ def test_a_full_run_ends_with_the_hand_in(project, monkeypatch, capsys):
     project.save("03_trial", notebook(stem="03_trial"))
     calls = []
     monkeypatch.setattr(run, "build", lambda root, say: calls.append(root))
-    monkeypatch.setattr(run, "run_in_order", lambda plan, broken: dict.fromkeys(plan.books, "done"))
+    monkeypatch.setattr(Run, "notebooks", lambda self, broken: dict.fromkeys(self.books, "done"))
     assert main([], project.root) == 0 and calls == []  # nothing is handed in without submission.toml
     project.put("submission.toml", "")
     assert main(["--quick"], project.root) == 0 and main(["03"], project.root) == 0 and calls == []
@@ -227,7 +227,7 @@ def test_a_full_run_ends_with_the_hand_in(project, monkeypatch, capsys):
 
 
 def plan(project, *arguments):
-    return make_plan(parser().parse_args(arguments), project.root)
+    return Run(parser().parse_args(arguments), project.root)
 
 
 def test_choice_of_notebooks(project, capsys):
@@ -250,17 +250,17 @@ def test_who_waits_for_whom(project):
 
 def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
     project.write("03_unet")
-    assert {"CVF20_SYNTHETIC", "CVF20_FRESH"}.isdisjoint(plan(project).environment)
+    assert {"CVF20_SYNTHETIC", "CVF20_FRESH"}.isdisjoint(plan(project).environment())
     asked = ("--quick", "--synthetic", "--fresh", "--data", str(tmp_path), "--jobs", "1000")
     built = project.root / "build/quick"
-    assert plan(project, *asked).environment == {
+    assert plan(project, *asked).environment() == {
         **{"CVF20_OUT": str(built), "CVF20_RUNS": str(built / "runs"), "CVF20_DATA": str(tmp_path)},
         **{"CVF20_SYNTHETIC": "1", "CVF20_FRESH": "1", "OMP_NUM_THREADS": "1"},
     }
     assert plan(project, "--synthetic").runs == project.root / "build/synthetic/runs"
     monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
     assert plan(project, "--quick").build == tmp_path / "out/quick"
-    with pytest.raises(ValueError, match="--data nowhere"):
+    with pytest.raises(ValueError, match="--data nowhere: wanted"):
         plan(project, "--data", "nowhere")
     with pytest.raises(ValueError, match="--jobs 0"):
         plan(project, "--jobs", "0")
@@ -272,7 +272,7 @@ def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
 def test_fresh_forgets_the_runs_of_these_notebooks_only(project, monkeypatch):
     project.write("02_base")
     project.write("03_unet")
-    monkeypatch.setattr(run, "run_in_order", lambda plan, broken: {})
+    monkeypatch.setattr(Run, "notebooks", lambda self, broken: {})
     for name in ("02_net", "03_net", "mine"):
         project.put(f"runs/{name}/best.pt")
     main(["03"], project.root)
