@@ -16,6 +16,8 @@ from torchvision import tv_tensors
 from cvf20.datasets import pictures
 from cvf20.datasets.download import fetch, locate, registry
 from cvf20.datasets.pictures import read_image as read_image
+from cvf20.labels import VOID
+from cvf20.labels.instances import separate_touching
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -144,6 +146,33 @@ class SegmentationDataset(Dataset):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}: {len(self)} images, {self.title}"
+
+
+class InstanceDataset(SegmentationDataset):
+    """Objects before a background; what a subclass reads are the objects' numbers, which `as_target` makes the mask.
+
+    target: "binary":    mask (H, W) uint8 in {0, 1}; where objects touch (`parted`), with a background line of one pixel
+                         between them, so that they are the foreground's components under 4-connectivity
+            "instances": mask (H, W) int32, 0 background, the numbers of the source; since 255 is void, those from 255
+                         on are one higher
+    """
+
+    num_classes = 1
+    parted = True
+
+    def __init__(self, root=None, split="train", transforms=None, target="binary"):
+        if target not in ("binary", "instances"):
+            raise ValueError(f"target={target!r} of {self.name}: expected one of binary, instances")
+        self.target = target
+        super().__init__(root, split, transforms)
+
+    def cache_key(self) -> tuple:
+        return self.split, self.target
+
+    def as_target(self, instances: np.ndarray) -> np.ndarray:
+        if self.target == "instances":
+            return instances.astype(np.int32) + (instances >= VOID)
+        return separate_touching(instances) if self.parted else (instances > 0).astype(np.uint8)
 
 
 def listed(file: Path, name: str, split: str) -> list[str]:

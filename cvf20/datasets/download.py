@@ -35,7 +35,7 @@ TIMEOUT = (3, 10)  # seconds to connect, seconds without a byte
 PATIENCE = 4  # seconds in all for a host's first answer
 WORKERS = 8
 
-_failed: dict[str, str] = {}  # host -> why: it is asked once per process
+_failed: dict[str | tuple, str] = {}  # host, or folder and source of a data set -> why: each is tried once per process
 _announced: set[str] = set()
 
 
@@ -72,20 +72,24 @@ def locate(data, root: str | Path | None) -> Path | None:
     missing, wanted = data.missing(folder)
     if not missing:
         return folder
-    reason = ""
+    reason = found_in(folder)
     if root is None:
+        attempt = (folder, os.environ.get("CVF20_BASE_URL"), os.environ.get("CVF20_OFFLINE"))
         try:
+            if attempt in _failed:
+                raise DownloadError(_failed[attempt])
             data.fetch(folder)
             return folder
         except OSError as error:  # DownloadError, or a folder that cannot be written
-            reason = f"; {error}"
-        if len(missing) == wanted and data.has_stand_in():
-            announce(data, f"{data.name}: {found_in(folder)}{reason}")
+            _failed[attempt] = str(error)
+            reason += f"; {error}"
+        if len(missing) == wanted and (instead := data.has_stand_in()):
+            if data.name not in _announced:
+                print(f"{data.name}: {reason}. Using {instead} instead.")
+            _announced.add(data.name)
             return None
-    raise FileNotFoundError(
-        f"{data.name}: {len(missing)} of {wanted} wanted files are missing, first {folder / missing[0]}; "
-        f"{found_in(folder)}{reason}"
-    )
+    first = f"{len(missing)} of {wanted} wanted files are missing, first {folder / missing[0]}"
+    raise FileNotFoundError(f"{data.name}: {first}; {reason}")
 
 
 def found_in(folder: Path) -> str:
@@ -96,21 +100,14 @@ def found_in(folder: Path) -> str:
     return f"{folder} holds {', '.join(found[:5]) or 'nothing'}{' …' if len(found) > 5 else ''}"
 
 
-def announce(data, reason: str) -> None:
-    """One line for each data set and process."""
-    if data.name not in _announced:
-        _announced.add(data.name)
-        print(f"{reason}. Using {data.has_stand_in()} instead.")
-
-
 def base_url(name: str) -> str:
-    """Where files of the data set lie; DownloadError where it is to be placed by hand, or no download is allowed."""
+    """Where files of the data set lie; DownloadError where none is known, or no download is allowed."""
     if flag("CVF20_OFFLINE"):
         raise DownloadError("no download, because CVF20_OFFLINE is set")
     if mirror := os.environ.get("CVF20_BASE_URL"):
         return f"{mirror.rstrip('/')}/{name}/"
     if name not in SOURCES:
-        raise DownloadError("it is placed by hand (data/README.md)")
+        raise DownloadError("no source is known to download it from")
     return f"https://raw.githubusercontent.com/{SOURCES[name]}/"
 
 
@@ -146,20 +143,13 @@ def fetch(name: str, folder: Path, download=None) -> None:
     stopped anywhere goes on with what is still missing. Raises DownloadError.
     download: called as download(name, staging, files) instead of fetching one file after the other
     """
-    url = base_url(name)
-    if url in _failed:
-        raise DownloadError(_failed[url])
+    reach(base_url(name))
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{name}.partial")
     with FileLock(folder.with_name(f".{name}.lock")):  # notebooks that run side by side must not fetch twice
         files = [file for file in registry(name) if not (folder / file).exists()]
-        if not files:
-            return
-        try:
+        if files:
             (download or download_files)(name, staging, files)
-        except DownloadError as error:
-            _failed[url] = str(error)
-            raise
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (staging / file).replace(folder / file)
@@ -168,11 +158,9 @@ def fetch(name: str, folder: Path, download=None) -> None:
 
 def download_files(name: str, staging: Path, files: list[str]) -> None:
     """Bring `files` into `staging`, each through a temporary file and its checksum."""
-    url = base_url(name)
-    reach(url + files[0])
     pooch.get_logger().setLevel("WARNING")  # one progress bar instead of a line per file
-    known = {file: None if hash.startswith("pixels:") else hash for file, hash in registry(name).items()}
-    client = pooch.create(path=staging, base_url=url, registry=known, retry_if_failed=RETRIES)
+    known = {file: None if sha256.startswith("pixels:") else sha256 for file, sha256 in registry(name).items()}
+    client = pooch.create(path=staging, base_url=base_url(name), registry=known, retry_if_failed=RETRIES)
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
     for file in files:  # pooch makes folders too, but two threads of it at once get in each other's way
         (staging / file).parent.mkdir(parents=True, exist_ok=True)
@@ -184,16 +172,13 @@ def download_files(name: str, staging: Path, files: list[str]) -> None:
                 failures[futures[future]] = error
                 if isinstance(error, requests.ConnectionError | requests.Timeout):
                     pool.shutdown(wait=False, cancel_futures=True)  # the others would only wait for the same answer
-    for file in files:
-        if file not in failures and known[file] is None:
-            check(staging / file, registry(name)[file])
     if failures:
-        first = min(failures, key=files.index)
-        done = sum((staging / file).is_file() for file in files)
-        raise DownloadError(
-            f"{url}: {len(files) - done} of {len(files)} files were not fetched ({done} wait in {staging}), "
-            f"first {first}: {failures[first]}"
-        )
+        first, done = min(failures, key=files.index), sum((staging / file).is_file() for file in files)
+        missing = f"{len(files) - done} of {len(files)} files were not fetched ({done} wait in {staging})"
+        raise DownloadError(f"{base_url(name)}: {missing}, first {first}: {failures[first]}")
+    for file in files:
+        if known[file] is None:
+            check(staging / file, registry(name)[file])
 
 
 def check(file: Path, known: str) -> None:

@@ -1,12 +1,13 @@
 """MSRC v2: photographs of 23 kinds of things and stuff (Shotton et al.: ECCV 2006), placed by hand."""
 
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset, listed, read_image
 from cvf20.datasets.download import DownloadError
+from cvf20.datasets.pictures import colour_tables, match_colours
 from cvf20.datasets.stand_ins import objects
 from cvf20.labels import VOID
 
@@ -17,29 +18,12 @@ ORIGIN = (
 LAYOUTS = (("Images", "GroundTruth"), ("images", "targets"))  # the official one, the lecture's
 EXTENSIONS = (".bmp", ".png", ".jpg", ".jpeg")
 CLASSES = {
-    "building": (128, 0, 0),
-    "grass": (0, 128, 0),
-    "tree": (128, 128, 0),
-    "cow": (0, 0, 128),
-    "horse": (128, 0, 128),
-    "sheep": (0, 128, 128),
-    "sky": (128, 128, 128),
-    "mountain": (64, 0, 0),
-    "aeroplane": (192, 0, 0),
-    "water": (64, 128, 0),
-    "face": (192, 128, 0),
-    "car": (64, 0, 128),
-    "bicycle": (192, 0, 128),
-    "flower": (64, 128, 128),
-    "sign": (192, 128, 128),
-    "bird": (0, 64, 0),
-    "book": (128, 64, 0),
-    "chair": (0, 192, 0),
-    "road": (128, 64, 128),
-    "cat": (0, 192, 128),
-    "dog": (128, 192, 128),
-    "body": (64, 64, 0),
-    "boat": (192, 64, 0),
+    **{"building": (128, 0, 0), "grass": (0, 128, 0), "tree": (128, 128, 0), "cow": (0, 0, 128)},
+    **{"horse": (128, 0, 128), "sheep": (0, 128, 128), "sky": (128, 128, 128), "mountain": (64, 0, 0)},
+    **{"aeroplane": (192, 0, 0), "water": (64, 128, 0), "face": (192, 128, 0), "car": (64, 0, 128)},
+    **{"bicycle": (192, 0, 128), "flower": (64, 128, 128), "sign": (192, 128, 128), "bird": (0, 64, 0)},
+    **{"book": (128, 64, 0), "chair": (0, 192, 0), "road": (128, 64, 128), "cat": (0, 192, 128)},
+    **{"dog": (128, 192, 128), "body": (64, 64, 0), "boat": (192, 64, 0)},
 }
 
 
@@ -66,16 +50,14 @@ class MSRC(SegmentationDataset):
         wanted = [f"Images/{name}" for name in names] + [f"GroundTruth/{name}_GT" for name in names]
         return [file for file in wanted if Path(file).name not in found], len(wanted)
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        image, file = read_image(self.pictures[name], "RGB"), self.pictures[f"{name}_GT"]
-        try:
-            return image, classes_of_colours(read_image(file, "RGB"))
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
-
     @cached_property
     def pictures(self) -> dict[str, Path]:
         return pictures_by_stem(self.folder)
+
+    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        image = read_image(self.pictures[name], "RGB")
+        labels = match_colours(self.pictures[f"{name}_GT"], *class_tables())
+        return image, np.where(labels == self.num_classes, np.uint8(VOID), labels)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         return objects(self.split, self.classes)
@@ -84,41 +66,14 @@ class MSRC(SegmentationDataset):
         raise DownloadError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {folder}")
 
 
+@cache
+def class_tables() -> tuple[np.ndarray, np.ndarray]:
+    """See `colour_tables`; after the classes comes void."""
+    return colour_tables(np.array([*CLASSES.values(), (0, 0, 0)]))
+
+
 def pictures_by_stem(folder: Path) -> dict[str, Path]:
-    """Photographs and labels by their name without extension; of several, the earliest of LAYOUTS and EXTENSIONS."""
-    files = [path for layout in LAYOUTS for kind in layout for path in (folder / kind).glob("*")]
-    pictures = {}
-    for extension in EXTENSIONS:
-        for file in files:
-            if file.suffix.lower() == extension:
-                pictures.setdefault(file.stem, file)
-    return pictures
-
-
-def _look_up() -> tuple[np.ndarray, np.ndarray]:
-    """Class and colour for each of the 64 cells of a colour's top two bits: no two colours share a cell."""
-    classes, colours = np.full(64, VOID, np.uint8), np.zeros((64, 3), np.uint8)
-    for number, colour in enumerate(CLASSES.values()):
-        cell = cells(np.array(colour, np.uint8))
-        classes[cell], colours[cell] = number, colour
-    return classes, colours
-
-
-def cells(colours: np.ndarray) -> np.ndarray:
-    """(…, 3) uint8 → (…) the top two bits of red, green and blue as one number below 64."""
-    red, green, blue = np.moveaxis(colours >> 6, -1, 0)
-    return red << 4 | green << 2 | blue
-
-
-def classes_of_colours(colours: np.ndarray) -> np.ndarray:
-    """Label picture (H, W, 3) uint8 → classes (H, W) uint8, black → void; ValueError names a colour of no class."""
-    cell = cells(colours)
-    unknown = (COLOUR_OF_CELL[cell] != colours).any(-1)
-    if unknown.any():
-        row, column = np.argwhere(unknown)[0]
-        found = tuple(int(value) for value in colours[row, column])
-        raise ValueError(f"unknown colour {found} in row {row}, column {column} ({unknown.sum()} pixels of no class)")
-    return CLASS_OF_CELL[cell]
-
-
-CLASS_OF_CELL, COLOUR_OF_CELL = _look_up()
+    """Photographs and labels by their name without extension; of several, the earliest of EXTENSIONS."""
+    files = [file for layout in LAYOUTS for kind in layout for file in (folder / kind).glob("*")]
+    files = [file for file in files if file.suffix.lower() in EXTENSIONS]
+    return {file.stem: file for file in sorted(files, key=lambda file: -EXTENSIONS.index(file.suffix.lower()))}

@@ -9,35 +9,23 @@ import numpy as np
 import pooch
 from PIL import Image
 
-from cvf20.datasets.base import SegmentationDataset, listed, read_image
-from cvf20.datasets.download import RETRIES, SOURCES, TIMEOUT, DownloadError, base_url, check, fetch, reach, registry
+from cvf20.datasets.base import InstanceDataset, listed, read_image
+from cvf20.datasets.download import RETRIES, SOURCES, TIMEOUT, DownloadError, check, fetch, registry
 from cvf20.datasets.pictures import stretch
-from cvf20.labels import VOID
-from cvf20.labels.instances import separate_touching
-
-TARGETS = ("binary", "instances")
 
 
-class Nuclei(SegmentationDataset):
+class Nuclei(InstanceDataset):
     """24 / 8 / 8 fields (train / val / test): image (1, 520, 696) uint8, each stretched by its own percentiles.
 
     split: "dense" are 19 tiles of five crowded, blurred mosaics, of the same size: a harder test, never for training
-    target: "binary": mask (H, W) uint8 in {0, 1}, with a background line of one pixel between touching nuclei;
-            "instances": mask (H, W) int32, 0 background, the nuclei's numbers
+    target: "binary", with a line of background between touching nuclei, or "instances" (see InstanceDataset)
     """
 
     name = "nuclei"
     label = "Nuclei"
     classes = ("background", "nucleus")
     palette = np.array([(0, 0, 0), (90, 160, 250)], dtype=np.uint8)
-    num_classes = 1
     splits = ("train", "val", "test", "dense")
-
-    def __init__(self, root=None, split="train", transforms=None, target="binary"):
-        if target not in TARGETS:
-            raise ValueError(f"target={target!r} of {self.name}: expected one of {', '.join(TARGETS)}")
-        self.target = target
-        super().__init__(root, split, transforms)
 
     def cache_key(self) -> tuple:
         return self.split == "dense", self.target  # a field belongs to one split
@@ -46,8 +34,9 @@ class Nuclei(SegmentationDataset):
         return self._names(self.folder)
 
     def _names(self, folder: Path) -> list[str]:
-        own = folder / "dense/test.txt" if self.split == "dense" else folder / f"{self.split}.txt"
-        return listed(own, self.name, self.split)
+        return listed(
+            folder / ("dense/test.txt" if self.split == "dense" else f"{self.split}.txt"), self.name, self.split
+        )
 
     def missing(self, folder: Path) -> tuple[list[str], int]:
         below = "dense/" if self.split == "dense" else ""
@@ -56,11 +45,8 @@ class Nuclei(SegmentationDataset):
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         folder = folder / "dense" if self.split == "dense" else folder
-        image = stretch(read_image(folder / "images" / f"{name}.png", "RGB")[..., 0])
-        nuclei = read_image(folder / "masks" / f"{name}.png", "labels").astype(np.int32)
-        if self.target == "binary":
-            return image, separate_touching(nuclei)
-        return image, nuclei + (nuclei >= VOID)  # number 255 would be void
+        grey = read_image(folder / "images" / f"{name}.png", "RGB")[..., 0]  # all channels hold the same
+        return stretch(grey), self.as_target(read_image(folder / "masks" / f"{name}.png", "labels"))
 
     def fetch(self, folder: Path) -> None:
         """From a mirror file by file; from the source, which has one file per nucleus, as one archive (about 100 MB)."""
@@ -70,7 +56,6 @@ class Nuclei(SegmentationDataset):
 def join_archive(name: str, staging: Path, files: list[str]) -> None:
     """Fetch the source's archive and make `files` of it in staging: images byte for byte, masks joined; all checked."""
     owner, repository, commit, _ = SOURCES[name].split("/")
-    reach(base_url(name))
     url = f"https://codeload.github.com/{owner}/{repository}/zip/{commit}"
     downloader = pooch.HTTPDownloader(progressbar=True, timeout=(TIMEOUT[0], 60))
     try:

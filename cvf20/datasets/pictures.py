@@ -6,14 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+T = Image.Transpose
 UPRIGHT = {  # EXIF orientation -> what turns the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    **{2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM},
+    **{5: T.TRANSPOSE, 6: T.ROTATE_270, 7: T.TRANSVERSE, 8: T.ROTATE_90},
 }
 MAX_PIXELS = 89_000_000  # Pillow warns from here on; a small file can hold a picture that fills the memory
 seen = threading.local()  # seen.paths, where it is a list, gets every path read in this thread
@@ -65,10 +61,40 @@ def _pixels(image: Image.Image, kind: str | None) -> np.ndarray:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
-    """Grey values (H, W) of any type to uint8, so that the percentiles of the field become 0 and 255; clipped beyond.
+def match_colours(path: str | Path, code_of_index: np.ndarray, index_of_code: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: the index of each pixel's colour, by the two `colour_tables`.
 
-    In the yeast movie one step of uint8 is then about the four units in which the camera counts.
+    ValueError names the file and a colour that is not in the tables.
     """
+    pixels = read_image(path, "RGB")
+    codes = pack(pixels)
+    index = index_of_code[codes]
+    unknown = code_of_index[index] != codes
+    if unknown.any():
+        row, column = (int(place[0]) for place in unknown.nonzero())
+        colour = tuple(int(value) for value in pixels[row, column])
+        raise ValueError(f"{path}: unknown colour {colour} in row {row}, column {column} ({unknown.sum()} such pixels)")
+    return index
+
+
+def colour_tables(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Packed colour of each of the (n ≤ 256, 3) colours, and index of each packed colour (2²⁴,) uint8, 0 where unused.
+
+    Of two equal colours the later one counts.
+    """
+    code_of_index = pack(np.asarray(colours))
+    index_of_code = np.zeros(1 << 24, dtype=np.uint8)
+    index_of_code[code_of_index] = np.arange(len(code_of_index))
+    return code_of_index, index_of_code
+
+
+def pack(colours: np.ndarray) -> np.ndarray:
+    """One int32 for each colour (…, 3)."""
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
+    """Grey values (H, W) of any type to uint8, so that the percentiles of the field become 0 and 255; clipped beyond."""
     low, high = np.percentile(field, percentiles)
     return (255 * np.clip((field - low) / max(high - low, 1e-9), 0, 1)).round().astype(np.uint8)

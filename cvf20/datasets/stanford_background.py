@@ -10,6 +10,17 @@ from cvf20.datasets.stand_ins import scenes
 
 # train/img_0076 is val/img_0022 byte for byte, and train/img_0342 is test/img_0045 encoded once more.
 LEAKS = ("img_0076", "img_0342")
+CLASSES = {
+    "sky": (135, 196, 240),
+    "tree": (28, 94, 48),
+    "road": (120, 116, 124),
+    "grass": (124, 190, 66),
+    "water": (36, 86, 176),
+    "building": (178, 92, 62),
+    "mountain": (122, 86, 150),
+    "foreground": (250, 190, 40),
+    "misc": (214, 40, 120),
+}
 
 
 class StanfordBackground(SegmentationDataset):
@@ -20,21 +31,8 @@ class StanfordBackground(SegmentationDataset):
 
     name = "stanford_background"
     label = "Stanford Background"
-    classes = ("sky", "tree", "road", "grass", "water", "building", "mountain", "foreground", "misc")
-    palette = np.array(
-        [
-            (135, 196, 240),  # sky
-            (28, 94, 48),  # tree
-            (120, 116, 124),  # road
-            (124, 190, 66),  # grass
-            (36, 86, 176),  # water
-            (178, 92, 62),  # building
-            (122, 86, 150),  # mountain
-            (250, 190, 40),  # foreground
-            (214, 40, 120),  # misc
-        ],
-        dtype=np.uint8,
-    )
+    classes = tuple(CLASSES)
+    palette = np.array(list(CLASSES.values()), dtype=np.uint8)
     num_classes = 9
 
     def __init__(self, root=None, split="train", transforms=None, keep_leaks=False):
@@ -42,20 +40,16 @@ class StanfordBackground(SegmentationDataset):
         super().__init__(root, split, transforms)
 
     def sample_names(self) -> list[str]:
-        files = (
-            Path(file) for file in registry(self.name) if file.startswith(f"{self.split}/") and file.endswith(".jpg")
-        )
+        files = [file for file in registry(self.name) if file.startswith(f"{self.split}/") and file.endswith(".jpg")]
         leaks = () if self.keep_leaks or self.split != "train" else LEAKS
-        return [file.stem for file in files if file.stem not in leaks]
+        return [Path(file).stem for file in files if Path(file).stem not in leaks]
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(folder / self.split / f"{name}.jpg", "RGB")
-        mask = read_image(folder / self.split / f"{name}.png", "labels")  # palette indices are the classes
-        if mask.shape != image.shape[:2] or mask.max() >= self.num_classes:
-            raise ValueError(
-                f"{folder / self.split / name}.png: expected classes 0 … 8 of shape {image.shape[:2]}, "
-                f"found {mask.shape} with maximum {mask.max()}"
-            )
+        file = folder / self.split / f"{name}.png"
+        mask = read_image(file, "labels")  # palette indices are the classes
+        if mask.max() >= self.num_classes:
+            raise ValueError(f"{file}: expected classes 0 … 8, found {mask.max()}")
         return image, mask
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:

@@ -2,26 +2,26 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import cached_property
 
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from cvf20.datasets.base import SegmentationDataset
 
+SHARED = ("name", "label", "classes", "palette", "num_classes", "split", "synthetic", "sample", "transforms", "title")
+
 
 class Wrapper(SegmentationDataset):
-    """Another data set's images, masks and attributes, shared, not copied."""
+    """Another data set's images, masks and attributes, as far as it has them, shared, not copied."""
 
-    def __init__(self, data: SegmentationDataset):
+    title = ""  # an attribute here, that of the data
+
+    def __init__(self, data: Dataset):
         self.data = data
-        for attribute in ("name", "label", "classes", "palette", "num_classes", "split", "synthetic", "transforms"):
-            setattr(self, attribute, getattr(data, attribute))
-        self.names, self.images, self.masks = data.names, data.images, data.masks
-
-    @property
-    def title(self) -> str:
-        return self.data.title
+        for attribute in (*SHARED, "names", "images", "masks"):
+            if hasattr(data, attribute):
+                setattr(self, attribute, getattr(data, attribute))
 
 
 def check_plain(data: SegmentationDataset) -> None:
@@ -45,7 +45,7 @@ class Region(Wrapper):
 class Repeated(Wrapper):
     """Every image `times` per epoch, each time transformed anew: for few large images, of which one step sees a crop."""
 
-    def __init__(self, data: SegmentationDataset, times: int):
+    def __init__(self, data: Dataset, times: int):
         if times < 1:
             raise ValueError(f"times={times}: expected 1 or more")
         super().__init__(data)
@@ -54,12 +54,12 @@ class Repeated(Wrapper):
     def __len__(self) -> int:
         return self.times * len(self.data)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         return self.data.sha256
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        if not 0 <= index < len(self):
+        if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} of {len(self)}")
         return self.data[index % len(self.data)]
 
@@ -89,7 +89,7 @@ class WithWeightMaps(Wrapper):
             if weights.shape != mask.shape:
                 raise ValueError(f"weight_map gave {tuple(weights.shape)} for {name}, wanted {tuple(mask.shape)}")
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         digest = hashlib.sha256(self.data.sha256.encode())
         for weights in self.weights:

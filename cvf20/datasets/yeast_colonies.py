@@ -7,8 +7,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from cvf20.datasets.base import SegmentationDataset, read_image
+from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.download import registry
+from cvf20.datasets.pictures import colour_tables, match_colours
 from cvf20.datasets.stand_ins import colony
 from cvf20.labels.instances import separate_touching
 
@@ -34,10 +35,8 @@ class YeastColonies(SegmentationDataset):
     def __init__(self, root=None, split="train", transforms=None, colonies: Sequence[int] | None = None):
         of_split = COLONIES.get(split, ())
         self.colonies = of_split if colonies is None else tuple(colonies)
-        if split in COLONIES and (not self.colonies or not set(self.colonies) <= set(of_split)):
-            raise ValueError(
-                f"colonies={colonies!r} of {self.name}: expected some of {of_split}, as split is {split!r}"
-            )
+        if of_split and (not self.colonies or not set(self.colonies) <= set(of_split)):
+            raise ValueError(f"colonies={colonies!r} of {self.name}: expected some of {of_split}, as {split=}")
         super().__init__(root, split, transforms)
 
     @property
@@ -62,30 +61,16 @@ class YeastColonies(SegmentationDataset):
         ]
 
 
-def invert_viridis(path: Path) -> np.ndarray:
+def invert_viridis(path: str | Path) -> np.ndarray:
     """Grey values (H, W) uint8 of a picture that matplotlib saved through its viridis map.
 
     Exact but for the pairs 104/105 and 137/138, which share a colour in 8 bits (the upper one is given). A colour that
     is not in the map is a ValueError: the file is then something else.
     """
-    code_of_grey, grey_of_code = viridis_tables()
-    codes = pack(read_image(path, "RGB"))
-    grey = grey_of_code[codes]
-    if (code_of_grey[grey] != codes).any():
-        raise ValueError(f"{path}: has colours that are not in matplotlib's viridis map")
-    return grey
+    return match_colours(path, *viridis_tables())
 
 
 @cache
 def viridis_tables() -> tuple[np.ndarray, np.ndarray]:
     """Packed colour of each grey value (256,), and grey value of each packed colour (2²⁴,) uint8, 0 where unused."""
-    code_of_grey = pack(matplotlib.colormaps["viridis"](np.arange(256), bytes=True))
-    grey_of_code = np.zeros(1 << 24, dtype=np.uint8)
-    grey_of_code[code_of_grey] = np.arange(256)
-    return code_of_grey, grey_of_code
-
-
-def pack(colours: np.ndarray) -> np.ndarray:
-    """One int32 for each uint8 colour (…, 3 or 4), without its opacity."""
-    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
-    return red << 16 | green << 8 | blue
+    return colour_tables(matplotlib.colormaps["viridis"](np.arange(256), bytes=True))

@@ -7,7 +7,8 @@ from PIL import Image
 
 from cvf20.datasets import MSRC, base
 from cvf20.datasets.download import registry
-from cvf20.datasets.msrc import CLASSES, classes_of_colours
+from cvf20.datasets.msrc import CLASSES, class_tables
+from cvf20.datasets.pictures import match_colours
 from cvf20.labels import VOID
 from cvf20.paths import data_dir
 
@@ -35,21 +36,21 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_colours_are_the_classes_in_order():
-    labels = classes_of_colours(np.array([[*CLASSES.values(), (0, 0, 0)]], np.uint8))
-    assert labels.tolist() == [[*range(23), VOID]] and labels.dtype == np.uint8
+def test_classes_and_colours_in_order():
     assert MSRC.palette.tolist() == [list(colour) for colour in CLASSES.values()] and MSRC.num_classes == 23
     assert (MSRC.classes[7], MSRC.classes[22], MSRC.classes[MSRC.untrained[0]]) == ("mountain", "boat", "horse")
 
 
-def test_every_colour_that_is_no_class_is_refused():
+def test_every_colour_that_is_no_class_is_refused(tmp_path):
     """One step beside each class, and the corners of the cube."""
-    known = {(0, 0, 0), *CLASSES.values()}
+    known = ((0, 0, 0), *CLASSES.values())
     beside = {tuple(np.add(c, d).clip(0, 255)) for c in known for d in ((1, 0, 0), (0, -1, 0), (0, 0, 63))}
     corners = {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
-    for colour in (beside | corners) - known:
-        with pytest.raises(ValueError, match="unknown colour"):
-            classes_of_colours(np.array([[(0, 0, 0), colour]], np.uint8))
+    file = tmp_path / "labels.png"
+    for colour in (beside | corners) - {*known}:
+        Image.fromarray(np.array([[(0, 0, 0), colour]], np.uint8)).save(file)
+        with pytest.raises(ValueError, match=r"labels.png: unknown colour .* in row 0, column 1 \(1 such"):
+            match_colours(file, *class_tables())
 
 
 def test_official_layout_in_every_format(folder):
@@ -68,7 +69,7 @@ def test_unknown_colour_names_file_and_colour(folder):
     labels = np.array(Image.open(file))
     labels[4, 5] = (1, 2, 3)
     Image.fromarray(labels).save(file)
-    with pytest.raises(ValueError, match=rf"{file.name}: unknown colour \(1, 2, 3\) in row 4, column 5 \(1 pixels"):
+    with pytest.raises(ValueError, match=rf"{file.name}: unknown colour \(1, 2, 3\) in row 4, column 5 \(1 such"):
         MSRC(folder, "test")
     assert len(MSRC(folder, "train")) == 3
 

@@ -1,0 +1,115 @@
+"""What all data sets promise: digests of what is there now, subclasses without any list of files, torch's own wrappers."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import ConcatDataset, DataLoader, Subset
+
+from cvf20.datasets import Repeated, SegmentationDataset, StanfordBackground
+from cvf20.datasets.base import InstanceDataset, read_image
+from cvf20.transforms import channel_statistics, class_counts
+
+
+class Squares(SegmentationDataset):
+    """A student's own data set: pictures and masks side by side in one folder, and no list of files anywhere."""
+
+    name, label = "squares", "Squares"
+    classes, palette, num_classes = ("out", "in"), np.zeros((2, 3), np.uint8), 2
+
+    def sample_names(self):
+        return sorted(file.stem for file in self.folder.glob("*.png"))
+
+    def read_sample(self, folder, name):
+        return read_image(folder / f"{name}.png", "RGB"), read_image(folder / f"{name}.tif", "labels")
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "squares").mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((8, 9, 3), i, np.uint8)).save(tmp_path / f"squares/{i}.png")
+        Image.fromarray(np.eye(8, 9, dtype=np.uint8)).save(tmp_path / f"squares/{i}.tif")
+    return tmp_path
+
+
+def test_an_own_data_set_needs_no_list_of_files(root, monkeypatch):
+    data = Squares(root)
+    assert len(data) == 4 and not data.synthetic and data[2][0].shape == (3, 8, 9) and data.title == "Squares (train)"
+    monkeypatch.setenv("CVF20_DATA", str(root))
+    monkeypatch.setenv("CVF20_SYNTHETIC", "1")
+    assert Squares().sha256 == data.sha256, "it has no stand-in"
+    with pytest.raises(FileNotFoundError, match=r"squares: 1 of 1 .*there is no .*nowhere/squares"):
+        Squares(root / "nowhere")
+    monkeypatch.setenv("CVF20_DATA", str(root / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="no source is known"):
+        Squares()
+
+
+def test_torchs_own_wrappers_take_them(root):
+    data = Squares(root)
+    some, all_of_it = Subset(data, [3, 1]), ConcatDataset([data, Squares(root)])
+    assert int(some[0][0].max()) == 3 and len(all_of_it) == 8 and int(all_of_it[6][0].max()) == 2
+    assert [len(batch[0]) for batch in DataLoader(all_of_it, 3)] == [3, 3, 2]
+    assert len(Repeated(some, 5)) == 10 and int(Repeated(some, 5)[3][0].max()) == 1
+    mean, std = channel_statistics(data)
+    assert len(mean) == 3 and std[0] > 0 and class_counts(data).tolist() == [4 * 64, 4 * 8]
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: Repeated(data, 3)])
+def test_an_index_beyond_the_end_is_an_index_error(root, wrap):
+    data = wrap(Squares(root))
+    for index in (len(data), -len(data) - 1, 1000):
+        with pytest.raises(IndexError):
+            data[index]
+    assert data[-1][0].equal(data[len(data) - 1][0]) and data[np.int64(2)][0].equal(data[torch.tensor(2)][0])
+
+
+def test_the_digest_is_that_of_what_is_there_now(root):
+    """Labels that were edited in place between two runs are other labels."""
+    data = Squares(root)
+    digests = [data.sha256]
+    for edit in (
+        lambda: data.masks[0].fill_(1),
+        lambda: data.masks[1].numpy().fill(1),  # which torch does not notice
+        lambda: data.images[2].add_(1),
+        lambda: data.names.__setitem__(0, "other"),
+        lambda: setattr(data, "masks", [mask[:, :8] for mask in data.masks]),  # no longer contiguous
+    ):
+        edit()
+        digests += [data.sha256, Repeated(data, 2).sha256]
+        assert digests[-1] == digests[-2]
+    assert len(set(digests)) == 6
+
+
+def test_edits_reach_no_other_data_set(root):
+    data = Squares(root)
+    before = data.sha256
+    data.masks[0].fill_(1)
+    assert Squares(root).sha256 == before != data.sha256
+
+
+def test_files_edited_between_two_loadings_are_read_again(root):
+    before = Squares(root)
+    assert Squares(root).masks[1] is before.masks[1], "decoded once and shared"
+    Image.fromarray(np.ones((8, 9), np.uint8)).save(root / "squares/1.tif")
+    again = Squares(root)
+    assert again.masks[1].min() == 1 and again.masks[0] is before.masks[0] and again.sha256 != before.sha256
+
+
+def test_the_digest_is_fast(synthetic):
+    data = synthetic(StanfordBackground)
+    started = time.perf_counter()
+    data.sha256  # noqa: B018
+    assert time.perf_counter() - started < 0.5, "12 MB"
+
+
+def test_touching_objects_are_parted_unless_they_hide_each_other():
+    instances = np.zeros((5, 8), np.uint8)
+    instances[1:4, 1:4], instances[1:4, 4:7] = 1, 2
+    made = {parted: InstanceDataset.__new__(InstanceDataset) for parted in (True, False)}
+    for parted, data in made.items():
+        data.target, data.parted = "binary", parted
+    assert made[True].as_target(instances).sum() == 15 and made[False].as_target(instances).sum() == 18

@@ -1,0 +1,216 @@
+"""Pictures that other people have: read right, or refused by an error that names the file and the trouble."""
+
+import io
+import struct
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvf20.datasets import MSRC, PennFudan, StanfordBackground, YeastColonies, YeastMovie, pictures
+from cvf20.datasets.pictures import colour_tables, match_colours, read_image, stretch
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def saved(folder, name, pixels, **choices):
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(folder / name, **choices)
+    return folder / name
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"])
+def test_photographs_of_eight_bits_become_rgb(tmp_path, mode):
+    wanted = Image.fromarray(RGB).convert(mode)
+    file = saved(tmp_path, "a.tif" if mode in ("CMYK", "YCbCr", "PA") else "a.png", wanted)
+    assert np.array_equal(read_image(file, "RGB"), np.asarray(Image.open(file).convert("RGB")))
+    as_stored = read_image(file)
+    assert as_stored.shape == ((6, 9) if mode == "L" else (6, 9, 3)) and as_stored.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_deep_pictures_are_kept_or_refused_but_never_clipped(tmp_path, dtype):
+    pixels = np.arange(54).reshape(6, 9).astype(dtype) * 1000
+    file = saved(tmp_path, "deep.tif", pixels)
+    for kind in (None, "grey"):
+        assert np.array_equal(read_image(file, kind), pixels)
+    with pytest.raises(ValueError, match="deep.tif is no readable image: its mode is .*, wanted 8 bits per channel"):
+        read_image(file, "RGB")
+    if dtype == np.float32:
+        with pytest.raises(ValueError, match="deep.tif .*one channel of whole numbers"):
+            read_image(file, "labels")
+    else:
+        assert np.array_equal(read_image(file, "labels"), pixels)
+
+
+def test_other_byte_orders_are_read(tmp_path):
+    header = b"MM\0*\0\0\0\x08\0\x08"
+    tags = [(256, 4, 2), (257, 4, 1), (258, 3, 16 << 16), (259, 3, 1 << 16), (262, 3, 1 << 16)]
+    tags += [(273, 4, 110), (278, 4, 1), (279, 4, 4)]
+    body = b"".join(struct.pack(">HHII", tag, kind, 1, value) for tag, kind, value in tags) + bytes(4)
+    (tmp_path / "big.tif").write_bytes((header + body).ljust(110, b"\0") + struct.pack(">HH", 1, 515))
+    pixels = read_image(tmp_path / "big.tif", "labels")
+    assert pixels.tolist() == [[1, 515]] and pixels.dtype == np.uint16 and pixels.dtype.isnative
+
+
+def test_labels_are_indices_or_grey_values(tmp_path):
+    image = Image.fromarray(np.arange(54, dtype=np.uint8).reshape(6, 9) % 5).convert("P")
+    image.putpalette([0, 0, 0, 9, 9, 9, 200, 0, 0, 1, 1, 1, 2, 2, 2])
+    assert np.array_equal(read_image(saved(tmp_path, "p.png", image), "labels"), np.arange(54).reshape(6, 9) % 5)
+    bilevel = saved(tmp_path, "1.png", Image.fromarray(np.eye(4) > 0))
+    assert np.array_equal(read_image(bilevel, "labels"), np.eye(4)) and read_image(bilevel, "grey").max() == 255
+    with pytest.raises(ValueError, match="c.png .*its mode is RGB, wanted one channel of whole numbers"):
+        read_image(saved(tmp_path, "c.png", RGB), "labels")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_value_that_is_no_number_is_an_error(tmp_path, bad):
+    pixels = np.ones((6, 9), np.float32)
+    pixels[2, 3] = bad
+    with pytest.raises(ValueError, match="float.tif .*1 of its pixels are nan or infinite"):
+        read_image(saved(tmp_path, "float.tif", pixels))
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "moving.gif", "moving.png", "moving.webp"])
+def test_files_of_several_pictures_are_refused(tmp_path, name):
+    more = [Image.fromarray(255 - RGB), Image.fromarray(RGB[::-1])]
+    file = saved(tmp_path, name, RGB, save_all=True, append_images=more)
+    with pytest.raises(ValueError, match=f"{name} .*it holds 3 pictures, wanted one"):
+        read_image(file)
+
+
+def test_of_a_telephones_photograph_with_a_preview_the_first_is_read(tmp_path):
+    file = saved(tmp_path, "phone.mpo", RGB, save_all=True, append_images=[Image.fromarray(RGB[:2, :3])])
+    assert read_image(file, "RGB").shape == (6, 9, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    file = saved(tmp_path, "a.png", RGB, exif=exif)
+    turned = {3: np.rot90(RGB, 2), 6: np.rot90(RGB, -1), 8: np.rot90(RGB)}.get(orientation)
+    from PIL import ImageOps
+
+    assert np.array_equal(read_image(file, "RGB"), np.asarray(ImageOps.exif_transpose(Image.open(file))))
+    assert turned is None or np.array_equal(read_image(file), turned)
+
+
+def test_an_odd_tag_ends_nothing(tmp_path):
+    """A resolution given as text beside an orientation: Pillow cannot write these tags again."""
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + struct.pack("<HHIHH", 274, 3, 1, 6, 0) + struct.pack("<HHI", 282, 1, 1)
+    file = saved(tmp_path, "bad.jpg", RGB, exif=exif + b"ab\0\0" * 2)
+    assert read_image(file, "RGB").shape == (9, 6, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"text", "truncated"])
+def test_what_is_no_picture_is_named(tmp_path, content):
+    if content == "truncated":
+        Image.fromarray(RGB).save(whole := io.BytesIO(), "PNG")
+        content = whole.getvalue()[:-30]
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises((ValueError, OSError), match="bad.png"):
+        read_image(tmp_path / "bad.png")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.png"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(OSError, match=tmp_path.name):
+        read_image(tmp_path)
+
+
+def test_any_broken_bytes_lead_to_a_named_error(tmp_path):
+    rng = np.random.default_rng(1)
+    for format in ("PNG", "JPEG", "TIFF", "BMP", "GIF"):
+        Image.fromarray(RGB).save(whole := io.BytesIO(), format)
+        for _ in range(25):
+            content = bytearray(whole.getvalue())
+            for place in rng.integers(0, len(content), 4):
+                content[place] = rng.integers(256)
+            (tmp_path / "odd.img").write_bytes(content)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    assert read_image(tmp_path / "odd.img").ndim in (2, 3)
+                except (ValueError, OSError) as error:
+                    assert "odd.img" in str(error)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    file = saved(tmp_path, "bomb.png", Image.new("1", (10_000, 9_000)))
+    assert file.stat().st_size < 100_000
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match="bomb.png .*10000 × 9000 pixels, wanted at most"):
+        read_image(file)
+
+
+# --- the loaders, each on a folder of a few files -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(tmp_path, monkeypatch):
+    """few(cls, {file: pixels}) builds the data set's first split from these files alone."""
+
+    def build(cls, files, names):
+        monkeypatch.setattr(cls, "missing", lambda self, folder: ([], 1))
+        monkeypatch.setattr(cls, "sample_names", lambda self: names)
+        for file, pixels in files.items():
+            path = tmp_path / cls.name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            saved(path.parent, path.name, pixels)
+        return cls(tmp_path, cls.splits[0])
+
+    return build
+
+
+GREY, VIRIDIS = np.zeros((4, 6), np.uint8), np.full((4, 6, 3), (68, 1, 84), np.uint8)
+LAYOUT = {
+    StanfordBackground: ("train/a.jpg", RGB[:4, :6], "train/a.png", GREY, "a"),
+    YeastColonies: ("train_input/a_input.png", VIRIDIS, "train_mask/a_mask.png", VIRIDIS, "a"),
+    YeastMovie: ("im000_channel1_phase.tif", GREY + np.uint16(300), "im000_mask1.tif", GREY, "im000"),
+    PennFudan: ("PNGImages/a.png", RGB[:4, :6], "PedMasks/a_mask.png", GREY, "a"),
+    MSRC: ("Images/a.png", RGB[:4, :6], "GroundTruth/a_GT.png", RGB[:4, :6] * 0, "a"),
+}
+
+
+@pytest.mark.parametrize("cls", LAYOUT)
+def test_an_image_and_a_mask_of_different_sizes_are_named(few, cls):
+    image, pixels, mask, labels, name = LAYOUT[cls]
+    assert len(few(cls, {image: pixels, mask: labels}, [name])) == 1
+    with pytest.raises(ValueError, match=rf"\(4, 6\) and mask \(3, 6\) differ in size: .*{image}.*{mask}") as error:
+        few(cls, {image: pixels, mask: labels[:3]}, [name])
+    assert cls.name in str(error.value)
+
+
+@pytest.mark.parametrize("cls", LAYOUT)
+@pytest.mark.parametrize("which", ["image", "mask"])
+def test_wrong_kinds_and_broken_files_are_named(few, tmp_path, cls, which):
+    """A 16-bit grey image among scenes was clipped; here every loader refuses what is not its own kind."""
+    image, pixels, mask, labels, name = LAYOUT[cls]
+    files = {image: pixels, mask: labels}
+    victim = image if which == "image" else mask
+    wrong = RGB[:4, :6] if cls is YeastMovie or which == "mask" else np.full((4, 6), 60_000, np.uint16)
+    file = tmp_path / cls.name / victim
+    few(cls, files, [name])
+    Image.fromarray(wrong).save(file, "TIFF")
+    with pytest.raises(ValueError, match=str(file)):
+        few.__call__(cls, {}, [name])
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises((ValueError, OSError), match=str(file)):
+        few(cls, {}, [name])
+
+
+def test_colours_are_matched(tmp_path):
+    colours = ((1, 2, 3), (4, 5, 6), (255, 255, 255))
+    index = np.random.default_rng(0).integers(0, 3, (5, 7))
+    file = saved(tmp_path, "a.png", np.array(colours, np.uint8)[index])
+    assert np.array_equal(match_colours(file, *colour_tables(np.array(colours))), index)
+
+
+def test_stretch_is_that_of_the_yeast_movie():
+    from cvf20.datasets import yeast_movie
+
+    assert yeast_movie.stretch is stretch and pictures.MAX_PIXELS < 100e6
