@@ -28,7 +28,7 @@ from cvf20 import datasets
 from cvf20.datasets.pictures import read_image, stretch
 from cvf20.datasets.yeast_colonies import invert_viridis
 from cvf20.models import AveragedPredictions, WatershedNet, build
-from cvf20.models.weights import plain_names, read_state
+from cvf20.models.weights import own_names, read_state
 from cvf20.paths import project_dir, runs_dir
 from cvf20.training.loop import forward, make_accelerator
 
@@ -67,7 +67,7 @@ def load_run(run: str | Path | None = None, code: str | Path | None = None) -> R
         raise ValueError(f"{weights}: the result does not say how its network is built (lambdas, local classes?)")
     network = build(result["network"], code)
     try:
-        network.load_state_dict(plain_names(read_state(weights, result.get("key"))))
+        network.load_state_dict(own_names(network, read_state(weights, result.get("key"))))
     except RuntimeError as error:
         raise ValueError(f"{weights} does not fit {result['network']}: {error}") from error
     steps = dict(_steps(result["recipe"].get("valid_transforms")))

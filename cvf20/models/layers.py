@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,39 +29,34 @@ def choice(argument: str, value, allowed: Sequence):
     return value
 
 
+def make_layer(argument: str, layer: Layer, by_name: dict[str, Callable], *arguments) -> nn.Module | None:
+    """A fresh layer from a name, a class or a callable, which are given the arguments, or an instance, which is copied."""
+    if isinstance(layer, str):
+        layer = by_name[choice(argument, layer.lower().replace("_", ""), (*by_name, None))]
+    if layer is None or isinstance(layer, nn.Module):
+        return copy.deepcopy(layer)
+    if not callable(layer):
+        names = ", ".join(by_name)
+        raise ValueError(f"{argument}={layer!r}: a class, an instance, a callable or one of {names} is wanted")
+    return layer(*arguments)
+
+
 def norm_layer(norm_type: Layer, features: int, dim: int = 2) -> nn.Module | None:
-    """A fresh normalisation of `features` channels; a callable is given their number, an instance is copied.
+    """A normalisation of `features` channels.
 
     "group" uses the largest of 8, 4, 2, 1 groups that divides the features, "layer" one group (over C and space).
     """
-    if norm_type is None or norm_type == "none":
-        return None
-    if isinstance(norm_type, nn.Module):
-        return copy.deepcopy(norm_type)
-    if callable(norm_type):
-        return norm_type(features)
     by_name = {
         "batch": of_dim("BatchNorm", dim),
-        "instance": lambda f: of_dim("InstanceNorm", dim)(f, affine=True),
+        "instance": partial(of_dim("InstanceNorm", dim), affine=True),
         "group": lambda f: nn.GroupNorm(next(g for g in (8, 4, 2, 1) if f % g == 0), f),
-        "layer": lambda f: nn.GroupNorm(1, f),
+        "layer": partial(nn.GroupNorm, 1),
     }
-    return by_name[choice("norm_type", norm_type, (*by_name, None))](features)
+    return make_layer("norm_type", norm_type, by_name, features)
 
 
 def activation_layer(activation: Layer, argument: str = "activation") -> nn.Module | None:
-    """A fresh activation; a callable is called without arguments, an instance is copied."""
-    if activation is None:
-        return None
-    if isinstance(activation, str):
-        name = activation.lower().replace("_", "")
-        return ACTIVATIONS[choice(argument, name, (*ACTIVATIONS, None))]()
-    if isinstance(activation, nn.Module):
-        return copy.deepcopy(activation)
-    if not callable(activation):
-        allowed = ", ".join(ACTIVATIONS)
-        raise ValueError(f"{argument}={activation!r}: a class, an instance, a callable or one of {allowed} is wanted")
-    return activation()
+    return make_layer(argument, activation, ACTIVATIONS)
 
 
 class Sum(nn.Module):

@@ -35,9 +35,8 @@ class MaskRCNN(Recorded, nn.Module):
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses by name
                 (loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask), to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
-    `detect` gives the instances themselves. Images come normalised, and stay at their size.
-    Void (255 in the labels) is blanked in the image: torchvision's losses know no region to leave out, so nothing is
-    shown there that they could be wrong about.
+    `detect` gives the instances themselves. Images come normalised, and stay at their size. Void (255) is blanked in
+    the image: torchvision's losses know no region to leave out, so nothing is shown that they could be wrong about.
 
     weights:          state dict of ResNet-18, of all its layers or some (see `pretrained.py`); None: random
     anchor_sizes:     √area of the anchors on each of the five pyramid levels, in pixels of the network's input

@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 
 from torch import Tensor, nn
 
-from cvf20.models.weights import plain_names, unwrap
+from cvf20.models.weights import own_names, unwrap
 
 
 class Recorded:
@@ -29,7 +29,7 @@ class Recorded:
         return network
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs):
-        return super().load_state_dict(plain_names(state_dict), *args, **kwargs)
+        return super().load_state_dict(own_names(self, state_dict), *args, **kwargs)
 
 
 def spec_of(network: nn.Module) -> str | None:

@@ -42,6 +42,13 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("module.") if wrapped else name: value for name, value in state.items()}
 
 
+def own_names(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with the names that the network has now, of which parts may be compiled."""
+    own = network.state_dict()
+    names = dict(zip(plain_names(own), own, strict=True))
+    return {names.get(name, name): value for name, value in plain_names(state).items()}
+
+
 def load_by_position(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Fill the network with the tensors of `state` in their order, whatever their names; returns the network.
 

@@ -187,6 +187,8 @@ def test_state_dicts_load_whether_compiled_or_wrapped():
     partly = copy.deepcopy(encoder)
     partly.encoder = torch.compile(partly.encoder, backend="eager")
     encoder.load_state_dict(partly.state_dict())
+    partly.load_state_dict(partly.state_dict())
+    partly.load_state_dict(encoder.state_dict())
 
 
 def test_weights_by_position():
