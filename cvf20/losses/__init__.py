@@ -1,4 +1,8 @@
-"""Losses: each takes logits and labels (any integer type, bool, or whole floats), leaves void out, gives a scalar."""
+"""Losses: each takes logits and labels (of any integer type, bool, or whole floats) and returns a scalar.
+
+Void (255) is left out: what a network says there has no influence, and an all-void target gives 0 with zero gradient.
+Computed in float32 at least. Shapes that do not fit and labels out of range are ValueErrors that name them.
+"""
 # ruff: noqa: F401
 
 from cvf20.losses.border import BorderWeightedLoss, border_weight_map, gap_weight_map, touching_gap_weights

@@ -75,8 +75,7 @@ class BorderWeightedLoss(nn.Module):
     target:     (N, H, W) labels or void; for K = 1 also (N, 1, H, W)
     weight_map: (N, H, W) weights ≥ 0, e.g. carried along with the mask or of `gap_weight_map`; None: made from the
                 target here, which costs K distance transforms per image
-    Returns a scalar, computed in float32 at least; 0 with zero gradient where nothing has weight.
-    Raises ValueError when shapes do not fit, a label is out of range or a weight is negative or nan.
+    0 with zero gradient where nothing has weight.
     """
 
     def __init__(self, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0):

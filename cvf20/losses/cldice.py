@@ -18,7 +18,6 @@ class SoftClDiceLoss(nn.Module):
     alpha:      α, 0 … 1
     iterations: of the soft skeleton, at least the radius in pixels of the thickest object
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background in both
-    Returns a scalar, computed in float32 at least. Raises ValueError when shapes do not fit or a label is out of range.
     """
 
     def __init__(self, alpha: float = 0.5, iterations: int = 12):

@@ -16,8 +16,7 @@ def cross_entropy_criterion(
     logits: (N, K, H, W), or any number of spatial axes
     target: (N, H, W) labels in 0 … K − 1, or ignore_index
     weight: (K,) non-negative weights of the classes, all 1 by default
-    Returns a scalar, computed in float32 at least; 0 with zero gradient where no pixel has weight.
-    Raises ValueError when shapes do not fit or a label is out of range.
+    0 with zero gradient where no pixel has weight.
     """
     logits, labels, keep = class_arguments(logits, target, ignore_index)
     return weighted_mean(class_costs(logits, labels), class_weights(weight, logits)[labels] * keep)
@@ -50,11 +49,9 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
     logits: (N, 1, H, W), p = sigmoid(logits)
     target: (N, H, W) or (N, 1, H, W), values 0, 1 or void
-    Returns a scalar, computed in float32 at least; 0 with zero gradient where everything is void.
-    Raises ValueError when shapes do not fit or a label is out of range.
     """
     logits, labels, keep = binary_arguments(logits, target)
-    return weighted_mean(binary_costs(logits, labels), keep.to(logits.dtype))
+    return (binary_costs(logits, labels) * keep).sum() / keep.sum().clamp(min=1)
 
 
 def class_costs(logits: Tensor, labels: Tensor) -> Tensor:

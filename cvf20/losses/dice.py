@@ -16,9 +16,7 @@ class SorensenDiceLoss(nn.Module):
 
     prediction: (N, 1, H, W) logits, or with from_logits=False the probabilities p themselves
     target:     (N, H, W) or (N, 1, H, W), values 0, 1 or void
-    Returns a scalar, computed in float32 at least. An image that is empty in both (Σ p² = Σ t² = 0, which includes
-    one that is void throughout) is a perfect match: loss 0, gradient 0.
-    Raises ValueError when shapes do not fit, a label is out of range or a probability is outside 0 … 1.
+    An image that is empty in both (Σ p² = Σ t² = 0), or void throughout, is a perfect match: loss 0, gradient 0.
     """
 
     def __init__(self, from_logits: bool = True):
@@ -50,8 +48,6 @@ def multiclass_dice(logits: Tensor, target: Tensor, ignore_index: int = VOID) ->
     logits: (N, K, H, W), p their softmax; target: (N, H, W) labels, t one-hot
     Only classes that the batch contains count: of an absent one the formula would only say that p should be 0, which
     the other classes' terms say already. Every class weighs the same, however few pixels it has.
-    Returns a scalar, computed in float32 at least; 0 with zero gradient where everything is void. Raises ValueError
-    when shapes do not fit or a label is out of range.
     """
     logits, labels, keep = class_arguments(logits, target, ignore_index)
     p = logits.softmax(1) * keep.unsqueeze(1)

@@ -24,7 +24,7 @@ def merge_loss(logits: Tensor, target: Tensor, connectivity: int = 4) -> Tensor:
     A network is unsure in which of several columns the line of one pixel between two cells was drawn. Weights on the
     pixels of that line lower all of these columns, and open a gap that is too wide. A valley (see `valleys`) is where
     the network itself comes closest to parting the two: deepening it chooses one of the columns.
-    Returns a scalar, 0 with zero gradient where no cells touch.
+    0 with zero gradient where no cells touch.
     """
     check_connectivity(connectivity)
     labels, keep = split_void(match_shape(target, logits), num_classes=2)

@@ -92,7 +92,6 @@ class TopologyLoss(nn.Module):
     merge_weight: of M, `merge_loss`: the cross-entropy of the valleys that part touching cells in the prediction
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background without mistakes
-    Returns a scalar, computed in float32 at least. Raises ValueError when shapes do not fit or a label is out of range.
     """
 
     def __init__(

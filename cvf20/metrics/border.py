@@ -15,8 +15,7 @@ def weighted_confusion_matrix(
 
     prediction, target: (N, H, W) labels; weight_map: (N, H, W) ≥ 0, e.g. of `border_weight_map`
     `iou` and `overall_accuracy` of it are the border-weighted metrics; with weights of 1 it is
-    `compute_confusion_matrix`. Raises ValueError when shapes differ, a weight is negative or nan, or a label of a pixel
-    that is not void is out of range.
+    `compute_confusion_matrix`.
     """
     prediction, labels, keep = (part.cpu() for part in known_labels(prediction, target, num_classes, ignore_index))
     weights = check_weights(weight_map.cpu(), keep.double()).masked_fill(~keep, 0)
@@ -31,7 +30,6 @@ def boundary_iou(prediction: Tensor, target: Tensor, num_classes: int, width: fl
     width: a class's band are its pixels at most so many pixels from one of another class. The paper makes it a share
            of the image's diagonal and counts the image's edge as a boundary; here an edge is none, as in all of A3b.
     Class k's entry is |Pₖ ∩ Tₖ| / |Pₖ ∪ Tₖ| of the bands in prediction and target; nan where neither has one.
-    Raises ValueError when shapes differ or a label of a pixel that is not void is out of range.
     """
     *pair, keep = (part.cpu() for part in known_labels(*image_pair(prediction, target), num_classes))
     pair = [labels.masked_fill(~keep, VOID) for labels in pair]  # void parts neither band from the rest

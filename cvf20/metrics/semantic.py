@@ -14,7 +14,6 @@ def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: in
 
     prediction, target: labels of one shape, any number of axes
     The matrix of a whole split is the sum of its batches' matrices.
-    Raises ValueError when shapes differ or a label of a pixel that is not void is out of range.
     """
     prediction, labels, keep = known_labels(prediction, target, num_classes, ignore_index)
     pair = (labels * num_classes + prediction).masked_fill_(~keep, num_classes**2)  # void: a bin of its own
@@ -75,7 +74,6 @@ def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, 
     Pixels of equal score are accepted together. interpolated=True replaces the precision at a recall by the best
     precision at that recall or a higher one (all points, as Pascal VOC since 2010); False is scikit-learn's
     average_precision_score. A class without a pixel in the target is nan.
-    Raises ValueError when shapes do not fit, a label is out of range or a score is nan.
     """
     if scores.ndim < 2 or target.shape != scores.shape[:1] + scores.shape[2:]:
         found = f"found target {tuple(target.shape)} for scores {tuple(scores.shape)}"
