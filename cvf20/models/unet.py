@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from types import SimpleNamespace
 
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -48,9 +49,10 @@ class UNet(EncoderDecoderSkeleton):
     and the decoder of level d with fmaps[d], as in the paper. Down-scaling rounds sizes up.
     Raises ValueError where an argument is not allowed, and in `forward` where the input is too small.
 
-    Hooks may use all arguments as attributes, `merged_fmaps`, `scale_factors`, `divisibility_constraint`, and as in the
-    course `conv_type(f_in, f_out, kernel_size)`, `norm_type(features)`, `activation()`, or all three as keywords of a
-    block: `**self.conv_norm_act_dict`.
+    Hooks may use `depth`, `in_channels`, `out_channels`, `fmaps`, `merged_fmaps`, `dim`, `scale_factors`,
+    `divisibility_constraint`, as in the course `conv_type(f_in, f_out, kernel_size)`, `norm_type(features)`,
+    `activation()`, or these three as keywords of a block, `**self.conv_norm_act_dict`, and `choices.merge`, `choices.…`
+    for the arguments from convs_per_level on.
     """
 
     def __init__(
@@ -75,23 +77,24 @@ class UNet(EncoderDecoderSkeleton):
             fmaps = [fmaps * 2**level for level in range(depth + 1)]
         if len(fmaps) != depth + 1 or min(fmaps) < 1:
             raise ValueError(f"fmaps={tuple(fmaps)}: depth={depth} wants {depth + 1} positive entries, or one number")
-        if convs_per_level < 1:
-            raise ValueError(f"convs_per_level={convs_per_level}: at least 1 is wanted")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: a probability in [0, 1) is wanted")
+        if convs_per_level < 1 or not 0 <= dropout < 1:
+            raise ValueError(f"convs_per_level={convs_per_level}, dropout={dropout}: ≥ 1 and in [0, 1) are wanted")
         if (downsampling == "index") != (upsampling == "index"):
             raise ValueError(
                 f'downsampling={downsampling!r} with upsampling={upsampling!r}: "index" is one choice for both'
             )
         self.dim = choice("dim", dim, (1, 2, 3))
         self.in_channels, self.out_channels, self.fmaps = in_channels, out_channels, list(fmaps)
-        self.downsampling = choice("downsampling", downsampling, ("max", "average", "stride", "index"))
-        self.upsampling = choice("upsampling", upsampling, ("nearest", "bilinear", "transposed", "index"))
-        self.merge = choice("merge", merge, ("concat", "sum"))
+        self.choices = SimpleNamespace(  # beside the attributes that a student's class may have by the same names
+            downsampling=choice("downsampling", downsampling, ("max", "average", "stride", "index")),
+            upsampling=choice("upsampling", upsampling, ("nearest", "bilinear", "transposed", "index")),
+            merge=choice("merge", merge, ("concat", "sum")),
+            convs_per_level=convs_per_level,
+            dropout=dropout,
+        )
         self.merged_fmaps = [2 * f for f in fmaps] if merge == "concat" else list(fmaps)
         self.scale_factors = self._parse_scale_factors(scale_factor, depth, dim)
         self.divisibility_constraint = [math.prod(axis) for axis in zip((1,) * dim, *self.scale_factors, strict=True)]
-        self.convs_per_level, self.dropout = convs_per_level, dropout
         self.conv_type = of_dim("Conv", dim)
         self.norm_type = partial(norm_layer, norm_type, dim=dim)
         self.activation = partial(activation_layer, activation)
@@ -101,7 +104,7 @@ class UNet(EncoderDecoderSkeleton):
         self.conv_norm_act_dict = {name: getattr(self, name) for name in shared}
         super().__init__(depth)
         norms = [m for m in self.modules() if isinstance(m, _InstanceNorm)]
-        self.normalises_maps = any(not norm.track_running_stats for norm in norms)
+        self._normalises_maps = any(not norm.track_running_stats for norm in norms)
 
     @staticmethod
     def _parse_scale_factors(scale_factor, depth: int, dim: int) -> list[tuple[int, ...]]:
@@ -118,7 +121,7 @@ class UNet(EncoderDecoderSkeleton):
         if x.dim() != self.dim + 2:
             raise ValueError(f"input of shape {tuple(x.shape)}: (N, {self.in_channels}, + {self.dim} axes) is wanted")
         sizes = zip(x.shape[2:], self.divisibility_constraint, strict=True)
-        if self.normalises_maps and all(size <= factor for size, factor in sizes):
+        if self._normalises_maps and all(size <= factor for size, factor in sizes):
             raise ValueError(
                 f"input of size {tuple(x.shape[2:])} has one pixel at the coarsest level, too few for instance "
                 f"normalisation; the smallest size is {tuple(f + 1 for f in self.divisibility_constraint)} (at least one axis)"
@@ -135,18 +138,19 @@ class UNet(EncoderDecoderSkeleton):
         return skip_none_sequential(layers)
 
     def _construct_block(self, f_in: int, f_intermediate: int, f_out: int) -> nn.Module:
-        features = [f_in, *[f_intermediate] * (self.convs_per_level - 1), f_out]
+        features = [f_in, *[f_intermediate] * (self.choices.convs_per_level - 1), f_out]
         layers = [self.construct_layer(a, b) for a, b in zip(features[:-1], features[1:], strict=True)]
         return self._with_dropout(nn.Sequential(*layers))
 
     def _with_dropout(self, block: nn.Module) -> nn.Module:
-        return nn.Sequential(block, of_dim("Dropout", self.dim)(self.dropout)) if self.dropout else block
+        return (
+            nn.Sequential(block, of_dim("Dropout", self.dim)(self.choices.dropout)) if self.choices.dropout else block
+        )
 
-    @property
-    def base_fmaps(self) -> tuple[int, int, int]:
+    def _base_fmaps(self) -> tuple[int, int, int]:
         """Channels that go into the base, through it, and out of it."""
         f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
-        f_out = self.fmaps[self.depth] if self.upsampling == "transposed" or self.depth == 0 else f_in
+        f_out = self.fmaps[self.depth] if self.choices.upsampling == "transposed" or self.depth == 0 else f_in
         return f_in, self.fmaps[self.depth], f_out
 
     def construct_encoder_module(self, depth: int) -> nn.Module:
@@ -154,36 +158,36 @@ class UNet(EncoderDecoderSkeleton):
         return self._construct_block(f_in, self.fmaps[depth], self.fmaps[depth])
 
     def construct_base_module(self) -> nn.Module:
-        return self._construct_block(*self.base_fmaps)
+        return self._construct_block(*self._base_fmaps())
 
     def construct_decoder_module(self, depth: int) -> nn.Module:
-        f_out = self.fmaps[depth] if self.upsampling == "transposed" or depth == 0 else self.fmaps[depth - 1]
+        f_out = self.fmaps[depth] if self.choices.upsampling == "transposed" or depth == 0 else self.fmaps[depth - 1]
         return self._construct_block(self.merged_fmaps[depth], self.fmaps[depth], f_out)
 
     def construct_downsampling_module(self, depth: int) -> nn.Module:
         factor, features = self.scale_factors[depth], self.fmaps[depth]
-        if self.downsampling == "stride":
+        if self.choices.downsampling == "stride":
             return self.conv_type(features, features, 3, stride=factor, padding=1)
-        if self.downsampling == "index":
+        if self.choices.downsampling == "index":
             return IndexPool(factor)
         return (
             AveragePool(factor)
-            if self.downsampling == "average"
+            if self.choices.downsampling == "average"
             else of_dim("MaxPool", self.dim)(factor, ceil_mode=True)
         )
 
     def construct_upsampling_module(self, depth: int) -> nn.Module:
         factor = self.scale_factors[depth]
-        if self.upsampling == "index":
+        if self.choices.upsampling == "index":
             return IndexUnpool()
-        if self.upsampling == "transposed":
+        if self.choices.upsampling == "transposed":
             transposed = of_dim("ConvTranspose", self.dim)
             return transposed(self.fmaps[depth + 1], self.fmaps[depth], factor, stride=factor)
-        mode = "nearest" if self.upsampling == "nearest" else LINEAR_MODE[self.dim]
+        mode = "nearest" if self.choices.upsampling == "nearest" else LINEAR_MODE[self.dim]
         return nn.Upsample(scale_factor=tuple(map(float, factor)), mode=mode)
 
     def construct_merge_module(self, depth: int) -> nn.Module:
-        return Concatenate() if self.merge == "concat" else Sum()
+        return Concatenate() if self.choices.merge == "concat" else Sum()
 
     def construct_output_module(self) -> nn.Module:
         to_output = self.conv_type(self.fmaps[0], self.out_channels, 1)

@@ -50,14 +50,14 @@ class DilatedBaseUNet(UNet):
     """The base looks at 1, 2 and 4 steps' distance side by side, so that a shallow network sees far (Chen et al. 2017)."""
 
     def construct_base_module(self) -> nn.Module:
-        return self._with_dropout(ParallelDilations(*self.base_fmaps, **self.conv_norm_act_dict))
+        return self._with_dropout(ParallelDilations(*self._base_fmaps(), **self.conv_norm_act_dict))
 
 
 class AttentionUNet(UNet):
     """Each skip is gated by what the decoder already knows, before the two are merged (Oktay et al. 2018)."""
 
     def construct_merge_module(self, depth: int) -> nn.Module:
-        coarse = self.merged_fmaps[depth] - self.fmaps[depth] if self.merge == "concat" else self.fmaps[depth]
+        coarse = self.merged_fmaps[depth] - self.fmaps[depth] if self.choices.merge == "concat" else self.fmaps[depth]
         return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.conv_type)
 
 

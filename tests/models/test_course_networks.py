@@ -142,6 +142,18 @@ class InputAndOutput(UNet):
         return nn.Sequential(*layers)
 
 
+class NamesLikeOurs(UNet):
+    """Attributes of a student's own, named like choices of ours: they stay the student's, and change nothing else."""
+
+    def __init__(self, *args, **kwargs):
+        self.dropout, self.upsampling, self.convs_per_level = 0.3, "transposed", 1
+        super().__init__(*args, **kwargs)
+        self.merge = self.downsampling = nn.Identity()
+
+    def construct_skip_module(self, depth):
+        return nn.Dropout2d(self.dropout)
+
+
 class PreActivation(UNet):
     def construct_layer(self, f_in, f_out, kernel_size=3):
         conv = self.conv_type(f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size))
@@ -197,6 +209,7 @@ SUBCLASSES = [
     OwnForward,
     DeepSupervision,
     InputAndOutput,
+    NamesLikeOurs,
     PreActivation,
     Deeper,
 ]
@@ -220,6 +233,12 @@ def test_subclasses_of_unet_run_and_learn(network, arguments):
     if arguments == "an instance":  # copied, never shared
         used = [id(m) for m in model.modules() if isinstance(m, nn.LeakyReLU)]
         assert id(ARGUMENTS[arguments]["activation"]) not in used and len(used) == len(set(used))
+
+
+def test_a_students_attributes_change_no_other_block():
+    own = NamesLikeOurs(2, 1, 3, NAMES)
+    assert own.skip_modules[0].p == 0.3
+    load_by_position(own, UNet(2, 1, 3, NAMES).state_dict())  # the same layers beside it
 
 
 def test_a_subclass_of_the_skeleton():
