@@ -1,17 +1,17 @@
 """Drawn faces with 15 key points: the case study's embedded task, synthetic by design.
 
-Nothing is downloaded and no photograph is involved. A face is a dozen soft shapes placed by a small
-three-dimensional model (roll, yaw, pitch, size, position, proportions, expression), lit from one side, put in
-front of a blotchy background and covered with noise. A whole batch is drawn at once from one seeded generator,
-so a seed always gives the same images.
+Nothing is downloaded and no photograph is involved. A face is a dozen flat shapes placed by a small three-dimensional
+model (roll, yaw, pitch, size, position, proportions, expression), lit from one side, put in front of a blotchy
+background and covered with noise. One seed always gives the same images.
 """
 
 import hashlib
-from functools import cached_property
+import math
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 SIZE = 96
@@ -21,6 +21,7 @@ POINTS = (  # left and right are the person's, as in the facial key-point task t
     *("left_eyebrow_inner_end", "left_eyebrow_outer_end", "right_eyebrow_inner_end", "right_eyebrow_outer_end"),
     *("nose_tip", "mouth_left_corner", "mouth_right_corner", "mouth_center_top_lip", "mouth_center_bottom_lip"),
 )
+CIRCLE = np.array([(math.cos(k * math.pi / 16), math.sin(k * math.pi / 16), 0) for k in range(32)])
 
 
 class Faces(Dataset):
@@ -30,7 +31,7 @@ class Faces(Dataset):
     `split` ("train", "val" or "test") and `seed` choose the faces; splits never share one.
     """
 
-    name, synthetic = "keypoints", True
+    name, synthetic, sample = "keypoints", True, False
     splits = ("train", "val", "test")
 
     def __init__(self, split: str = "train", count: int = 2000, seed: int = 0):
@@ -38,9 +39,9 @@ class Faces(Dataset):
             raise ValueError(f"split is one of {', '.join(self.splits)}, not {split!r}")
         if count < 1:
             raise ValueError(f"count is a number of faces ≥ 1, not {count}")
-        generator = torch.Generator().manual_seed(len(self.splits) * seed + self.splits.index(split))
-        chunks = [draw_faces(min(25, count - start), generator) for start in range(0, count, 25)]  # 25 fit the cache
-        self.images, self.keypoints = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+        rng = np.random.default_rng([self.splits.index(split), seed])
+        images, points = zip(*(draw_face(rng) for _ in range(count)), strict=True)
+        self.images, self.keypoints = torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(points))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,7 +49,7 @@ class Faces(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return normalise(self.images[index]), to_unit(self.keypoints[index]).flatten(-2)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Digest of images and key points, so that a stored result names the data it was made from."""
         return hashlib.sha256(self.images.numpy().tobytes() + self.keypoints.numpy().tobytes()).hexdigest()
@@ -69,87 +70,50 @@ def to_pixels(unit: Tensor) -> Tensor:
     return unit * (SIZE / 2) + SIZE / 2
 
 
-class Canvas:
-    """(N, 96, 96) grey images that soft shapes are painted on, in the coordinates of each unrolled, unscaled head.
+def draw_face(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Image (96, 96) uint8 and key points (15, 2) float32 as x, y in pixels, all inside the image."""
+    u = rng.uniform
+    roll, yaw, pitch = u(-0.45, 0.45), u(-0.4, 0.4), u(-0.25, 0.25)  # radians
+    scale, centre = u(24, 38), u(36, 60, 2)  # pixels; a unit is half a head
+    turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, math.cos(pitch), math.sin(pitch)]])
+    turn = np.array([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]]) @ turn
 
-    blotches: (N, 1, h, w) background, enlarged;  scale: (N, 1, 1) pixels per unit;  roll: (N, 1, 1) radians;
-    centre: (N, 1, 2) of the head in pixels. Points are (N, 1, 2), lengths and grey values (N, 1, 1).
-    """
+    def seen(points) -> np.ndarray:
+        """Pixel coordinates (n, 2) of points (n, 3) of the head: x right, y down, z towards the viewer."""
+        return centre + scale * (np.asarray(points) @ turn.T)
 
-    def __init__(self, blotches: Tensor, scale: Tensor, roll: Tensor, centre: Tensor):
-        self.image = interpolate(blotches, size=(SIZE, SIZE), mode="bicubic").squeeze(1)
-        self.scale = scale
-        axis = torch.arange(SIZE, dtype=torch.float32)
-        dx, dy = (axis[None, None, :] - centre[..., :1]) / scale, (axis[None, :, None] - centre[..., 1:]) / scale
-        self.x, self.y = roll.cos() * dx + roll.sin() * dy, roll.cos() * dy - roll.sin() * dx
+    canvas = Image.fromarray(rng.integers(38, 217, (6, 6), dtype=np.uint8)).resize((2 * SIZE, 2 * SIZE))
+    pencil = ImageDraw.Draw(canvas)
 
-    def paint(self, distance: Tensor, grey: Tensor) -> None:
-        """Cover what lies at a negative distance, with an edge about two pixels wide."""
-        self.image.lerp_(grey.expand_as(self.image), torch.sigmoid(-2 * self.scale * distance))
+    def fill(points, grey: float) -> None:
+        pencil.polygon([tuple(point) for point in (2 * seen(points) + 0.5).round().tolist()], int(min(grey, 255)))
 
-    def ellipse(self, at: Tensor, radius_x: Tensor, radius_y: Tensor) -> Tensor:
-        """Distance to an ellipse, exact on its border and below and above it."""
-        return (torch.hypot((self.x - at[..., :1]) / radius_x, (self.y - at[..., 1:]) / radius_y) - 1) * radius_y
+    def stroke(points, width: float, grey: float) -> None:
+        ends = [tuple(point) for point in (2 * seen(points) + 0.5).round().tolist()]
+        pencil.line(ends, int(grey), max(2, round(2 * scale * width)))
 
-    def stroke(self, start: Tensor, end: Tensor, half_width: Tensor) -> Tensor:
-        """Distance to a straight stroke with round ends."""
-        px, py, (ux, uy) = self.x - start[..., :1], self.y - start[..., 1:], (end - start).split(1, dim=2)
-        along = ((px * ux + py * uy) / (ux.square() + uy.square())).clamp(0, 1)
-        return torch.hypot(px - along * ux, py - along * uy) - half_width
+    eye_x, eye_y, eye_width, eye_height = u(0.27, 0.38), u(-0.22, -0.08), u(0.11, 0.17), u(0.03, 0.09)
+    eyes = {s: np.array([(s * (eye_x + k * eye_width), eye_y, 0.35) for k in (0, -1, 1)]) for s in (1, -1)}
+    brow_in, brow_out, brow_y, tilt = u(0.1, 0.2), u(0.42, 0.56), u(-0.42, -0.3), u(-0.08, 0.08)
+    brows = {s: [(s * brow_in, brow_y + tilt, 0.4), (s * brow_out, brow_y - tilt, 0.3)] for s in (1, -1)}
+    nose = (0, u(0.12, 0.28), u(0.55, 0.75))
+    mouth_x, mouth_y, smile = u(0.18, 0.34), u(0.45, 0.6), u(-0.07, 0.07)
+    corners = [(s * mouth_x, mouth_y - smile, 0.42) for s in (1, -1)]
+    lips = [(0, mouth_y - u(0.02, 0.06), 0.42), (0, mouth_y + u(0.04, 0.2), 0.42)]
 
-    def lips(self, corners: list[Tensor], middles: list[Tensor]) -> Tensor:
-        """Distance to what lies between two parabolas through the corners of the mouth, one per lip's middle."""
-        half = (corners[0] - corners[1])[..., :1] / 2
-        arch = 1 - ((self.x - middles[0][..., :1]) / half).square()
-        upper, lower = (torch.lerp(corners[0][..., 1:], middle[..., 1:], arch) for middle in middles)
-        return torch.maximum(torch.maximum(upper - self.y, self.y - lower), -0.3 * arch)
-
-
-def draw_faces(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 96, 96) uint8 and key points (N, 15, 2) float32 as x, y in pixels, all inside the image."""
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, 1, 1, generator=generator)
-
-    roll, yaw, pitch = uniform(-0.45, 0.45), uniform(-0.4, 0.4), uniform(-0.25, 0.25)  # radians
-    scale, centre = uniform(24, 38), torch.cat([uniform(36, 60), uniform(36, 60)], dim=2)  # a unit is half a head
-
-    def seen(x: Tensor | float, y: Tensor | float, z: float | Tensor) -> Tensor:
-        """A point of the turned head (x right, y down, z towards the viewer) as (N, 1, 2), still without roll."""
-        return torch.cat([x * yaw.cos() + z * yaw.sin(), y * pitch.cos() + z * pitch.sin()], dim=2)
-
-    eye_x, eye_y = uniform(0.27, 0.38), uniform(-0.22, -0.08)
-    eye_width, eye_height = uniform(0.11, 0.17), uniform(0.03, 0.09)
-    eyes = {side: [seen(side * (eye_x + k * eye_width), eye_y, 0.35) for k in (0, -1, 1)] for side in (1, -1)}
-    brow_in, brow_out = uniform(0.1, 0.2), uniform(0.42, 0.56)
-    brow_y, tilt = uniform(-0.42, -0.3), uniform(-0.08, 0.08)
-    brows = {
-        side: [seen(side * brow_in, brow_y + tilt, 0.4), seen(side * brow_out, brow_y - tilt, 0.3)] for side in (1, -1)
-    }
-    nose = seen(0, uniform(0.12, 0.28), uniform(0.55, 0.75))
-    mouth_x, mouth_y, smile = uniform(0.18, 0.34), uniform(0.45, 0.6), uniform(-0.07, 0.07)
-    corners = [seen(side * mouth_x, mouth_y - smile, 0.42) for side in (1, -1)]
-    lips = [seen(0, mouth_y - uniform(0.02, 0.06), 0.42), seen(0, mouth_y + uniform(0.04, 0.2), 0.42)]
-
-    canvas = Canvas(0.15 + 0.7 * torch.rand(count, 1, 6, 6, generator=generator), scale, roll, centre)
-    skin, hair, width, height = uniform(0.35, 0.85), uniform(0.05, 0.9), uniform(0.68, 0.85), uniform(0.92, 1.05)
-    canvas.paint(canvas.ellipse(seen(0, -0.15, -0.1), width * 1.1, height * uniform(0.95, 1.1)), hair)
-    canvas.paint(canvas.ellipse(seen(0, 0.05, 0.1), width * 0.97, height * 0.95), skin)
-    canvas.paint(canvas.stroke(seen(0, eye_y, 0.45), nose, uniform(0.04, 0.08)), skin * uniform(0.8, 0.95))
-    canvas.paint(canvas.ellipse(nose + 0.02, uniform(0.09, 0.14), uniform(0.05, 0.08)), skin * uniform(0.6, 0.85))
-    canvas.paint(canvas.lips(corners, lips), skin * uniform(0.4, 0.8))
-    gaze = torch.cat([uniform(-0.06, 0.06), uniform(-0.02, 0.02)], dim=2)
+    skin, hair, width, height = u(90, 215), u(12, 230), u(0.68, 0.85), u(0.92, 1.05)
+    fill((0, -0.15, -0.1) + CIRCLE * (1.1 * width, height * u(0.95, 1.1), 0), hair)
+    fill((0, 0.05, 0.1) + CIRCLE * (0.97 * width, 0.95 * height, 0), skin)
+    stroke([(0, eye_y, 0.45), nose], u(0.08, 0.16), skin * u(0.8, 0.95))
+    fill(nose + CIRCLE * (u(0.09, 0.14), u(0.05, 0.08), 0), skin * u(0.6, 0.85))
+    fill([corners[0], lips[0], corners[1], lips[1]], skin * u(0.4, 0.8))
+    gaze = (u(-0.06, 0.06), u(-0.02, 0.02), 0)
     for side in (1, -1):
-        middle = eyes[side][0]
-        canvas.paint(canvas.ellipse(middle, eye_width * yaw.cos(), eye_height), (skin * 1.3).clamp(max=1))
-        canvas.paint(canvas.ellipse(middle + gaze, eye_height * 0.9, eye_height * 0.9), skin * 0.2)
-        canvas.paint(canvas.stroke(*brows[side], uniform(0.02, 0.05)), skin * uniform(0.2, 0.6))
-    direction = uniform(0, 2 * torch.pi)
-    light = uniform(0.7, 1.1) + uniform(0, 0.35) * (canvas.x * direction.cos() + canvas.y * direction.sin())
-    noise = uniform(0.01, 0.05) * torch.randn(canvas.image.shape, generator=generator)
-    image = (canvas.image * light + noise).clamp(0, 1)
-
-    points = [eyes[1][0], eyes[-1][0], *eyes[1][1:], *eyes[-1][1:], *brows[1], *brows[-1], nose, *corners, *lips]
-    x, y = torch.cat(points, dim=1).split(1, dim=2)
-    rolled = torch.cat([roll.cos() * x - roll.sin() * y, roll.sin() * x + roll.cos() * y], dim=2)
-    return (image * 255).round().byte()[:, None], centre + scale * rolled
+        fill(eyes[side][0] + CIRCLE * (eye_width, eye_height, 0), 1.3 * skin)
+        fill(eyes[side][0] + gaze + 0.9 * eye_height * CIRCLE, 0.2 * skin)
+        stroke(brows[side], u(0.04, 0.1), skin * u(0.2, 0.6))
+    towards, (row, column) = u(0, 2 * math.pi), (np.indices((SIZE, SIZE)) - centre[::-1, None, None]) / scale
+    light = u(0.7, 1.1) + u(0, 0.35) * (column * math.cos(towards) + row * math.sin(towards))
+    image = np.asarray(canvas.reduce(2)) * light + u(3, 13) * rng.standard_normal((SIZE, SIZE))
+    points = [eyes[1][:1], eyes[-1][:1], eyes[1][1:], eyes[-1][1:], brows[1], brows[-1], [nose], corners, lips]
+    return image.round().clip(0, 255).astype(np.uint8), seen(np.concatenate(points)).astype(np.float32)
