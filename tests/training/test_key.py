@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from torchvision.transforms import v2
 
 from cvf20.learner import Learner
 from cvf20.losses import SorensenDiceLoss, TopologyLoss, cross_entropy_criterion
+from cvf20.training import devices
 from cvf20.training.code import code_behind, dump
 from cvf20.training.runs import run_key
 from cvf20.transforms import RandomWarp, train_transforms
@@ -491,21 +493,29 @@ print(run.key)
 """
 
 
-def test_the_key_is_equal_on_every_machine(tmp_path):
-    """Another working directory, thread count, precision, torch version, hash seed, place of the script."""
-    root, keys = Path(__file__).parents[2], set()
-    for number, (version, threads, bf16) in enumerate([("2.6.0", "1", "0"), ("9.9.9+cu999", "2", "1")]):
-        folder = tmp_path / str(number)
+def test_the_key_is_equal_on_every_machine(tmp_path, monkeypatch, capsys):
+    """Another working directory, thread count, precision, torch version, hash seed, place of the script, process."""
+    monkeypatch.setattr(torch, "__version__", "2.6.0")
+    monkeypatch.setattr(devices, "has_bf16", lambda: True)
+    threads = torch.get_num_threads()
+    folders = [tmp_path / name for name in ("here", "elsewhere")]
+    for number, folder in enumerate(folders):
         folder.mkdir()
-        (folder / "script.py").write_text(textwrap.dedent(SCRIPT) + "# end\n" * number)
-        environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "PYTHONHASHSEED": str(number)}
-        environment |= {"FAKE_VERSION": version, "FAKE_THREADS": threads, "FAKE_BF16": bf16}
-        done = subprocess.run(
-            [sys.executable, "script.py", f"run{number}"], cwd=folder, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        keys.add(done.stdout)
-    assert len(keys) == 1
+        (folder / "script.py").write_text("# a line\n" * number + textwrap.dedent(SCRIPT))
+    monkeypatch.chdir(folders[0])
+    monkeypatch.setattr(sys, "argv", ["script.py", "first"])
+    monkeypatch.setenv("FAKE_VERSION", "2.6.0")
+    monkeypatch.setenv("FAKE_THREADS", "2")
+    monkeypatch.setenv("FAKE_BF16", "1")
+    runpy.run_path("script.py", run_name="__main__")
+    torch.set_num_threads(threads)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "PYTHONHASHSEED": "7"}
+    environment |= {"FAKE_VERSION": "9.9.9+cu999", "FAKE_THREADS": "1", "FAKE_BF16": "0"}
+    done = subprocess.run(
+        [sys.executable, "script.py", "second"], cwd=folders[1], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == capsys.readouterr().out and len(done.stdout) == 65, done.stderr
 
 
 def test_precision_and_name_are_no_part_of_a_runs_key():

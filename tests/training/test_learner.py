@@ -1,21 +1,20 @@
 """Learner: state laws of a run. Same seed, same numbers; stopped and resumed is uninterrupted; finished is loaded."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import Patches, tiny_unet
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
 from cvf20.training import fitting, learner, results
 from cvf20.training.learner import Learner
+from cvf20.training.recipe import Recipe
 from cvf20.transforms import IMAGENET_STD, train_transforms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -541,54 +540,203 @@ def test_a_wrong_argument_is_named(choice, message):
         tiny_learner(**choice)
 
 
-# --- several processes ------------------------------------------------------------------------------------------------
-
-SCRIPT = """
-import torch
-from functools import partial
-from tiny import Patches, tiny_unet
-from cvf20.training.learner import Learner
-from cvf20.losses import cross_entropy_criterion
-
-run = Learner(tiny_unet, cross_entropy_criterion, Patches(8), Patches(5), batch_size=2, epochs=2, name="02_two",
-              precision="fp32", average=0.9, snapshots=(0,), verbose=False)
-run.fit()
-assert run.accelerator.num_processes == 2
-target = torch.stack([mask for _, mask in run.valid_data])
-scores = run.predict(torch.stack([image for image, _ in run.valid_data]))
-print("accuracy", (scores.argmax(1) == target.to(scores.device)).double().mean().item())
-print("weights", sum(p.double().abs().sum().item() for p in run.model.parameters()))
-"""
+# --- any data, any numbers --------------------------------------------------------------------------------------------
 
 
-def test_two_processes_train_one_network(folders):
-    """Both end with the same weights, one result is written, and its metrics are those of all images, each once."""
-    script = folders / "script.py"
-    script.write_text(SCRIPT)
-    here = Path(__file__).parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    environment = {  # what `accelerate launch` and torchrun set
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]),
-        **{"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
-        **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+def pairs(count, seed=0, classes=3):
+    images, masks = zip(*Patches(count, classes, seed=seed), strict=True)
+    return TensorDataset(torch.stack(images), torch.stack(masks))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda d: d,
+        lambda d: Subset(d, range(1, len(d))),
+        lambda d: ConcatDataset([d, d]),
+        lambda d: Subset(Patches(8), range(4)),
+    ],
+)
+def test_any_pairs_train_under_any_name(wrap):
+    """No transforms, sha256 or name are needed, and the default name works."""
+    run = Learner(
+        tiny_unet, cross_entropy_criterion, wrap(pairs(8)), wrap(pairs(4)), 1e-2, 4, 2, verbose=False, snapshots=(1,)
+    )
+    run.fit()
+    (result,) = results.load_results()
+    assert (
+        result["name"] == "run"
+        and result["data"] == "data"
+        and result["notebook"] == ""
+        and len(result["data_sha256"]) == 64
+    )
+    assert run.snapshot(2, 1).shape == (16, 16)
+    run.test(pairs(3))
+
+
+def test_a_part_of_a_stand_in_stays_synthetic():
+    run = tiny_learner(train=ConcatDataset([Subset(Patches(8), range(6))]), epochs=1)
+    assert run.fit()["synthetic"] is True
+
+
+def odd_numbers(logits, target):
+    return {
+        "single": np.float32(logits.mean()),
+        "double": np.float64(1.5),
+        "tensor": logits.std(),
+        "whole": 3,
+        "nothing": float("nan"),
     }
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [
-        subprocess.Popen([sys.executable, str(script)], env={**environment, "RANK": rank, "LOCAL_RANK": rank}, **pipes)
-        for rank in "01"
-    ]
-    try:
-        outputs = [process.communicate(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], outputs[0][1][-2000:] + outputs[1][1][-2000:]
-    printed = "".join(out for out, _ in outputs)
-    lines = [line.split() for line in printed.splitlines() if line.startswith(("accuracy", "weights"))]
-    (accuracy,) = {float(value) for key, value in lines if key == "accuracy"}
-    assert len({value for key, value in lines if key == "weights"}) == 1 and len(lines) == 4
-    (path,) = (folders / "out" / "results").glob("*.json")
-    assert json.loads(path.read_text())["metrics"]["val"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(monkeypatch):
+    """package.md 4: in settings, metrics, curves, resuming and results."""
+    settings = {
+        "lr": np.logspace(-2, -1, 2)[0],
+        "epochs": np.int64(3),
+        "batch_size": torch.tensor(4),
+        "seed": np.int64(2),
+    }
+    settings |= {
+        "weight_decay": np.float32(0.5),
+        "average": torch.tensor(0.5),
+        "grad_clip": np.float64(1),
+        "monitor": "tensor",
+    }
+    with pytest.raises(Killed):
+        tiny_learner(metrics=odd_numbers, **settings).fit(lambda row: stop_at(row, 2))
+    run = tiny_learner(metrics=odd_numbers, **settings)
+    run.fit()
+    same = tiny_learner(metrics=odd_numbers, monitor="tensor", lr=0.01, epochs=3, seed=2, weight_decay=0.5, average=0.5)
+    assert same.key == run.key
+    assert run.curves["double"] == [1.5] * 3 and run.result["metrics"]["val"]["nothing"] is None
+    assert tiny_learner(metrics=odd_numbers, **settings).fit() == run.result
+
+
+def stop_at(row, epoch):
+    if row["epoch"] == epoch:
+        raise Killed
+
+
+# --- the best epoch ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "monitor", "best"),
+    [
+        ([0.2, 0.8, float("nan"), 0.5], "m", 2),  # public-reports 3
+        ([float("nan"), 0.1, 0.3], "m", 3),
+        ([float("nan")] * 2, "m", 2),
+        ([-7.0, -5.0, -6.0], "m", 2),  # public-reports 9
+        ([3.0, 1.0, 2.0], "my_loss", 2),
+    ],
+)
+def test_the_best_epoch(values, monitor, best):
+    """The highest value, of a loss the lowest; no number never is the best, and a value below −1 may be."""
+    left = iter([0.0, *values])  # one before the first step
+
+    def metrics(logits, target):
+        return {monitor: next(left, 0.0)}
+
+    run = tiny_learner(metrics=metrics, monitor=monitor, epochs=len(values))
+    assert run.fit()["best_epoch"] == best
+
+
+def test_the_lowest_loss_is_the_best():
+    run = tiny_learner(monitor="loss", lr=0.1)
+    run.fit()
+    assert run.result["best_epoch"] == 1 + run.curves["loss"].index(min(run.curves["loss"]))
+
+
+# --- stopped in the same process --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls", [2, 6, 10])
+def test_interrupted_and_fitted_again_is_uninterrupted(folders, calls):
+    """public-reports 4: Ctrl-C in an epoch, then fit() again on the same Learner, of a network given either way."""
+    for build in (lambda: partial(tiny_unet, dropout=0.3), lambda: tiny_unet(dropout=0.3)):
+        found_here = []
+        for lifetime in (None, calls):
+            torch.manual_seed(1)
+            run = tiny_learner(build(), average=0.9)
+            CALLS.clear()
+            counted_loss.lifetime = lifetime
+            if lifetime:
+                with pytest.raises(Killed):
+                    run.fit()
+                counted_loss.lifetime = None
+            run.fit()
+            found_here.append(found(run))
+            forget(folders)
+        assert_same(*found_here)
+
+
+# --- errors before the first step -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "message"),
+    [
+        ({"metrics": lambda logits, target: 0.5}, ValueError, "metrics must give a dict of numbers, found 0.5"),
+        ({"metrics": lambda logits, target: {}}, ValueError, "metrics must give a dict of numbers"),
+        ({"metrics": lambda logits, target: {"m": torch.ones(2)}}, ValueError, "metrics must give one number for 'm'"),
+        ({"metrics": lambda logits, target: {"m": "good"}}, ValueError, "metrics must give one number for 'm'"),
+        ({"metrics": lambda logits, target: {"m": 1.0}}, ValueError, "monitor=None: expected one of m"),
+        ({"monitor": "mIuO"}, ValueError, "monitor='mIuO': expected one of mIoU, accuracy"),
+        (
+            {"train": Patches(4, 1), "valid": Patches(4, 1), "num": 1, "mask": 255},
+            ValueError,
+            "the masks hold 0 and 255 only",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_first_step(choice, error, message):
+    classes, factor = choice.pop("num", 3), choice.pop("mask", 1)
+    for data in (choice.get("train"), choice.get("valid")):
+        if data is not None:
+            data.masks = [mask * factor for mask in data.masks]
+    with pytest.raises(error, match=message):
+        tiny_learner(partial(tiny_unet, classes), **choice).fit()
+    assert not CALLS
+
+
+def test_masks_of_0_and_255_without_a_masks_attribute():
+    """public-reports 6: found in the items."""
+    data = TensorDataset(pairs(4, classes=1).tensors[0], pairs(4, classes=1).tensors[1] * 255)
+    with pytest.raises(ValueError, match="map them to 0 and 1"):
+        tiny_learner(partial(tiny_unet, 1), binary_cross_entropy, train=data, valid=data).fit()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".", "..", "a\\b", None])
+def test_a_name_that_is_no_file_name(name):
+    with pytest.raises(ValueError, match="a file name without a slash is wanted"):
+        tiny_learner(name=name)
+
+
+def test_an_unknown_setting_is_named_beside_the_known_ones():
+    with pytest.raises(TypeError, match="no patience, weigth_decay; its settings are .*weight_decay"):
+        tiny_learner(weigth_decay=1, patience=3)
+    with pytest.raises(TypeError, match="model must build a network"):
+        tiny_learner(lambda: 3)
+
+
+# --- oddities of losses and schedules ---------------------------------------------------------------------------------
+
+
+def test_a_loss_dict_with_a_part_called_loss_keeps_its_parts():
+    """package.md 14."""
+    run = tiny_learner(loss=lambda logits, target: {"loss": logits.square().mean(), "rest": logits.abs().mean()})
+    run.fit()
+    parts = zip(run.curves["train_loss_part"], run.curves["train_rest"], strict=True)
+    assert run.curves["train_loss"] == pytest.approx([a + b for a, b in parts], rel=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_every_schedule_reaches_its_highest_rate_and_never_trains_at_none(steps, schedule):
+    """package.md 16: a single step of one cycle ran at 4e-8."""
+    rates = [Recipe(schedule=schedule).rate(step, steps) for step in range(steps)]
+    assert max(rates) == 1 and min(rates) > 0
+    if schedule == "onecycle" and steps == 100:
+        wanted = OneCycleLR(SGD([torch.zeros(1, requires_grad=True)], 1.0), 1.0, total_steps=100, pct_start=0.16)
+        assert rates[0] == pytest.approx(wanted.get_last_lr()[0]) and rates.index(1.0) == 15

@@ -1,17 +1,21 @@
 """train, validate and evaluate_model by themselves: against loops written out by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from tiny import Patches, tiny_unet
+from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from cvf20.labels import VOID
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
 from cvf20.metrics import average_precision, compute_confusion_matrix, iou
+from cvf20.models import UNet
+from cvf20.training.devices import to_device
 from cvf20.training.loop import evaluate_model, make_accelerator, seed_everything, train, validate
 from cvf20.transforms import eval_transforms
 
@@ -126,6 +130,99 @@ def test_evaluate_model_weighs_every_image_alike():
     data.masks = [torch.full_like(labels[0], VOID), labels[1]]
     data.masks[0][0, 0] = (labels[0, 0, 0] + 1) % 3
     assert evaluate_model(model, data, precision="fp32") == 0.5
+
+
+def perfect(labels_of, channels):
+    """A network that knows the labels of an image by its first channel's mean."""
+
+    class Perfect(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            labels = torch.stack([labels_of(image) for image in images])
+            if channels == 1:
+                return (2.0 * labels[:, None] - 1) * 5
+            return F.one_hot(labels, channels).permute(0, 3, 1, 2).float()
+
+    return Perfect()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("shape", [(16, 16), (1, 16, 16)])
+def test_a_perfect_network_scores_one(channels, shape):
+    """package.md 10: the argmax of a single channel is always 0. Labels of −1 are void, too; a loader is as good."""
+    images = torch.rand(5, 3, 16, 16)
+    labels = (images[:, 0] > 0.7).long()
+    model = perfect(lambda image: (image[0] > 0.7).long(), channels)
+    if channels == 2 and len(shape) == 3:
+        return
+    for void in (255, -1):
+        marked = labels.reshape(5, *shape).clone()
+        marked[..., :3] = void
+        data = TensorDataset(images, marked)
+        assert evaluate_model(model, data) == evaluate_model(model, DataLoader(data, 2)) == 1.0
+        wrong = perfect(lambda image: (image[0] <= 0.7).long(), channels)
+        assert evaluate_model(wrong, data, batch_size=3) == 0.0
+
+
+# --- other sizes, dimensions, ends ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [3, 1])
+def test_pictures_of_several_sizes_one_per_batch(accelerator, classes):
+    """public-reports 10: mAP and own metrics at the end, too. What is filled up is void."""
+    sizes = [(16, 16), (12, 20), (24, 8)]
+    batches = [(torch.randn(1, 3, *size), torch.randint(max(2, classes), (1, *size))) for size in sizes]
+    model = on_cpu(tiny_unet(classes))
+    found = validate(model, batches, accelerator=accelerator)
+    with torch.no_grad():
+        scores = [model(image) for image, _ in batches]
+    flat = [score.flatten(2) for score in scores]
+    target = torch.cat([labels.flatten() for _, labels in batches])[None]
+    if classes == 1:
+        both = [
+            ((s[:, 0] > 0) & (t == 1)).sum() / ((s[:, 0] > 0) | (t == 1)).sum()
+            for s, (_, t) in zip(scores, batches, strict=True)
+        ]
+        assert found["IoU_per_image"] == pytest.approx(float(torch.stack(both).mean()), abs=1e-6)
+    else:
+        wanted = average_precision(torch.cat(flat, -1).softmax(1)[..., None], target[..., None])
+        assert found["mAP"] == pytest.approx(float(wanted.nanmean()), abs=1e-4)
+
+    def metrics(logits, labels):
+        return {"pixels": (labels != VOID).sum(), "height": labels.shape[1], "width": logits.shape[3]}
+
+    seen = validate(model, batches, accelerator=accelerator, metrics=metrics)
+    assert seen == {"pixels": 256 + 240 + 192, "height": 24, "width": 20}
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_signals_and_volumes_train(accelerator, dim):
+    """package.md 15."""
+    images, target = torch.randn(4, 3, *[8] * dim), torch.randint(2, (4, *[12] * dim))
+    model = UNet(1, 3, 2, (2, 4), dim=dim)
+    loader, rows = DataLoader(TensorDataset(images, target[..., ::1]), 2), []
+    model = to_device(model, accelerator)
+    small = DataLoader(TensorDataset(images, torch.randint(2, (4, *[8] * dim))), 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    train(model, F.cross_entropy, small, loader, optimizer, 1, accelerator=accelerator, after_epoch=rows.append)
+    assert rows[0]["accuracy"] > 0
+    assert validate(model, loader, accelerator=accelerator)["mAP"] > 0
+
+
+@pytest.mark.parametrize(("classes", "end"), [(1, "sigmoid"), (3, "softmax")])
+def test_probabilities_are_not_squashed_twice(accelerator, classes, end):
+    """package.md 9: a network whose final_activation is not None gives probabilities."""
+    logits = tiny_unet(classes)
+    squashed = tiny_unet(classes, final_activation=nn.Sigmoid if end == "sigmoid" else partial(nn.Softmax, dim=1))
+    state = zip(squashed.state_dict(), logits.state_dict().values(), strict=True)
+    squashed.load_state_dict(dict(state))
+    loader = DataLoader(Patches(5, classes), 2)
+    found = [validate(model, loader, accelerator=accelerator) for model in (logits, squashed)]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert evaluate_model(logits, loader, precision="fp32") == evaluate_model(squashed, loader, precision="fp32")
 
 
 # --- train ------------------------------------------------------------------------------------------------------------

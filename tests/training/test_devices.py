@@ -1,0 +1,214 @@
+"""Whatever the machine has: precisions, processes, a device without float64; every image counts once."""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tiny import Patches, tiny_unet
+from torch.utils.data import DataLoader
+
+from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
+from cvf20.training import devices
+from cvf20.training.devices import has_bf16, make_accelerator, on_gpu
+from cvf20.training.validation import validate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+# --- precision --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("found", [{}, {"avx512_bf16": True}, {"amx_bf16": False}, {"bf16": True}])
+def test_bf16_on_a_processor(monkeypatch, found):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert has_bf16() is any(found.values())
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_bf16_on_a_processor_with_an_older_torch(monkeypatch, old):
+    """package.md 2: get_capabilities came with torch 2.11."""
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: old, raising=False)
+    assert has_bf16() is old
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert has_bf16() is False
+    make_accelerator()
+
+
+@pytest.mark.parametrize(("bf16", "wanted"), [(True, "bf16"), (False, "fp16")])
+def test_a_gpu_without_fast_bf16_scales_fp16(monkeypatch, bf16, wanted):
+    """Colab's T4; what Accelerate is asked for, since there is no GPU here."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    monkeypatch.setattr(devices, "Accelerator", lambda mixed_precision: asked.append(mixed_precision))
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})
+    make_accelerator()
+    assert asked == [wanted]
+
+
+def test_workers_and_pinned_memory_are_for_gpus():
+    class Gpu:
+        device = torch.device("cuda")
+
+    assert on_gpu(make_accelerator("fp32")) == {}
+    assert on_gpu(Gpu()) == {"pin_memory": True, "num_workers": min(8, os.cpu_count())}
+
+
+# --- a device without float64 -----------------------------------------------------------------------------------------
+
+
+class OnDevice(torch.Tensor):
+    """A tensor on a device that has no float64, such as Apple's mps; .cpu() takes it from there."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        if function is torch.Tensor.cpu:
+            return result.as_subclass(torch.Tensor)
+        if isinstance(result, OnDevice) and result.dtype == torch.float64:
+            raise TypeError(f"{function}: Cannot convert a MPS Tensor to float64")
+        return result
+
+
+@pytest.mark.parametrize(("classes", "loss"), [(3, cross_entropy_criterion), (1, binary_cross_entropy)])
+@pytest.mark.parametrize("metrics", [None, lambda logits, labels: {"m": logits.double().mean()}])
+def test_nothing_needs_float64_on_the_device(monkeypatch, classes, loss, metrics):
+    with pytest.raises(TypeError, match="float64"):
+        torch.ones(2).as_subclass(OnDevice).double()
+
+    def there(batch, device):
+        return [part.as_subclass(torch.Tensor).as_subclass(OnDevice) for part in batch]
+
+    monkeypatch.setattr("cvf20.training.validation.send_to_device", there)
+    loader = DataLoader(Patches(4, classes, void=True), 2)
+    model = tiny_unet(classes)
+    found = validate(model, loader, loss, accelerator=make_accelerator("fp32"), metrics=metrics)
+    monkeypatch.undo()
+    assert found == validate(model, loader, loss, accelerator=make_accelerator("fp32"), metrics=metrics)
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, sys
+import torch
+from tiny import Patches, tiny_unet
+from torch.utils.data import DataLoader
+from cvf20.learner import Learner, validate
+from cvf20.losses import cross_entropy_criterion, binary_cross_entropy
+from cvf20.training.devices import make_accelerator
+from cvf20.training.loop import train
+
+torch.set_num_threads(1)
+accelerator = make_accelerator("fp32")
+said, rank = {"processes": accelerator.num_processes}, accelerator.process_index
+
+def whole(logits, labels):
+    return {"images": len(labels), "order": float((labels.float().mean((1, 2)) * torch.arange(len(labels))).sum())}
+
+for name, classes, loss, metrics in (
+    ("scenes", 3, cross_entropy_criterion, None),
+    ("binary", 1, binary_cross_entropy, None),
+    ("own", 3, cross_entropy_criterion, whole),
+):
+    torch.manual_seed(0)
+    model = tiny_unet(classes).to(accelerator.device)
+    loader = DataLoader(Patches(5, classes, void=True), 2)
+    said[name] = validate(model, loader, loss, accelerator=accelerator, metrics=metrics)
+
+class Noisy(Patches):
+    def __getitem__(self, index):
+        image, mask = super().__getitem__(index)
+        drawn.append((index, torch.rand(()).item()))
+        return image, mask
+
+drawn = []
+data = Noisy(8)
+run = Learner(tiny_unet, cross_entropy_criterion, data, Patches(5), batch_size=2, epochs=2, name="02_two",
+              precision="fp32", average=0.9, snapshots=(0,), verbose=False)
+run.fit()
+said["drawn"] = drawn
+target = torch.stack([mask for _, mask in run.valid_data])
+scores = run.predict(torch.stack([image for image, _ in run.valid_data]))
+said["accuracy"] = (scores.argmax(1) == target).double().mean().item()
+said["weights"] = sum(p.double().abs().sum().item() for p in run.model.parameters())
+said["val"] = run.result["metrics"]["val"]["accuracy"]
+said["test"] = run.test(Patches(3, seed=4))
+with open(f"said{rank}", "w") as file:
+    json.dump(said, file)
+"""
+
+
+def run_twice(folder, settings):
+    """The script in two processes that know of each other, as `accelerate launch` and torchrun start them."""
+    here = Path(__file__).parents[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    settings |= {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]), "ACCELERATE_USE_CPU": "true"}
+    settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    options = {"cwd": folder, "stderr": subprocess.PIPE, "text": True}
+    started = []
+    for rank in "01":
+        environment = os.environ | settings | {"RANK": rank, "LOCAL_RANK": rank}
+        started.append(subprocess.Popen([sys.executable, "script.py"], env=environment, **options))
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], "".join(error[-2000:] for error in errors)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What two processes and this one say of the same training; the dictionary of each process."""
+    outputs = {}
+    for count in (2, 1):
+        folder = tmp_path_factory.mktemp(f"processes{count}")
+        (folder / "script.py").write_text(SCRIPT)
+        settings = {"CVF20_OUT": str(folder / "out"), "CVF20_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
+        if count == 1:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                [patch.setenv(*pair) for pair in settings.items()]
+                runpy.run_path("script.py", run_name="__main__")
+        else:
+            run_twice(folder, settings)
+        outputs[count] = [json.loads((folder / f"said{rank}").read_text()) for rank in range(count)]
+        outputs[f"files{count}"] = sorted(path.name for path in (folder / "out" / "results").iterdir())
+    return outputs
+
+
+@pytest.mark.parametrize("split", ["scenes", "binary", "own"])
+def test_each_image_is_judged_once_whatever_the_number_of_processes(said, split):
+    """package.md 12: five images in batches of two, of which duplicates used to count: every number is the same."""
+    (alone,) = said[1]
+    assert [one["processes"] for one in said[2]] == [2, 2] and alone["processes"] == 1
+    for one in said[2]:
+        assert one[split] == pytest.approx(alone[split], rel=1e-6)
+
+
+def test_two_processes_train_one_network(said):
+    """Both end with the same weights, one result is written, and its metrics are those of all images, each once."""
+    first, second = said[2]
+    assert first["weights"] == second["weights"] and first["test"] == second["test"]
+    assert first["accuracy"] == second["accuracy"] == pytest.approx(first["val"], abs=1e-6)
+    assert said["files2"] == said["files1"] == ["02_two-seed0", "02_two-seed0.csv", "02_two-seed0.json"]
+
+
+def test_each_process_draws_its_own_augmentation_and_its_own_images(said):
+    first, second = ([tuple(pair) for pair in one["drawn"]] for one in said[2])
+    for epoch in (0, 4):
+        indices = [index for index, _ in first[epoch : epoch + 4] + second[epoch : epoch + 4]]
+        assert sorted(indices) == list(range(8))
+    assert not {number for _, number in first} & {number for _, number in second}
