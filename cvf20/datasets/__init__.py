@@ -1,4 +1,5 @@
 """The data sets, each one a SegmentationDataset."""
+# ruff: noqa: F401
 
 from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.msrc import MSRC
@@ -8,16 +9,3 @@ from cvf20.datasets.stanford_background import StanfordBackground
 from cvf20.datasets.wrappers import Region, Repeated, WithWeightMaps
 from cvf20.datasets.yeast_colonies import YeastColonies
 from cvf20.datasets.yeast_movie import YeastMovie
-
-__all__ = [
-    "MSRC",
-    "Nuclei",
-    "PennFudan",
-    "Region",
-    "Repeated",
-    "SegmentationDataset",
-    "StanfordBackground",
-    "WithWeightMaps",
-    "YeastColonies",
-    "YeastMovie",
-]

@@ -33,25 +33,20 @@ class NormalizeImage(v2.Transform):
         if isinstance(inpt, tv_tensors.Mask):
             return inpt
         if isinstance(inpt, PIL.Image.Image) or not inpt.is_floating_point():
-            raise ValueError(
-                f"NormalizeImage found {type(inpt).__name__}, wanted a float image: place it after to_input"
-            )
+            raise ValueError(f"image is {type(inpt).__name__}, wanted a float tensor: NormalizeImage follows to_input")
         image = inpt.as_subclass(Tensor)
-        planes = image.flatten(1)
-        if self.kind == "standard":
-            low, scale = planes.mean(1), planes.std(1).clamp(min=1e-6)
-        elif self.kind == "percentile":
-            low, high = torch.quantile(planes, torch.tensor([0.01, 0.995]), dim=1)
-            low, scale = low, (high - low).clamp(min=1e-6)
-        else:
-            low, scale = planes.median(1).values, torch.ones(len(image))
+        values, unit = image.flatten(1), torch.ones(len(image))
         if self.kind == "background":
-            result = image - _running_median(image)
+            return tv_tensors.wrap(image - _running_median(image), like=inpt)
+        if self.kind == "standard":
+            low, unit = values.mean(1), values.std(1)
+        elif self.kind == "median":
+            low = values.median(1).values
         else:
-            result = (image - low[:, None, None]) / scale[:, None, None]
-        if self.kind == "percentile":
-            result = result.clamp(0, 1)
-        return tv_tensors.wrap(result, like=inpt)
+            low, high = torch.quantile(values, torch.tensor([0.01, 0.995]), dim=1)
+            unit = high - low
+        result = (image - low[:, None, None]) / unit.clamp(min=1e-6)[:, None, None]
+        return tv_tensors.wrap(result.clamp(0, 1) if self.kind == "percentile" else result, like=inpt)
 
 
 def _running_median(image: Tensor, shrink: int = 8) -> Tensor:
@@ -65,11 +60,13 @@ def _running_median(image: Tensor, shrink: int = 8) -> Tensor:
 
 def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of a data set's `images` (C, H, W), integers on the scale 0–1."""
-    images = [v2.functional.to_dtype(torch.as_tensor(image), torch.float64, scale=True) for image in dataset.images]
-    counts = sum(image[0].numel() for image in images)
-    mean = sum(image.sum((1, 2)) for image in images) / counts
-    std = (sum(image.square().sum((1, 2)) for image in images) / counts - mean**2).clamp(min=0).sqrt()
-    return tuple(mean.tolist()), tuple(std.tolist())
+    count = total = squares = 0
+    for image in map(torch.as_tensor, dataset.images):
+        image = v2.functional.to_dtype(image, torch.float64, scale=True)
+        count += image[0].numel()
+        total, squares = total + image.sum((1, 2)), squares + image.square().sum((1, 2))
+    mean = total / count
+    return tuple(mean.tolist()), tuple((squares / count - mean**2).clamp(min=0).sqrt().tolist())
 
 
 class Normalize(v2.Normalize):

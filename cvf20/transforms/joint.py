@@ -1,5 +1,4 @@
-"""Joint augmentation of image and mask on torchvision.transforms.v2: images bilinear, masks nearest
-neighbour at the same centres.
+"""Joint augmentation of image and mask on torchvision.transforms.v2: images bilinear, masks nearest neighbour.
 
 Everything works on uint8 images in memory; `to_input` converts to the network's float images and int64 labels last.
 """
@@ -13,9 +12,8 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from cvf20.labels import VOID
-from cvf20.transforms.geometry import Geometric, size_of
 from cvf20.transforms.input import IMAGENET_MEAN, IMAGENET_STD, to_input
-from cvf20.transforms.sizes import RandomResizedCrop, Resize
+from cvf20.transforms.sizes import Geometric, RandomResizedCrop, Resize, size_of
 
 
 class RandomQuarterTurn(Geometric):
@@ -103,9 +101,7 @@ def train_transforms(
     color:         strength of brightness, contrast and saturation jitter
     """
     aspect = size[1] / size[0]
-    steps = []
-    if quarter_turns:
-        steps.append(RandomQuarterTurn())
+    steps = [RandomQuarterTurn()] if quarter_turns else []
     if crop == (1.0, 1.0):
         steps.append(Resize(size))
     else:

@@ -9,13 +9,17 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20.labels import VOID, check_labels
-from cvf20.transforms.geometry import Geometric
-from cvf20.transforms.sizes import RandomResizedCrop
+from cvf20.transforms.sizes import Geometric, RandomResizedCrop
 
 
 def class_counts(dataset) -> Tensor:
     """(K,) int64: pixels of every class in a data set's masks; K = 2 for foreground against background."""
-    return sum(_histogram(mask, dataset.num_classes) for mask in dataset.masks)
+    counts = torch.zeros(max(2, dataset.num_classes), dtype=torch.int64)
+    for mask in map(torch.as_tensor, dataset.masks):
+        labels = mask[mask != VOID].long()
+        check_labels(labels, len(counts), "mask")
+        counts += torch.bincount(labels, minlength=len(counts))
+    return counts
 
 
 def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
@@ -27,13 +31,6 @@ def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
     present = counts > 0
     weight = torch.where(present, counts.clamp(min=1).double() ** -power, 0.0)
     return (weight * counts.sum() / (weight * counts).sum()).float()
-
-
-def _histogram(mask: Tensor, num_classes: int) -> Tensor:
-    labels = torch.as_tensor(mask).flatten().long()
-    labels = labels[labels != VOID]
-    check_labels(labels, max(2, num_classes), "mask")
-    return torch.bincount(labels, minlength=max(2, num_classes))
 
 
 def first_mask(flat_inputs: list[Any]) -> Tensor:
@@ -60,10 +57,9 @@ class RandomForegroundCrop(Geometric):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         mask = first_mask(flat_inputs)
-        whole = torch.tensor(mask.shape[-2:])
-        free = whole - torch.tensor(self.size)
+        free = torch.tensor(mask.shape[-2:]) - torch.tensor(self.size)
         if free.min() < 0:
-            raise ValueError(f"image of size {tuple(whole.tolist())}: RandomForegroundCrop wants at least {self.size}")
+            raise ValueError(f"image of size {tuple(mask.shape[-2:])}: RandomForegroundCrop wants at least {self.size}")
         foreground = ((mask > 0) & (mask != VOID)).nonzero()
         corner = (torch.rand(2) * (free + 1)).long()
         if len(foreground) and float(torch.rand(())) >= self.anywhere:
@@ -87,14 +83,7 @@ class RareClassCrop(RandomResizedCrop):
     With weights inverse to the classes' frequency, a crop with twice as much of a rare class is up to twice as likely.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        weight: Tensor,
-        tries: int = 8,
-        scale: tuple[float, float] = (0.25, 1.0),
-        ratio: tuple[float, float] = (0.8, 1.6),
-    ):
+    def __init__(self, size: tuple[int, int], weight: Tensor, tries: int = 8, scale=(0.25, 1.0), ratio=(0.8, 1.6)):
         super().__init__(size, scale, ratio, antialias=True)
         if tries < 1 or weight.dim() != 1 or not 0 < len(weight) <= VOID or weight.min() < 0:
             raise ValueError(f"tries={tries} ≥ 1 and weight (K,) ≥ 0 are wanted, found weight={weight.tolist()}")
@@ -102,18 +91,7 @@ class RareClassCrop(RandomResizedCrop):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         boxes = [super(RareClassCrop, self).make_params(flat_inputs) for _ in range(self.tries)]
-        total = self._summed_area(first_mask(flat_inputs))
-        scores = torch.stack([_inside(total, **box) / (box["height"] * box["width"]) for box in boxes]).clamp(min=0)
-        chosen = torch.multinomial(scores, 1) if scores.sum() > 0 else 0
-        return boxes[int(chosen)]
-
-    def _summed_area(self, mask: Tensor) -> Tensor:
-        """(H + 1, W + 1): entry [i, j] is the weight of all pixels above i and left of j."""
-        per_label = F.pad(self.weight, (0, VOID + 1 - len(self.weight)))
-        weight = per_label[mask.as_subclass(Tensor).reshape(mask.shape[-2:]).long()]
-        return F.pad(weight.cumsum(0).cumsum(1), (1, 0, 1, 0))
-
-
-def _inside(total: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-    bottom, right = top + height, left + width
-    return total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        mask = first_mask(flat_inputs).as_subclass(Tensor)
+        weight = F.pad(self.weight, (0, VOID + 1 - len(self.weight)))[mask.reshape(mask.shape[-2:]).long()]
+        scores = torch.stack([v2.functional.crop(weight[None], **box).mean() for box in boxes])
+        return boxes[int(torch.multinomial(scores, 1)) if scores.sum() > 0 else 0]

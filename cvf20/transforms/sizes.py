@@ -1,15 +1,55 @@
-"""Images of different sizes in one batch: cropped, scaled or padded to one, scored at their own size."""
+"""What changes sizes, by one rule for image and mask, so that neither lies beside the other.
+
+Images are resampled with half-pixel centres. torchvision's nearest neighbour for masks is the older rule that takes a
+pixel's corner: masks then lie half an output pixel beside their images. `resize_mask` takes the centre.
+"""
 
 from typing import Any
 
+import PIL.Image
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20.labels import VOID
-from cvf20.transforms.geometry import Geometric, resize_mask, size_of
 from cvf20.transforms.input import IMAGENET_MEAN, IMAGENET_STD, to_input
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """(…, H, W) of any dtype → (…, height, width): each pixel takes the value at its centre.
+
+    A centre that falls between two pixels, as it always does when a side is halved, takes the one before and the one
+    after in turn: always the same one would shift the mask by half a pixel.
+    """
+    rows, columns = (_centres(found, wanted, mask.device) for found, wanted in zip(mask.shape[-2:], size, strict=True))
+    return mask[..., rows, :][..., columns]
+
+
+def _centres(found: int, wanted: int, device) -> Tensor:
+    """(wanted,) indices of the pixels, of `found` along a side, in which the centres of `wanted` pixels lie."""
+    number = torch.arange(wanted, device=device)
+    twice = (2 * number + 1) * found  # of a pixel's centre, in units of 1 / (2 · wanted) pixels
+    between = twice % (2 * wanted) == 0
+    return twice // (2 * wanted) - (between & (number % 2 == 0)).long()
+
+
+class Geometric(v2.Transform):
+    """Base of our transforms: a subclass moves plain tensors (…, H, W); PIL images come back as such, as in v2."""
+
+    def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
+        raise NotImplementedError
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, PIL.Image.Image):
+            return v2.functional.to_pil_image(self.move(v2.functional.pil_to_tensor(inpt), params, False), inpt.mode)
+        moved = self.move(inpt.as_subclass(Tensor), params, isinstance(inpt, tv_tensors.Mask))
+        return tv_tensors.wrap(moved, like=inpt)
+
+
+def size_of(flat_inputs: list[Any]) -> tuple[int, int]:
+    """Height and width of the first image or mask."""
+    return tuple(v2.functional.get_size(next(x for x in flat_inputs if isinstance(x, Tensor | PIL.Image.Image))))
 
 
 class RandomResizedCrop(v2.RandomResizedCrop):
@@ -18,8 +58,9 @@ class RandomResizedCrop(v2.RandomResizedCrop):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not isinstance(inpt, tv_tensors.Mask):
             return super().transform(inpt, params)
-        cut = v2.functional.crop(inpt, **params).as_subclass(Tensor)
-        return tv_tensors.wrap(resize_mask(cut, self.size), like=inpt)
+        return tv_tensors.wrap(
+            resize_mask(v2.functional.crop(inpt.as_subclass(Tensor), **params), self.size), like=inpt
+        )
 
 
 class Resize(Geometric):
@@ -48,15 +89,11 @@ class ScaleInto(Resize):
         return {"size": tuple(max(1, round(scale * length)) for length in found)}
 
 
-class PadTo(Geometric):
+class PadTo(Resize):
     """Pad right and bottom to `size` (height, width): the image by reflection, the mask with void.
 
     No pixel is resampled, and what was added counts in no loss and no metric. Raises ValueError for a larger image.
     """
-
-    def __init__(self, size: tuple[int, int]):
-        super().__init__()
-        self.size = tuple(size)
 
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
         found = tuple(planes.shape[-2:])

@@ -125,8 +125,6 @@ def test_resized_labels_lose_little():
 @pytest.mark.parametrize("name", [*MOVES, "image only", "touching"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_pil_images_are_moved_as_tensors_are(name, mode):
-    if mode == "L" and name == "all":
-        pytest.skip("train_transforms ends in a tensor")
     move = (MOVES | {"image only": ResizeImage((50, 60)), "touching": SeparateTouching()})[name]
     pixels = np.random.default_rng(0).integers(0, 256, (224, 288, 3), dtype=np.uint8)[..., : 3 if mode == "RGB" else 1]
     picture = PIL.Image.fromarray(pixels.squeeze(), mode)

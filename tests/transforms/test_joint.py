@@ -247,7 +247,7 @@ def test_pil_images_become_input_too():
     image, mask = blobs(12, 15)
     picture = v2.functional.to_pil_image(image)
     torch.testing.assert_close(to_input()(picture, mask)[0], to_input()(image, mask)[0])
-    with pytest.raises(ValueError, match="NormalizeImage found Image, wanted a float image"):
+    with pytest.raises(ValueError, match="image is Image, wanted a float tensor"):
         NormalizeImage("standard")(picture)
 
 

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from cvf20.labels import VOID
 from cvf20.training.runs import run_key
-from cvf20.transforms.sampling import RareClassCrop, _inside, class_counts, class_weights
+from cvf20.transforms.sampling import RareClassCrop, class_counts, class_weights
 
 
 def with_corner(size=32, corner=8):
@@ -42,17 +42,17 @@ def test_weights(power):
     assert weight[2] == 0 and float(weight[3] / weight[0]) == pytest.approx(1000**power, rel=1e-5)
 
 
-def test_summed_area_is_the_sum():
-    generator = torch.Generator().manual_seed(0)
-    mask = tv_tensors.Mask(torch.randint(0, 3, (9, 11), generator=generator).byte())
-    mask[0, 0] = VOID
-    weight = torch.tensor([0.5, 2.0, 7.0])
-    crop = RareClassCrop((4, 4), weight)
-    total = crop._summed_area(mask)
-    for top, left, height, width in ((0, 0, 9, 11), (2, 3, 4, 5), (8, 10, 1, 1), (0, 0, 1, 1)):
-        box = mask[top : top + height, left : left + width]
-        by_hand = sum(float(weight[v]) for v in box.flatten().tolist() if v != VOID)
-        assert float(_inside(total, top, left, height, width)) == pytest.approx(by_hand)
+@pytest.mark.parametrize("void", [False, True])
+def test_a_crop_is_chosen_by_the_mean_weight_of_its_pixels(monkeypatch, void):
+    """Two crops to choose from: the left half holds class 0, the right half class 1 of three times the weight."""
+    mask = torch.zeros(8, 16, dtype=torch.uint8)
+    mask[:, 8:] = VOID if void else 1
+    left, right = ({"top": 0, "left": start, "height": 8, "width": 8} for start in (0, 8))
+    boxes = iter([left, right] * 400)
+    monkeypatch.setattr(v2.RandomResizedCrop, "make_params", lambda self, inputs: next(boxes))
+    crop = RareClassCrop((4, 4), torch.tensor([1.0, 3.0]), tries=2)
+    chosen = [crop.make_params([tv_tensors.Mask(mask)]) == right for _ in range(400)]
+    assert sum(chosen) / 400 == (0 if void else pytest.approx(0.75, abs=0.06))
 
 
 def test_crops_prefer_the_rare_class():
