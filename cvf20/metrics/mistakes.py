@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import regionprops
 
 from cvf20.metrics.overlaps import label_overlaps, relate
 
@@ -18,11 +19,9 @@ def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
     colony = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(target, 12), iterations=8))[12:-12, 12:-12]
     depth = ndimage.distance_transform_edt(np.pad(colony, 1))[1:-1, 1:-1]
     rows = []
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        cell = labels[box] == number
-        centre = tuple(int(round(c)) + s.start for c, s in zip(ndimage.center_of_mass(cell), box, strict=True))
-        found = float(prediction[box][cell].mean())
-        rows.append({"area": int(cell.sum()), "found": found, "rim": float(depth[centre])})
+    for cell in regionprops(labels, prediction.astype(float)):
+        centre = tuple(np.round(cell.centroid_local).astype(int) + cell.bbox[:2])
+        rows.append({"area": int(cell.area), "found": float(cell.intensity_mean), "rim": float(depth[centre])})
     return rows
 
 

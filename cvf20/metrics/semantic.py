@@ -123,12 +123,15 @@ def binary_iou(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> 
     prediction, target: (N, H, W), (N, 1, H, W) or (H, W), values 0 and 1 (or bool); void only in the target
     1 where both are empty, nan where everything is void.
     """
-    return float(_ratio_of_sets(*(counts.sum() for counts in _foreground(prediction, target, ignore_index))))
+    confusion = compute_confusion_matrix(*image_pair(prediction, target, None), 2, ignore_index)
+    nothing = bool(confusion.sum() > 0 and confusion.sum() == confusion[0, 0])
+    return 1.0 if nothing else float(iou(confusion)[1])
 
 
 def binary_iou_per_image(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
     """As binary_iou for every image by itself, then averaged over the images that are not void throughout."""
-    return float(_ratio_of_sets(*_foreground(prediction, target, ignore_index)).nanmean())
+    images = zip(*image_pair(prediction, target, None), strict=True)
+    return float(torch.tensor([binary_iou(*pair, ignore_index) for pair in images], dtype=torch.float64).nanmean())
 
 
 def known_labels(
@@ -160,15 +163,3 @@ def _square(confusion: Tensor) -> Tensor:
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"confusion must be a square matrix (K, K), found shape {tuple(confusion.shape)}")
     return confusion.cpu().double()
-
-
-def _foreground(prediction: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Per image (N,), on the CPU: pixels in the intersection, in the union, and not void at all."""
-    predicted, true, keep = known_labels(*image_pair(prediction, target, None), 2, ignore_index)
-    return tuple(pixels.flatten(1).sum(1).cpu() for pixels in (predicted & true, predicted | true, keep))
-
-
-def _ratio_of_sets(intersection: Tensor, union: Tensor, pixels: Tensor) -> Tensor:
-    """intersection / union in float64; 1 where the union is empty, nan where there was no pixel to judge."""
-    ratio = torch.where(union > 0, intersection.double() / union, 1.0)
-    return torch.where(pixels > 0, ratio, torch.nan)
