@@ -13,15 +13,6 @@ label_images = arrays("int64", st.tuples(st.integers(1, 6), st.integers(1, 6)), 
 
 @settings(max_examples=100, deadline=None)
 @given(label_images)
-def test_masks_are_the_partition_of_what_is_neither_background_nor_void(labels):
-    numbers, masks = instance_numbers(labels), instance_masks(labels)
-    assert len(masks) == len(numbers) and (numbers.diff() > 0).all()
-    painted = (masks * numbers[:, None, None]).sum(0)
-    assert torch.equal(painted, labels.masked_fill(labels == VOID, 0))
-
-
-@settings(max_examples=100, deadline=None)
-@given(label_images)
 def test_boxes_are_tight(labels):
     masks = instance_masks(labels)
     for mask, box in zip(masks, instance_boxes(masks), strict=True):

@@ -52,12 +52,6 @@ def test_dice_of_x_with_x_is_1_and_the_order_of_images_and_pixels_does_not_matte
         torch.testing.assert_close(SorensenDiceLoss()(change(logits), change(target)), value, rtol=1e-12, atol=0)
 
 
-def test_mean_of_images_is_not_the_dice_of_the_batch():
-    p = torch.tensor([[[[1.0, 1.0]]], [[[0.0, 1.0]]]])
-    target = torch.tensor([[[1, 1]], [[1, 0]]])
-    assert SorensenDiceLoss(from_logits=False)(p, target) == 0.5  # all pixels together: 1 − 4 / 6
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("logit", [-1e4, -200.0, -100.0, -50.0, 0.0, 100.0])
 @pytest.mark.parametrize("foreground", [0, 1])
