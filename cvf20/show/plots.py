@@ -76,7 +76,7 @@ def heatmap(axis, values, rows: Sequence, columns: Sequence, form: str = "{:.2f}
     image = axis.imshow(values, **{"cmap": "Blues", "aspect": "auto"} | options)
     for r, c in np.ndindex(values.shape):
         light = np.dot(image.cmap(image.norm(values[r, c]))[:3], (0.299, 0.587, 0.114)) > 0.5
-        text = form.format(values[r, c]) if texts is None else texts[r][c]
+        text = texts[r][c] if texts is not None else "–" if np.isnan(values[r, c]) else form.format(values[r, c])
         axis.text(c, r, text, ha="center", va="center", fontsize=8, color="black" if light else "white")
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
