@@ -1,10 +1,8 @@
 """`explainit`: what a network does to an image, layer by layer, and how much of the image each output sees."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -13,22 +11,32 @@ from cvf20.show.explain.probe import gradient_extent
 from cvf20.show.explain.trace import Table, on_a_copy, times, trace
 
 
-@dataclass
 class Explanation:
-    """What `explainit` found; a notebook shows it as its summary and table."""
+    """What `explainit` found; a notebook shows it as its summary and table.
 
-    model: str
-    table: Table  # what the network's own forward calls
-    layers: Table  # the modules without children
-    figure: Figure
-    parameters: int
-    multiply_adds: int  # per image
-    memory: int  # bytes per image kept for the backward pass
-    receptive_field: tuple[int, ...]  # input pixels per axis, of the output position that sees most; () where unknown
-    position: tuple[int, ...]  # an output position that sees as much of the image as any
-    window: list[tuple[int, int]]  # input positions it sees, per axis, first and last: computed
-    measured: list[tuple[int, int]]  # the same from the gradient
-    unknown: str  # the operator that has no receptive-field rule
+    table, layers:   what the network's own forward calls, and the modules without children
+    multiply_adds, memory: per image; memory in bytes, of what is kept for the backward pass
+    receptive_field: input pixels per axis, of the output position that sees most; () where `unknown`, an operator, has no rule
+    position:        an output position that sees as much of the image as any
+    window:          input positions it sees, per axis, first and last: computed; measured: the same from the gradient
+    figure:          a drawing
+    """
+
+    def __init__(self, model: nn.Module, input_shape: Sequence[int]):
+        calls, self.unknown = on_a_copy(model, input_shape, trace)
+        self.model, whole = type(model).__name__, calls[0]
+        self.table, self.layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
+        self.parameters = sum(p.numel() for p in model.parameters())
+        self.multiply_adds, self.memory = whole.multiply_adds, memory_of(model, input_shape)
+        self.receptive_field, self.position, self.window = whole.receptive_field, (), []
+        for window, size, pixels in zip(whole.windows, whole.output[1:] or (1,) * 3, input_shape[1:], strict=False):
+            inside = [(max(0, a), min(pixels - 1, b)) for a, b in map(window, range(size), range(size))]
+            seen = [(b - a, -abs(i - size // 2)) for i, (a, b) in enumerate(inside)]
+            self.position += (max(range(size), key=seen.__getitem__),)
+            self.window.append(inside[self.position[-1]])
+        self.measured = gradient_extent(model, input_shape, self.position) if whole.windows else []
+        sees = f", receptive field {times(self.receptive_field)}" if whole.windows else ""
+        self.figure = draw(self.table, tuple(input_shape), f"{self.model}: {self.parameters:,} parameters{sees}")
 
     @property
     def summary(self) -> str:
@@ -56,30 +64,7 @@ def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
     The receptive field follows from the layers' geometry and is checked against the gradient of one output position,
     whose window both ways is in the result. Where an operator has no rule for it, it is left out and that is said.
     """
-    calls, unknown = on_a_copy(model, input_shape, trace)
-    whole = calls[0]
-    table, layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
-    position, seen = [], []
-    for window, size, pixels in zip(whole.windows, whole.output[1:] or (1,) * 3, input_shape[1:], strict=False):
-        inside = [(max(0, a), min(pixels - 1, b)) for a, b in map(window, range(size), range(size))]
-        position.append(max(range(size), key=lambda i: (inside[i][1] - inside[i][0], -abs(i - size // 2))))  # noqa: B023
-        seen.append(inside[position[-1]])
-    name, receptive = type(model).__name__, whole.receptive_field
-    title = f"{name}: {whole.parameters:,} parameters" + (f", receptive field {times(receptive)}" if receptive else "")
-    return Explanation(
-        model=name,
-        table=table,
-        layers=layers,
-        figure=draw(table, tuple(input_shape), title),
-        parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=whole.multiply_adds,
-        memory=memory_of(model, input_shape),
-        receptive_field=receptive,
-        position=tuple(position),
-        window=seen,
-        measured=gradient_extent(model, input_shape, position) if receptive else [],
-        unknown=unknown,
-    )
+    return Explanation(model, input_shape)
 
 
 def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequence[int] = ()) -> tuple[int, ...]:
