@@ -1,6 +1,5 @@
 """Networks around a pretrained encoder: a U-Net on ResNet-18, and a small decoder for an encoder that stays frozen."""
 
-import math
 from collections.abc import Mapping
 from typing import Self
 
@@ -23,7 +22,6 @@ class TransferModel(Recorded, nn.Module):
     encoder: Encoder
     output: nn.Conv2d
     encoder_frozen = False
-    decoder_stride = 32  # of the coarsest map that the decoder normalises
 
     def freeze_encoder(self) -> Self:
         """Keep the encoder's weights and batch-norm statistics as they are, also in training mode."""
@@ -52,18 +50,8 @@ class TransferModel(Recorded, nn.Module):
         return self
 
     def check_input(self, x: Tensor) -> None:
-        """ValueError for what is no batch of RGB images, and in training mode where batch norm would see one value."""
         if x.dim() != 4 or x.shape[1] != 3 or min(x.shape) < 1:
             raise ValueError(f"input of shape {tuple(x.shape)}: (N, 3, H, W) with N, H, W ≥ 1 is wanted")
-        stride = self.decoder_stride if self.encoder_frozen else self.encoder.stages[-1].stride
-        if self.training and len(x) * math.prod(math.ceil(size / stride) for size in x.shape[2:]) < 2:
-            raise ValueError(
-                f"input of shape {tuple(x.shape)} leaves one pixel at stride {stride}, and batch norm in training needs "
-                f"two; the smallest single image has {stride + 1} pixels on one axis (in eval mode 1 pixel is enough)"
-            )
-
-    def extra_repr(self) -> str:
-        return "encoder frozen" if self.encoder_frozen else ""
 
 
 class ResnetBasedModel(TransferModel):
@@ -78,8 +66,6 @@ class ResnetBasedModel(TransferModel):
     Every step of the decoder doubles the size and joins the encoder's map of that size, followed by a double
     convolution, at stride 2 by none. Sizes need not be divisible; in eval mode 1 pixel is enough.
     """
-
-    decoder_stride = 16
 
     def __init__(self, num_classes: int, weights: Mapping[str, Tensor] | None = None, *, full_resolution: bool = True):
         super().__init__()

@@ -39,9 +39,6 @@ class WatershedNet(Recorded, nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.body(images)
 
-    def extra_repr(self) -> str:
-        return f"bins={self.bins}"
-
 
 def split_output(output: Tensor) -> WatershedOutput:
     """The heads of an output with at least 1 + 2 + 2 channels."""

@@ -112,16 +112,6 @@ def test_output_has_the_input_size_whatever_it_is(networks, height, width, name)
         assert networks[name](torch.rand(1, 3, height, width)).shape == (1, 9, height, width)
 
 
-def test_training_mode_names_the_smallest_size(model):
-    stride = 16 if isinstance(model, ResnetBasedModel) else 32  # a frozen encoder leaves the decoder's own batch norm
-    for network, needed in ((model, 33), (copy.deepcopy(model).freeze_encoder(), stride + 1)):
-        network.train()
-        with pytest.raises(ValueError, match=f"smallest single image has {needed} pixels"):
-            network(torch.rand(1, 3, needed - 1, needed - 1))
-        assert network(torch.rand(1, 3, 1, needed)).shape == (1, 9, 1, needed)
-        assert network(torch.rand(2, 3, 1, 1)).shape == (2, 9, 1, 1)
-
-
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (0, 3, 32, 32), (1, 3, 0, 32)])
 def test_what_is_no_batch_of_colour_images_is_an_error(networks, shape):
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\)"):
@@ -167,11 +157,6 @@ def test_copies_stay_frozen(model):
         assert not any(p.requires_grad for p in twin.encoder.parameters())
 
 
-def test_frozen_or_not_is_part_of_the_structure(model):
-    """The Learner tells runs apart by it: the weights are the same."""
-    assert repr(model) != repr(copy.deepcopy(model).freeze_encoder())
-
-
 def test_replace_output_changes_nothing_else(model):
     model = model.double().eval()
     twin = copy.deepcopy(model)
@@ -207,8 +192,8 @@ def test_partial_weights_are_loaded_and_the_rest_is_left():
     ("weights", "message"),
     [
         ({"fc.weight": torch.zeros(1000, 512)}, "fc.weight"),
-        ({"conv1.weight": torch.zeros(64, 1, 7, 7)}, r"\(64, 1, 7, 7\), wanted \(64, 3, 7, 7\)"),
-        ("IMAGENET1K_V1", "state dict is wanted"),
+        ({"conv1.weight": torch.zeros(64, 1, 7, 7)}, r"conv1.weight.*\[64, 1, 7, 7\].*\[64, 3, 7, 7\]"),
+        ("IMAGENET1K_V1", "no state dict of resnet18"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(weights, message):
