@@ -11,9 +11,9 @@ from importlib import metadata
 import pytest
 
 from cvf20.paths import project_dir
-from cvf20.submission.colab import set_up
+from cvf20.submission.colab import set_up, write_address
 from cvf20.submission.cover import read_group
-from cvf20.submission.notebook import read
+from cvf20.submission.notebook import fingerprint, read
 
 NOTEBOOKS = sorted((project_dir() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ADDRESS = "https://example.org/group/cvf20.git"
@@ -48,6 +48,15 @@ def test_all_notebooks_have_it_with_the_address_of_submission_toml():
     wanted = set_up(read_group(project_dir() / "submission.toml")["repository"])
     for path in NOTEBOOKS:
         assert [cell.source for cell in read(path).cells if cell.cell_type == "code"][0] == wanted, path.name
+
+
+def test_the_address_is_written_from_submission_toml_and_nothing_else_changes(tmp_path):
+    shutil.copy(NOTEBOOKS[0], tmp_path / "01.ipynb")
+    assert write_address([tmp_path / "01.ipynb"], ADDRESS) == ["01.ipynb"]
+    before, after = read(NOTEBOOKS[0]), read(tmp_path / "01.ipynb")
+    differ = [one.source for one, other in zip(after.cells, before.cells, strict=True) if one != other]
+    assert differ == [set_up(ADDRESS)] and fingerprint(before) == fingerprint(after)
+    assert write_address([tmp_path / "01.ipynb"], ADDRESS) == []
 
 
 def test_it_does_nothing_where_the_package_imports(monkeypatch, tmp_path):

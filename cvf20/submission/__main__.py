@@ -1,4 +1,4 @@
-"""python -m cvf20.submission check [FILES] · build [--sheet B] · run [OPTIONS]"""
+"""python -m cvf20.submission check [FILES] · build [--sheet B] · address · run [OPTIONS]"""
 
 import argparse
 import sys
@@ -8,6 +8,8 @@ from cvf20.paths import project_dir
 from cvf20.submission import run
 from cvf20.submission.build import build, project_findings
 from cvf20.submission.check import check, is_error
+from cvf20.submission.colab import write_address
+from cvf20.submission.cover import read_group
 from cvf20.submission.notebook import find_notebooks
 from cvf20.submission.tasks import SHEETS
 
@@ -23,11 +25,17 @@ def main(arguments: list[str] | None = None) -> int:
     look.add_argument("files", nargs="*", type=Path, metavar="FILE", help="notebooks; default: the whole project")
     make = commands.add_parser("build", help="dist/: one notebook, one page, the report and the zip")
     make.add_argument("--sheet", choices=list(SHEETS), help="the hand-in of one course alone, into dist/<sheet>/")
+    commands.add_parser("address", help="write the git address of submission.toml into the notebooks' set-up cells")
     commands.add_parser("run", help="what ./run_all.sh does")
     options = parser.parse_args(arguments)
     if options.command == "check":
         return report(options.files)
     try:
+        if options.command == "address":
+            books = find_notebooks(project_dir() / "notebooks")[0].values()
+            changed = write_address(books, read_group(project_dir() / "submission.toml")["repository"])
+            print(f"changed: {', '.join(changed) or 'nothing, it stands there already'}")
+            return 0
         build(project_dir(), options.sheet)
     except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
         print(f"build: {error}")

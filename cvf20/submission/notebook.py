@@ -57,8 +57,8 @@ def tags(cell: NotebookNode) -> set[str]:
 
 
 def fingerprint(nb: NotebookNode) -> str:
-    """Names the code of a notebook; its texts may change without a new run."""
-    code = [c.source for c in nb.cells if c.cell_type == "code" and "injected-parameters" not in tags(c)]
+    """Names the code of a notebook; its texts and the address in its set-up cell may change without a new run."""
+    code = [c.source for c in nb.cells if c.cell_type == "code" and not tags(c) & {"injected-parameters", "set-up"}]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
