@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cvf20.labels import VOID
 from cvf20.labels.borders import border_distance
-from cvf20.labels.components import label_components
 from cvf20.losses import (
     BorderWeightedLoss,
     binary_cross_entropy,
@@ -97,16 +96,6 @@ def test_gap_weights_equal_the_papers_formula(seed, sigma):
             if len(d) > 1:
                 wanted[n, y, x] += 10 * math.exp(-((d[0] + d[1]) ** 2) / (2 * sigma**2))
     torch.testing.assert_close(gap_weight_map(instances, sigma), wanted, rtol=1e-5, atol=4e-5)
-
-
-def test_gap_weights_are_highest_in_the_thinnest_gap():
-    cells = torch.zeros(1, 5, 12, dtype=torch.bool)
-    cells[:, :, :3], cells[:, :, 4:7], cells[:, :, 10:] = True, True, True
-    weights = gap_weight_map(label_components(cells))[0]
-    assert (weights[cells[0]] == 1).all()
-    torch.testing.assert_close(weights[:, 3], torch.full((5,), 1 + 10 * math.exp(-4 / 50)))
-    assert (weights[:, 3] > weights[:, 8]).all() and (weights[:, 8] > 1).all()
-    assert (gap_weight_map(label_components(cells & (torch.arange(12) < 3))) == 1).all(), "one cell has no gap"
 
 
 # --- the loss -----------------------------------------------------------------------------------------------------

@@ -63,13 +63,6 @@ def test_binary_is_cross_entropy_of_two_classes(seed):
     assert_same(binary_cross_entropy(logits, target), cross_entropy_criterion(two, target), logits)
 
 
-def test_uniform_logits_cost_log_k():
-    _, target, weight = sample(0)
-    assert cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target).item() == pytest.approx(math.log(5), rel=1e-6)
-    weighted = cross_entropy_criterion(torch.zeros(2, 5, 4, 6), target, weight)
-    assert weighted.item() == pytest.approx(math.log(5), rel=1e-6)
-
-
 def test_weights_count_pixels_relative_to_each_other():
     logits, target, weight = sample(4)
     value = cross_entropy_criterion(logits, target, weight)

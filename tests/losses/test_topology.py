@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from torch.nn import functional as F
 
 from cvf20.labels import VOID
 from cvf20.labels.components import label_components
@@ -96,13 +97,9 @@ def test_the_four_kinds_of_critical_mistakes():
     assert critical_components(masks("#..."), masks("#..#")).equal(masks("...#")), "misses one"
     grown = critical_components(masks("###.", "...."), masks("##..", "...."))
     assert not grown.any(), "a mistake at the rim of one object changes nothing"
-
-
-def test_holes_are_seen_through_the_complement():
     ring, disc = masks("###", "#.#", "###"), masks("###", "###", "###")
-    for mistake in ((ring, disc), (disc, ring)):
-        assert not critical_components(*mistake).any()
-        assert critical_components(*mistake, holes=True).equal(masks("...", ".#.", "..."))
+    assert not critical_components(ring, disc).any()
+    assert critical_components(ring, disc, holes=True).equal(masks("...", ".#.", "..."))
 
 
 @both
@@ -114,11 +111,6 @@ def test_small_empty_and_full_masks(connectivity, shape):
         assert critical_components(empty, full, connectivity, holes).equal(full)
         assert critical_components(full, full, connectivity, holes).equal(empty)
         assert critical_components(empty, empty, connectivity, holes).equal(empty)
-
-
-def test_labels_number_the_components_of_the_whole_batch():
-    mask = masks("#.#", "..#").expand(2, 2, 3)
-    assert label_components(mask)[:, 0].tolist() == [[1, 0, 2], [3, 0, 4]]
 
 
 # --- the loss -----------------------------------------------------------------------------------------------------
@@ -147,9 +139,7 @@ def test_critical_pixels_count_1_plus_weight_times(seed, thresholds):
     for threshold in thresholds:
         prediction = (logits.detach().sigmoid().squeeze(1) > threshold) & keep
         times += by_definition(prediction, target == 1, 4).double() / len(thresholds)
-    costs = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits.squeeze(1), (target == 1).double(), reduction="none"
-    )
+    costs = F.binary_cross_entropy_with_logits(logits.squeeze(1), (target == 1).double(), reduction="none")
     wanted = ((1 + 7 * times) * costs)[keep].sum() / keep.sum()
     loss = TopologyLoss(weight=7.0, thresholds=thresholds)
     torch.testing.assert_close(loss(logits, target), wanted, rtol=1e-12, atol=0)
@@ -162,7 +152,7 @@ def test_control_weights_all_wrong_pixels_alike():
     logits, target = sample(4)
     keep = target != VOID
     wrong = ((logits.squeeze(1) > 0) != (target == 1)) & keep
-    costs = torch.nn.functional.softplus(torch.where(target == 1, -logits.squeeze(1), logits.squeeze(1)))
+    costs = F.softplus(torch.where(target == 1, -logits.squeeze(1), logits.squeeze(1)))
     wanted = (costs * (1 + 3 * wrong))[keep].mean()
     torch.testing.assert_close(WrongPixelLoss(weight=3.0)(logits, target), wanted, rtol=1e-9, atol=0)
     assert WrongPixelLoss(weight=3.0)(logits, target) > TopologyLoss(weight=3.0)(logits, target)
@@ -184,10 +174,6 @@ def test_warm_up_raises_the_strength_from_start_to_end():
     for share, strength in ((0, 0), (0.2, 0), (0.3, 0.25), (0.6, 1), (1, 1)):
         loss.set_progress(share)
         torch.testing.assert_close(loss(logits, target), base + strength * (full - base), rtol=1e-12, atol=1e-14)
-    step = TopologyLoss(warm_up=(0.4, 0.4))
-    for share, strength in ((0.39, 0), (0.4, 1)):
-        step.set_progress(share)
-        assert step.strength == strength
     nested = TopologyLoss(base=TopologyLoss(warm_up=(0.4, 0.4)))
     nested.set_progress(0.1)
     assert nested.base.strength == 0 and nested.strength == 1
@@ -259,14 +245,11 @@ def test_merge_loss_is_the_cross_entropy_of_the_valley():
     logits = torch.full((2, 1, 5, 9), 4.0, dtype=torch.float64)
     logits[0, 0, :, 5] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
     logits.requires_grad_()
-    wanted = torch.nn.functional.softplus(logits[0, 0, :, 5]).sum() / target.numel()
+    wanted = F.softplus(logits[0, 0, :, 5]).sum() / target.numel()
     torch.testing.assert_close(merge_loss(logits, target), wanted, rtol=1e-12, atol=0)
     reached = gradient(merge_loss, logits, target) != 0
-    assert reached[0, 0, :, 5].all() and reached.sum() == 5, (
-        "the annotated gap, closed in the prediction, costs nothing"
-    )
-    open_beside = torch.where(reached, -30.0, logits)
-    assert merge_loss(open_beside, target) < 1e-12
+    assert reached[0, 0, :, 5].all() and reached.sum() == 5, "the annotated gap, closed as predicted, costs nothing"
+    assert merge_loss(torch.where(reached, -30.0, logits), target) < 1e-12
 
 
 def test_following_the_gradient_of_the_merge_term_alone_parts_all_cells():
@@ -282,9 +265,6 @@ def test_following_the_gradient_of_the_merge_term_alone_parts_all_cells():
         optimizer.step()
     errors = topology_errors(logits.detach().squeeze(1) > 0, cells)
     assert not errors["merges"] and not errors["splits"] and not errors["missed"]
-
-
-# --- wrong input --------------------------------------------------------------------------------------------------
 
 
 def test_wrong_input_is_named():

@@ -112,12 +112,6 @@ def test_a_person_found_whole_counts_however_far_the_mask_goes_on_in_void():
     assert twice["mask_AP"] == pytest.approx(1), "the second matches nothing and lies in void"
 
 
-def test_an_empty_mask_is_a_false_positive():
-    target = bands(0, 3)
-    masks = torch.stack([torch.zeros_like(target, dtype=torch.bool), target > 0])
-    assert mask_average_precision([(masks, torch.tensor([0.9, 0.8]))], [target])["mask_AP"] == pytest.approx(0.5)
-
-
 def test_failure_kinds_name_each_case():
     nothing = {"merged": 0, "split": 0, "missed": 0, "false": 0}
     cases = [
@@ -188,6 +182,8 @@ def test_average_precision_of_identical_masks_and_of_single_pixels():
     mask = (target > 0)[None]
     once = mask_average_precision([(mask, torch.ones(1))], [target])
     twice = mask_average_precision([(mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8]))], [target])
+    empty = mask_average_precision([(torch.cat([mask & False, mask]), torch.tensor([0.9, 0.8]))], [target])
+    assert empty["mask_AP"] == pytest.approx(0.5), "an empty mask is a false positive"
     assert once["mask_AP"] == twice["mask_AP"] == 1, "a duplicate of lower score comes after full recall"
     two = [(mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8])), (mask, torch.tensor([0.7]))]
     assert mask_average_precision(two, [target, target])["mask_AP"] < 1, "before it, it costs precision"

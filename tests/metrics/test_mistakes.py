@@ -36,19 +36,6 @@ def test_a_deleted_cell_is_missed_and_an_added_one_invented():
     assert sorted(row["found"] for row in found_cells(prediction, COLONY)) == [0, 1, 1]
 
 
-def test_only_the_missed_cell_itself_counts_as_missed():
-    """A small cell in the bounding box of a missed ring, found but for one pixel."""
-    ring, core = disc(30, 30, 14) & ~disc(30, 30, 10), disc(30, 30, 4)
-    prediction = core.copy()
-    prediction[30, 30] = False
-    assert wrong_pixels(prediction, ring | core) == {
-        "missed cell": ring.sum(),
-        "invented cell": 0,
-        "border": 0,
-        "inside": 1,
-    }
-
-
 def test_a_thinner_outline_and_a_hole_are_told_apart():
     hole, ring = disc(30, 30, 2), disc(30, 30, 8) & ~disc(30, 30, 7)
     kinds = wrong_pixels(COLONY & ~hole & ~ring, COLONY)
