@@ -1,6 +1,5 @@
 """Hyper-parameter search with Optuna: one journal file that several processes may work on, and the range test (D8)."""
 
-import contextlib
 import functools
 import json
 import math
@@ -14,14 +13,15 @@ import optuna
 import torch
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cvf20.training.loop import forward, make_accelerator, seed_everything
+from cvf20.training.devices import make_accelerator, same_random_state, seed_everything, to_device
+from cvf20.training.validation import forward
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 Space = dict[str, BaseDistribution]
 
@@ -29,35 +29,31 @@ Space = dict[str, BaseDistribution]
 def open_study(file: Path, space: Space) -> optuna.Study:
     """The study kept in a journal file, made if it is not there; its goal is the highest value.
 
-    Several processes may open the same file. Trials that were running in a process of this machine which is gone are
-    queued again, and a last line that a full disk or a power cut left unfinished is dropped. Raises ValueError where
-    the file belongs to a search over another space, or is no journal; it is then left as it was.
+    Several processes may open the same file; trials of a process of this machine that is gone are queued again. Raises
+    ValueError where the file belongs to a search over another space, or is no journal.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    _drop_torn_line(file)
+    begins = file.read_bytes()[:10] if file.exists() else b""
+    if begins not in (b"", b'{"op_code"'):
+        raise ValueError(f"{file} is no study: it begins with {begins!r}")
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3)
+    options = {"direction": "maximize", "pruner": pruner, "load_if_exists": True}
     try:
-        storage = JournalStorage(JournalFileBackend(str(file)))
         study = optuna.create_study(
-            study_name="search",
-            storage=storage,
-            direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
-            load_if_exists=True,
+            storage=JournalStorage(JournalFileBackend(str(file))), study_name="search", **options
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"{file} is no study: {error}") from error
     described = {name: distribution_to_json(distribution) for name, distribution in space.items()}
-    kept = study.user_attrs.get("space")
-    if kept is None:
-        study.set_user_attr("space", described)
-    elif kept != described:
+    kept = study.user_attrs.get("space", described)
+    if kept != described:
         differ = sorted(name for name in kept.keys() | described.keys() if kept.get(name) != described.get(name))
         raise ValueError(f"{file} holds a search over another space; these differ: {', '.join(differ)}")
+    study.set_user_attr("space", described)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if _is_dead(trial):
-            with contextlib.suppress(ValueError):  # another process was faster
-                study.tell(trial.number, state=TrialState.FAIL)
-                study.enqueue_trial(trial.params)
+        if not _is_alive(*trial.user_attrs.get("process", ("", 0))):
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
     return study
 
 
@@ -69,7 +65,7 @@ def search(
     seed: int = 0,
     first: Iterable[dict] = (),
 ) -> None:
-    """Work on a study until it holds `trials` trials that are complete, pruned or failed.
+    """Work on a study until it holds `trials` trials that are complete, pruned or diverged.
 
     evaluate: (parameters, report) → value; it calls report(epoch, value) after every epoch, which ends the trial there
               when it is worse than the median of the others. A FloatingPointError, as `train` raises it when the
@@ -79,29 +75,28 @@ def search(
               that start together take different seeds, or they begin with the same parameters
     first:    parameters to try before others
     """
-    if not study.trials:
-        for parameters in first:
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
+        parameters = {name: trial._suggest(name, distribution) for name, distribution in space.items()}
+        try:
+            value = evaluate(parameters, functools.partial(_report, trial))
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the value is {value}")
+        except (optuna.TrialPruned, FloatingPointError) as end:
+            trial.set_user_attr("error", str(end))
+            raise
+        except BaseException:
             study.enqueue_trial(parameters)
+            raise
+        return value
+
+    for parameters in first if not study.trials else ():
+        study.enqueue_trial(parameters)
     while len(finished(study)) < trials:
         draws = 1_000 * seed + len(study.trials)
         study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=8, multivariate=True)
-        trial = study.ask(space)
-        trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
-        try:
-            value = evaluate(trial.params, functools.partial(_report, trial))
-            if not math.isfinite(value):
-                raise FloatingPointError(f"the value is {value}")
-        except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        except FloatingPointError as error:
-            trial.set_user_attr("error", str(error))
-            study.tell(trial, state=TrialState.FAIL)
-        except BaseException:
-            study.tell(trial, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
-            raise
-        else:
-            study.tell(trial, value)
+        study.optimize(objective, n_trials=1, catch=(FloatingPointError,))
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -144,26 +139,25 @@ def range_test(
     Ends early where the loss is no number or four times the lowest so far. Changes the model's weights.
     """
     accelerator = make_accelerator()
-    seed_everything(seed)
-    model = model.to(accelerator.device, memory_format=torch.channels_last).train()
-    updates = optimizer(model.parameters(), lr=lowest)
-    rates, losses = [], []
-    batches = iter(())
-    for step in range(steps):
-        batch = next(batches, None)
-        if batch is None:
-            batches = iter(DataLoader(data, batch_size, shuffle=True))
-            batch = next(batches)
-        images, target = (part.to(accelerator.device) for part in batch)
-        updates.param_groups[0]["lr"] = lowest * (highest / lowest) ** (step / (steps - 1))
-        value = loss(forward(model, images, accelerator), target)
-        if not torch.isfinite(value) or (losses and value.item() > 4 * min(losses)):
-            break
-        value.backward()
-        updates.step()
-        updates.zero_grad()
-        rates.append(updates.param_groups[0]["lr"])
-        losses.append(value.item())
+    model = to_device(model, accelerator).train()
+    updates = accelerator.prepare(optimizer(model.parameters(), lr=lowest))
+    rates, losses, batches = [], [], iter(())
+    with same_random_state():
+        seed_everything(seed)
+        for step in range(steps):
+            if (batch := next(batches, None)) is None:
+                batches = iter(DataLoader(data, batch_size, shuffle=True))
+                batch = next(batches)
+            images, target = (part.to(accelerator.device) for part in batch)
+            rate = updates.param_groups[0]["lr"] = lowest * (highest / lowest) ** (step / (steps - 1))
+            value = loss(forward(model, images, accelerator), target)
+            if not torch.isfinite(value) or (losses and value.item() > 4 * min(losses)):
+                break
+            accelerator.backward(value)
+            updates.step()
+            updates.zero_grad()
+            rates.append(rate)
+            losses.append(value.item())
     return rates, losses
 
 
@@ -182,29 +176,11 @@ def _report(trial: optuna.Trial, epoch: int, value: float) -> None:
         raise optuna.TrialPruned
 
 
-def _drop_torn_line(file: Path) -> None:
-    """Optuna's records are lines; it would glue the next one to an unfinished one and could read neither again."""
-    lock = JournalFileSymlinkLock(str(file))
-    lock.acquire()
-    try:
-        content = file.read_bytes() if file.exists() else b""
-        if content and not content.startswith(b'{"op_code"'):
-            raise ValueError(f"{file} is no study: it begins with {content[:20]!r}")
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(file, whole)
-    finally:
-        lock.release()
-
-
-def _is_dead(trial: FrozenTrial) -> bool:
-    host, process = trial.user_attrs.get("process", (None, None))
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+def _is_alive(host: str, process: int) -> bool:
+    """Whether a process still runs, as far as it can be told here."""
+    if host and (host != socket.gethostname() or os.name != "posix"):
         return True
-    except PermissionError:
-        pass  # it lives, as another user's
-    return False
+    try:
+        return bool(host) and os.kill(process, 0) is None
+    except OSError as error:
+        return isinstance(error, PermissionError)  # it lives, as another user's

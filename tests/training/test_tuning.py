@@ -1,9 +1,10 @@
 """Search: failed, pruned and interrupted trials, several processes on one study, and the range test."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import multiprocessing
+import os
+import signal
+import time
 
 import optuna
 import pytest
@@ -95,46 +96,33 @@ def test_another_error_is_not_swallowed_and_its_trial_not_lost(file, error):
     assert finished(study)[0].params == {"x": 0.5, "kind": "b"}
 
 
-def test_an_unfinished_last_line_is_dropped(file):
-    search(open_study(file, SPACE), SPACE, parabola, 4)
-    file.write_bytes(file.read_bytes()[:-20])
-    study = open_study(file, SPACE)
-    before = len(finished(study))
-    assert before >= 3
-    search(study, SPACE, parabola, before + 2)
-    assert len(finished(open_study(file, SPACE))) == before + 2
+def dies(file):
+    def die(parameters, report):
+        report(1, 0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    search(open_study(file, SPACE), SPACE, die, 5, first=[{"x": 0.5, "kind": "a"}])
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from test_tuning import SPACE
-from cvf20.training.tuning import open_study, search
+def works(file, seed):
+    def slow(parameters, report):
+        time.sleep(0.1)
+        return parabola(parameters, report)
 
-def dies(parameters, report):
-    report(1, 0.5)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-study = open_study(Path(sys.argv[1]), SPACE)
-search(study, SPACE, dies, 5, first=[{"x": 0.5, "kind": "a"}])
-"""
+    search(open_study(file, SPACE), SPACE, slow, 12, seed=seed)
 
 
-def run_script(script, *args):
-    here = Path(__file__).parent
-    folders = [str(here), str(here.parent)]
-    return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}\n{script}", *map(str, args)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(function, *arguments):
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    return process
 
 
 def test_a_killed_trial_is_taken_up_again(file):
     """kill -9 in the middle of a trial: its parameters are tried first, and no other trial is lost."""
-    process = run_script(KILLED, file)
-    process.communicate(timeout=120)
-    assert process.returncode == -9
+    process = start(dies, file)
+    process.join(120)
+    assert process.exitcode == -9
     study = open_study(file, SPACE)
     assert finished(study) == []
     search(study, SPACE, parabola, 3)
@@ -142,24 +130,11 @@ def test_a_killed_trial_is_taken_up_again(file):
     assert states(study) == ["COMPLETE"] * 3
 
 
-WORKER = """
-import sys, time
-from pathlib import Path
-from test_tuning import SPACE, parabola
-from cvf20.training.tuning import open_study, search
-
-def slow(parameters, report):
-    time.sleep(0.3)
-    return parabola(parameters, report)
-
-search(open_study(Path(sys.argv[1]), SPACE), SPACE, slow, 12, seed=int(sys.argv[2]))
-"""
-
-
 def test_two_processes_join_one_study(file):
-    workers = [run_script(WORKER, file, seed) for seed in (1, 2)]
-    errors = [worker.communicate(timeout=240)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
+    workers = [start(works, file, seed) for seed in (1, 2)]
+    for worker in workers:
+        worker.join(240)
+    assert [worker.exitcode for worker in workers] == [0, 0]
     study = open_study(file, SPACE)
     by_process = {tuple(trial.user_attrs["process"]) for trial in finished(study)}
     assert len(by_process) == 2
