@@ -10,6 +10,7 @@ from torch import Tensor
 
 # (dy, dx) to one of every two opposite neighbours: right and below, then the diagonals below
 HALF_NEIGHBOURHOOD = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
+STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
 
 
 def label_components(mask: Tensor, connectivity: int = 4) -> Tensor:
@@ -17,8 +18,8 @@ def label_components(mask: Tensor, connectivity: int = 4) -> Tensor:
 
     mask: (N, H, W) bool; connectivity: 4 (edges) or 8 (edges and corners)
     """
-    strip = to_strip(as_masks(mask, "mask"))
-    return torch.from_numpy(from_strip(label_strip(strip, connectivity)[0], mask.shape)).to(mask.device, torch.int64)
+    strip, _ = label_strip(to_strip(as_masks(mask, "mask")), connectivity)
+    return torch.from_numpy(from_strip(strip, mask.shape)).to(mask.device, torch.int64)
 
 
 def to_strip(masks: np.ndarray) -> np.ndarray:
@@ -41,12 +42,7 @@ def from_strip(strip: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 def label_strip(strip: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
     """int32 labels 1 … n of a strip's components (0 outside), and n."""
-    return ndimage.label(strip, ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2))
-
-
-def neighbour_offsets(width: int, connectivity: int) -> list[int]:
-    """Distance in flat memory from a pixel of a strip of `width` columns to one of every two opposite neighbours."""
-    return [dy * width + dx for dy, dx in HALF_NEIGHBOURHOOD[connectivity]]
+    return ndimage.label(strip, STRUCTURE[connectivity])
 
 
 def as_masks(values: Tensor, name: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvf20.labels import split_void
-from cvf20.labels.components import as_masks, check_connectivity
+from cvf20.labels.components import STRUCTURE, as_masks, check_connectivity
 from cvf20.losses.common import full_precision, match_shape
 
 REACH = 2  # pixels by which a valley may lie beside the gap in the target
@@ -44,8 +44,7 @@ def valleys(logits: Tensor, foreground: Tensor, connectivity: int = 4) -> Tensor
     ones), the highest logits first; the line runs where two floods meet. A wider gap needs no line.
     """
     masks, heights = as_masks(foreground, "foreground"), logits.detach().cpu().numpy()
-    structure = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)
-    lines = [_valley(height, cells, structure) for height, cells in zip(heights, masks, strict=True)]
+    lines = [_valley(height, cells, STRUCTURE[connectivity]) for height, cells in zip(heights, masks, strict=True)]
     return torch.from_numpy(np.stack(lines)).to(foreground.device)
 
 

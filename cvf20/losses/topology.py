@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cvf20.labels import split_void
-from cvf20.labels.components import as_masks, check_connectivity, from_strip, label_strip, neighbour_offsets, to_strip
+from cvf20.labels.components import HALF_NEIGHBOURHOOD, as_masks, check_connectivity, from_strip, label_strip, to_strip
 from cvf20.losses.common import full_precision, match_shape
 from cvf20.losses.cross_entropy import binary_costs, binary_cross_entropy
 from cvf20.losses.gaps import merge_loss
@@ -51,7 +51,9 @@ def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.
     for mistakes in (predicted & ~true, true & ~predicted):
         wrong = to_strip(mistakes)
         label, count = label_strip(wrong, connectivity)
-        label, offsets = label.ravel(), neighbour_offsets(wrong.shape[1], connectivity)
+        label = label.ravel()
+        # In flat memory, from a pixel to one of every two opposite neighbours
+        offsets = [dy * wrong.shape[1] + dx for dy, dx in HALF_NEIGHBOURHOOD[connectivity]]
         mistake, neighbour = _touching(wrong.ravel(), correct.ravel(), label, correct_label, offsets)
         # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
         some_neighbour = np.zeros(count + 1, dtype=correct_label.dtype)

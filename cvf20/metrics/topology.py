@@ -6,7 +6,8 @@ is background in both.
 
 import numpy as np
 import torch
-from skimage.measure import label
+from scipy import ndimage
+from skimage.measure import label, regionprops
 from skimage.metrics import adapted_rand_error, variation_of_information
 from torch import Tensor
 
@@ -156,3 +157,42 @@ def border_objects(objects: np.ndarray) -> np.ndarray:
     """Numbers of the objects that touch the edge of the image (H, W)."""
     edge = np.concatenate([objects[0], objects[-1], objects[:, 0], objects[:, -1]])
     return np.unique(edge[edge != 0])
+
+
+def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
+    """One row per connected component of the truth of one image, in the order of ndimage.label.
+
+    prediction, target: (H, W) bool
+    area:  in pixels
+    found: share of its pixels that are predicted; a cell of which less than half is found is missed
+    rim:   distance in pixels from its centre to the outline of the colony (the components closed into one body)
+    """
+    labels, _ = ndimage.label(target)
+    colony = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(target, 12), iterations=8))[12:-12, 12:-12]
+    depth = ndimage.distance_transform_edt(np.pad(colony, 1))[1:-1, 1:-1]
+    rows = []
+    for cell in regionprops(labels, prediction.astype(float)):
+        centre = tuple(np.round(cell.centroid_local).astype(int) + cell.bbox[:2])
+        rows.append({"area": int(cell.area), "found": float(cell.intensity_mean), "rim": float(depth[centre])})
+    return rows
+
+
+def wrong_pixels(prediction: np.ndarray, target: np.ndarray) -> dict[str, int]:
+    """Number of wrong pixels of one image by kind; the kinds exclude each other and add up to all that are wrong.
+
+    prediction, target: (H, W) bool
+    "missed cell":   in a component of the truth of which less than half was found
+    "invented cell": in a component of the prediction that touches no pixel of the truth
+    "border":        within 2 pixels of an outline of the truth
+    "inside":        the rest
+    """
+    components, cells = ndimage.label(prediction)[0], ndimage.label(target)[0]
+    missed = np.append(False, compare(components, cells)[0].missed)[cells]
+    outline = target & ~ndimage.binary_erosion(target, border_value=1)
+    near = ndimage.distance_transform_edt(~outline) <= 2 if outline.any() else outline
+    invented = prediction & ~np.isin(components, components[target])
+    kinds, rest = {}, prediction ^ target
+    for name, where in {"missed cell": missed, "invented cell": invented, "border": near}.items():
+        kinds[name] = int((rest & where).sum())
+        rest = rest & ~where
+    return kinds | {"inside": int(rest.sum())}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvf20.metrics.mistakes import found_cells, wrong_pixels
+from cvf20.metrics.topology import found_cells, wrong_pixels
 
 
 def disc(row, column, radius, size=64):
