@@ -23,15 +23,13 @@ SAMPLES = Path(__file__).parent / "samples"
 
 
 class Sample(NamedTuple):
-    """One decoded image with its labels."""
-
     name: str
     image: Tensor  # (C, H, W) uint8
     mask: Tensor  # (H, W) uint8 classes, or int32 instances
 
 
-# Shared by all instances, so that train with and without augmentation cost one copy; with what a stored sample's files
-# and tensors were like, so that one whose files or labels were edited since is read again
+# Shared by all instances, so that train with and without augmentation cost one copy; beside each sample what its files
+# and tensors were like, so that one that was edited since is read again
 _decoded: dict[tuple, tuple[Sample, tuple]] = {}
 
 
@@ -47,7 +45,7 @@ class SegmentationDataset(Dataset):
     `names` give the shared originals. `title` says SYNTHETIC or sample where it is one.
 
     A subclass names its constants, lists the samples of a split (`sample_names`) and reads one (`read_sample`); it may
-    say which files it wants (`wanted`) and draw a stand-in (`stand_in`).
+    say which files it misses (`missing`) and draw a stand-in (`stand_in`).
     """
 
     name: str
@@ -68,9 +66,7 @@ class SegmentationDataset(Dataset):
             self.folder, self.sample = SAMPLES / self.name, True
         self.synthetic = self.folder is None
         samples = [as_sample(*made) for made in self.stand_in()] if self.synthetic else self._read(self.folder)
-        self.names = [sample.name for sample in samples]
-        self.images = [sample.image for sample in samples]
-        self.masks = [sample.mask for sample in samples]
+        self.names, self.images, self.masks = map(list, zip(*samples, strict=True)) if samples else ([], [], [])
 
     def sample_names(self) -> list[str]:
         """Names of the samples in this selection, in order; `folder` says where the files are."""
@@ -91,8 +87,8 @@ class SegmentationDataset(Dataset):
         return "" if type(self).stand_in is SegmentationDataset.stand_in else "a drawn, SYNTHETIC stand-in"
 
     def cache_key(self) -> tuple:
-        """What besides folder and name decides how a sample is decoded."""
-        return (self.split,)
+        """What besides folder and name decides how a sample is decoded: whatever was chosen for this data set."""
+        return tuple((key, repr(value)) for key, value in vars(self).items() if key != "transforms")
 
     def missing(self, folder: Path) -> tuple[list[str], int]:
         """The wanted files that are not in the folder, and the number of those that are wanted."""
@@ -104,22 +100,21 @@ class SegmentationDataset(Dataset):
         fetch(self.name, folder)
 
     def _read(self, folder: Path) -> list[Sample]:
-        resolved = folder.resolve()
-        keys = {name: (type(self), resolved, self.cache_key(), name) for name in self.sample_names()}
-
         def decode(name: str) -> Sample:
-            sample, state = _decoded.get(keys[name], (None, None))
-            if sample is None or state != _state(sample, [path for path, *_ in state[0]]):
+            key = type(self), folder.resolve(), self.cache_key(), name
+            sample, state = _decoded.get(key, (None, None))
+            if sample is None or state != _state(sample, state[0]):
                 pictures.seen.paths = paths = []
                 sample = as_sample(name, *self.read_sample(folder, name))
                 if sample.image.shape[-2:] != sample.mask.shape:
                     sizes = f"image {tuple(sample.image.shape[-2:])} and mask {tuple(sample.mask.shape)}"
                     raise ValueError(f"{sizes} differ in size: {', '.join(map(str, paths)) or name}")
-                _decoded[keys[name]] = sample, _state(sample, paths)
+                if paths:
+                    _decoded[key] = sample, _state(sample, paths)
             return sample
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes outside the interpreter's lock
-            return list(pool.map(decode, keys))
+            return list(pool.map(decode, self.sample_names()))
 
     @property
     def title(self) -> str:
@@ -166,9 +161,6 @@ class InstanceDataset(SegmentationDataset):
         self.target = target
         super().__init__(root, split, transforms)
 
-    def cache_key(self) -> tuple:
-        return self.split, self.target
-
     def as_target(self, instances: np.ndarray) -> np.ndarray:
         if self.target == "instances":
             return instances.astype(np.int32) + (instances >= VOID)
@@ -177,9 +169,9 @@ class InstanceDataset(SegmentationDataset):
 
 def listed(file: Path, name: str, split: str) -> list[str]:
     """Names of a split, without extension: one a line in the folder's own list, else those of the data set's list."""
-    if file.is_file():
-        return [Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [sample for sample, part in registry(f"{name}_splits").items() if part == split]
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    own = [Path(line.strip()).stem for line in lines if line.strip()]
+    return own or [sample for sample, part in registry(f"{name}_splits").items() if part == split]
 
 
 def as_sample(name: str, image: np.ndarray, mask: np.ndarray) -> Sample:
@@ -190,6 +182,5 @@ def as_sample(name: str, image: np.ndarray, mask: np.ndarray) -> Sample:
 
 def _state(sample: Sample, paths: list) -> tuple:
     """What changes where the sample's files, or its tensors in place, are edited."""
-    stats = [(path, os.stat(path) if os.path.exists(path) else None) for path in paths]
-    files = [(path, s and s.st_mtime_ns, s and s.st_size) for path, s in stats]
-    return files, sample.image._version, sample.mask._version
+    stats = [os.stat(path) if os.path.exists(path) else None for path in paths]
+    return paths, [s and (s.st_mtime_ns, s.st_size) for s in stats], sample.image._version, sample.mask._version

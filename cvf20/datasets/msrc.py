@@ -50,6 +50,9 @@ class MSRC(SegmentationDataset):
         wanted = [f"Images/{name}" for name in names] + [f"GroundTruth/{name}_GT" for name in names]
         return [file for file in wanted if Path(file).name not in found], len(wanted)
 
+    def cache_key(self) -> tuple:
+        return ()  # a photograph belongs to one split
+
     @cached_property
     def pictures(self) -> dict[str, Path]:
         return pictures_by_stem(self.folder)

@@ -39,6 +39,9 @@ class StanfordBackground(SegmentationDataset):
         self.keep_leaks = keep_leaks
         super().__init__(root, split, transforms)
 
+    def cache_key(self) -> tuple:
+        return (self.split,)
+
     def sample_names(self) -> list[str]:
         files = [file for file in registry(self.name) if file.startswith(f"{self.split}/") and file.endswith(".jpg")]
         leaks = () if self.keep_leaks or self.split != "train" else LEAKS

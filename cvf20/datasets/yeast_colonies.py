@@ -44,6 +44,9 @@ class YeastColonies(SegmentationDataset):
         some = self.colonies != COLONIES[self.split]
         return super().title + (f", colonies {', '.join(map(str, self.colonies))}" if some else "")
 
+    def cache_key(self) -> tuple:
+        return (self.split,)
+
     def sample_names(self) -> list[str]:
         wanted = tuple(f"{self.split}_input/set_{colony}_" for colony in self.colonies)
         return [Path(file).stem.removesuffix("_input") for file in registry(self.name) if file.startswith(wanted)]

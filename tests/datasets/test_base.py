@@ -99,6 +99,19 @@ def test_files_edited_between_two_loadings_are_read_again(root):
     assert again.masks[1].min() == 1 and again.masks[0] is before.masks[0] and again.sha256 != before.sha256
 
 
+def test_an_own_choice_is_another_decoding(root):
+    class Darker(Squares):
+        def __init__(self, root, by):
+            self.by = by
+            super().__init__(root)
+
+        def read_sample(self, folder, name):
+            image, mask = super().read_sample(folder, name)
+            return image // self.by, mask
+
+    assert int(Darker(root, 1).images[3].max()) == 3 and int(Darker(root, 3).images[3].max()) == 1
+
+
 def test_the_digest_is_fast(synthetic):
     data = synthetic(StanfordBackground)
     started = time.perf_counter()
