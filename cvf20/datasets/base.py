@@ -45,7 +45,7 @@ class SegmentationDataset(Dataset):
     `names` give the shared originals. `title` says SYNTHETIC or sample where it is one.
 
     A subclass names its constants, lists the samples of a split (`sample_names`) and reads one (`read_sample`); it may
-    say which files it misses (`missing`) and draw a stand-in (`stand_in`).
+    say which files it wants (`wanted`) and draw a stand-in (`stand_in`).
     """
 
     name: str
@@ -90,14 +90,16 @@ class SegmentationDataset(Dataset):
         """What besides folder and name decides how a sample is decoded: whatever was chosen for this data set."""
         return tuple((key, repr(value)) for key, value in vars(self).items() if key != "transforms")
 
-    def missing(self, folder: Path) -> tuple[list[str], int]:
-        """The wanted files that are not in the folder, and the number of those that are wanted."""
-        wanted = list(registry(self.name)) or [""]  # a data set without a list of files wants its folder
-        return [file for file in wanted if not (folder / file).exists()], len(wanted)
+    def wanted(self) -> list[str]:
+        """The files that have to be in `folder`; a data set without a list of files wants its folder."""
+        return list(registry(self.name)) or [""]
 
-    def fetch(self, folder: Path) -> None:
-        """Download into the folder what it lacks; OSError where that fails."""
-        fetch(self.name, folder)
+    def missing(self) -> list[str]:
+        return [file for file in self.wanted() if not (self.folder / file).exists()]
+
+    def fetch(self) -> None:
+        """Download into `folder` what it lacks; OSError where that fails."""
+        fetch(self.name, self.folder)
 
     def _read(self, folder: Path) -> list[Sample]:
         def decode(name: str) -> Sample:

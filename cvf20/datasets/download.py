@@ -68,17 +68,16 @@ def locate(data, root: str | Path | None) -> Path | None:
     """
     if flag("CVF20_SYNTHETIC") and data.has_stand_in():
         return None
-    folder = Path(data_dir() if root is None else root).expanduser() / data.name
-    missing, wanted = data.missing(folder)
-    if not missing:
+    data.folder = folder = Path(data_dir() if root is None else root).expanduser() / data.name
+    if not (missing := data.missing()):
         return folder
-    reason = found_in(folder)
+    reason, wanted = found_in(folder), len(data.wanted())
     if root is None:
         attempt = (folder, os.environ.get("CVF20_BASE_URL"), os.environ.get("CVF20_OFFLINE"))
         try:
             if attempt in _failed:
                 raise DownloadError(_failed[attempt])
-            data.fetch(folder)
+            data.fetch()
             return folder
         except OSError as error:  # DownloadError, or a folder that cannot be written
             _failed[attempt] = str(error)

@@ -45,17 +45,22 @@ class MSRC(SegmentationDataset):
     def sample_names(self) -> list[str]:
         return listed(self.folder / f"{self.split}.txt", self.name, self.split)
 
-    def missing(self, folder: Path) -> tuple[list[str], int]:
-        names, found = listed(folder / f"{self.split}.txt", self.name, self.split), pictures_by_stem(folder)
-        wanted = [f"Images/{name}" for name in names] + [f"GroundTruth/{name}_GT" for name in names]
-        return [file for file in wanted if Path(file).name not in found], len(wanted)
+    def wanted(self) -> list[str]:
+        names = self.sample_names()
+        return [f"Images/{name}" for name in names] + [f"GroundTruth/{name}_GT" for name in names]
+
+    def missing(self) -> list[str]:
+        return [file for file in self.wanted() if Path(file).name not in self.pictures]
 
     def cache_key(self) -> tuple:
         return ()  # a photograph belongs to one split
 
     @cached_property
     def pictures(self) -> dict[str, Path]:
-        return pictures_by_stem(self.folder)
+        """Photographs and labels by their name without extension; of several, the earliest of EXTENSIONS."""
+        files = [file for layout in LAYOUTS for kind in layout for file in (self.folder / kind).glob("*")]
+        files = [file for file in files if file.suffix.lower() in EXTENSIONS]
+        return {file.stem: file for file in sorted(files, key=lambda file: -EXTENSIONS.index(file.suffix.lower()))}
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(self.pictures[name], "RGB")
@@ -65,18 +70,11 @@ class MSRC(SegmentationDataset):
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         return objects(self.split, self.classes)
 
-    def fetch(self, folder: Path) -> None:
-        raise DownloadError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {folder}")
+    def fetch(self) -> None:
+        raise DownloadError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {self.folder}")
 
 
 @cache
 def class_tables() -> tuple[np.ndarray, np.ndarray]:
     """See `colour_tables`; after the classes comes void."""
     return colour_tables(np.array([*CLASSES.values(), (0, 0, 0)]))
-
-
-def pictures_by_stem(folder: Path) -> dict[str, Path]:
-    """Photographs and labels by their name without extension; of several, the earliest of EXTENSIONS."""
-    files = [file for layout in LAYOUTS for kind in layout for file in (folder / kind).glob("*")]
-    files = [file for file in files if file.suffix.lower() in EXTENSIONS]
-    return {file.stem: file for file in sorted(files, key=lambda file: -EXTENSIONS.index(file.suffix.lower()))}

@@ -30,27 +30,24 @@ class Nuclei(InstanceDataset):
     def cache_key(self) -> tuple:
         return self.split == "dense", self.target  # a field belongs to one split
 
+    @property
+    def part(self) -> Path:
+        return self.folder / "dense" if self.split == "dense" else self.folder
+
     def sample_names(self) -> list[str]:
-        return self._names(self.folder)
+        return listed(self.part / f"{'test' if self.split == 'dense' else self.split}.txt", self.name, self.split)
 
-    def _names(self, folder: Path) -> list[str]:
-        return listed(
-            folder / ("dense/test.txt" if self.split == "dense" else f"{self.split}.txt"), self.name, self.split
-        )
-
-    def missing(self, folder: Path) -> tuple[list[str], int]:
+    def wanted(self) -> list[str]:
         below = "dense/" if self.split == "dense" else ""
-        wanted = [f"{below}{kind}/{name}.png" for name in self._names(folder) for kind in ("images", "masks")]
-        return [file for file in wanted if not (folder / file).exists()], len(wanted)
+        return [f"{below}{kind}/{name}.png" for name in self.sample_names() for kind in ("images", "masks")]
 
     def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        folder = folder / "dense" if self.split == "dense" else folder
-        grey = read_image(folder / "images" / f"{name}.png", "RGB")[..., 0]  # all channels hold the same
-        return stretch(grey), self.as_target(read_image(folder / "masks" / f"{name}.png", "labels"))
+        grey = read_image(self.part / "images" / f"{name}.png", "RGB")[..., 0]  # all channels hold the same
+        return stretch(grey), self.as_target(read_image(self.part / "masks" / f"{name}.png", "labels"))
 
-    def fetch(self, folder: Path) -> None:
-        """From a mirror file by file; from the source, which has one file per nucleus, as one archive (about 100 MB)."""
-        fetch(self.name, folder, None if os.environ.get("CVF20_BASE_URL") else join_archive)
+    def fetch(self) -> None:
+        """From a mirror file by file; from the source, which has one file per nucleus, as one large archive."""
+        fetch(self.name, self.folder, None if os.environ.get("CVF20_BASE_URL") else join_archive)
 
 
 def join_archive(name: str, staging: Path, files: list[str]) -> None:
@@ -61,19 +58,17 @@ def join_archive(name: str, staging: Path, files: list[str]) -> None:
     try:
         archive = pooch.retrieve(url, None, f"{commit}.zip", staging, downloader=downloader, retry_if_failed=RETRIES)
         with zipfile.ZipFile(archive) as source:
-            members: dict[str, list[str]] = {}  # "<id>/images" and "<id>/masks" -> the files there
+            members: dict[tuple, list[str]] = {}  # (field, "images" or "masks") -> the files there
             for member in sorted(source.namelist()):
-                if member.endswith(".png"):
-                    field, kind = Path(member).parts[-3:-1]
-                    members.setdefault(f"{field[:12]}/{kind}", []).append(member)
-            for file in files:
-                kind, field = Path(file).parts[-2], Path(file).stem
+                *_, field, kind, _ = "", "", *member.split("/")
+                members.setdefault((field[:12], kind), []).append(member)
+            for file in map(Path, files):
                 (staging / file).parent.mkdir(parents=True, exist_ok=True)
-                sources = [source.read(member) for member in members.get(f"{field}/{kind}", [])]
-                write_joined(staging / file, kind, sources)
-                check(staging / file, registry(name)[file])
+                sources = [source.read(member) for member in members[file.stem, file.parent.name] if member[-1] != "/"]
+                write_joined(staging / file, file.parent.name, sources)
+                check(staging / file, registry(name)[file.as_posix()])
     except Exception as error:
-        raise DownloadError(f"{url}: {error}") from error
+        raise DownloadError(f"{url}: {error!r}") from error
 
 
 def write_joined(file: Path, kind: str, sources: list[bytes]) -> None:

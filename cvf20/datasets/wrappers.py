@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 from cvf20.datasets.base import SegmentationDataset
 
 SHARED = ("name", "label", "classes", "palette", "num_classes", "split", "synthetic", "sample", "transforms", "title")
+SHARED += ("names", "images", "masks")
 
 
 class Wrapper(SegmentationDataset):
@@ -19,7 +20,7 @@ class Wrapper(SegmentationDataset):
 
     def __init__(self, data: Dataset):
         self.data = data
-        for attribute in (*SHARED, "names", "images", "masks"):
+        for attribute in SHARED:
             if hasattr(data, attribute):
                 setattr(self, attribute, getattr(data, attribute))
 

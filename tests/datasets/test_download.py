@@ -58,14 +58,10 @@ def server(monkeypatch):
     monkeypatch.setattr(download, "RETRIES", 0)
     checksums = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
     monkeypatch.setattr(download, "registry", lambda name: checksums)
-    monkeypatch.setattr(YeastMovie, "missing", lambda self, folder: (missing(folder), len(FILES)))
+    monkeypatch.setattr(YeastMovie, "wanted", lambda self: list(FILES))
     yield server
     server.shutdown()
     server.server_close()
-
-
-def missing(folder):
-    return [file for file in FILES if not (folder / file).exists()]
 
 
 def contents(folder):

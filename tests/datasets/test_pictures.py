@@ -155,7 +155,7 @@ def few(tmp_path, monkeypatch):
     """few(cls, {file: pixels}) builds the data set's first split from these files alone."""
 
     def build(cls, files, names):
-        monkeypatch.setattr(cls, "missing", lambda self, folder: ([], 1))
+        monkeypatch.setattr(cls, "missing", lambda self: [])
         monkeypatch.setattr(cls, "sample_names", lambda self: names)
         for file, pixels in files.items():
             path = tmp_path / cls.name / file
