@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from cvf20.models.spec import spec_of
@@ -25,39 +24,38 @@ from cvf20.training.loop import train
 from cvf20.training.network import load_state, state_of
 from cvf20.training.validation import checked, forward, validate
 
-PRECISIONS = {"no": "fp32"}
-
 
 def check(run) -> None:
     """What would end a run after its first epoch is an error before its first step."""
     images, target, *_ = next(iter(run.loader(run.valid_data)))
     network = to_device(run.network.built, run.accelerator).eval()
-    size = target.shape[2 - images.ndim :]
     with torch.inference_mode():
-        outputs = forward(network, images.to(run.accelerator.device), run.accelerator, size).cpu()
-    known = {"IoU": 0, "IoU_per_image": 0} if outputs.shape[1] == 1 else {"mIoU": 0, "accuracy": 0}
-    known = checked(run.metrics(outputs, target)) if run.metrics else known
-    name = monitored(known | ({} if run.loss is None else {"loss": 0}) | {"train_loss": 0}, run.settings.monitor)
-    if outputs.shape[1] == 1 and name:
-        for data in (run.train_data, run.valid_data):
-            _check_masks(data)
+        images = images.to(run.accelerator.device)
+        outputs = forward(network, images, run.accelerator, target.shape[2 - images.ndim :]).cpu()
+    is_binary = outputs.shape[1] == 1
+    names = (
+        checked(run.metrics(outputs, target))
+        if run.metrics
+        else ("IoU", "IoU_per_image")
+        if is_binary
+        else ("mIoU", "accuracy")
+    )
+    monitored({**dict.fromkeys(names), "train_loss": 0, **({"loss": 0} if run.loss else {})}, run.settings.monitor)
+    if any(not 0 <= index < len(run.valid_data) for index in run.snapshots):
+        raise ValueError(f"snapshots={run.snapshots}: valid_data has {len(run.valid_data)} images")
+    for data in (run.train_data, run.valid_data) if is_binary else ():
+        masks = getattr(data, "masks", None) or (data[index][1] for index in range(min(64, len(data))))
+        found = set()
+        for mask in masks:
+            if (found := found | set(torch.as_tensor(mask).unique().tolist())) - {0, 255}:
+                break
+        if found == {0, 255}:
+            raise ValueError(
+                "the masks hold 0 and 255 only, and 255 is void: map them to 0 and 1 first, e.g. mask // 255"
+            )
 
 
-def _check_masks(data: Dataset) -> None:
-    masks = getattr(data, "masks", None) or (data[index][1] for index in range(min(64, len(data))))
-    found = set()
-    for mask in masks:
-        found |= set(torch.as_tensor(mask).unique().tolist())
-        if found - {0, 255}:
-            return
-    if found == {0, 255}:
-        raise ValueError(
-            "the masks hold 0 and 255 only, and 255 is void, which no loss looks at: map them to 0 and 1 first, "
-            "e.g. mask // 255"
-        )
-
-
-def monitored(row: dict[str, float], monitor: str | None) -> str:
+def monitored(row: dict, monitor: str | None) -> str:
     """The name of the number that chooses the best epoch."""
     name = monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
     if name not in row:
@@ -71,21 +69,15 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     seed_everything(run.seed)
     network = to_device(run.network.change(), accelerator)
-    plain, several = unwrap(network), accelerator.num_processes > 1
-    average = None
+    plain, average = unwrap(network), None
     if settings.average:
         average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
     loader = training_loader(run.looked_at(run.train_data), settings.batch_size, run.seed, accelerator)
     optimizer = accelerator.prepare(settings.make_optimizer(plain))
     steps = settings.epochs * len(loader)
     scheduler = LambdaLR(optimizer.optimizer, lambda step: settings.rate(step, steps))
-    parts = {
-        "model": plain,
-        "optimizer": optimizer,
-        "scheduler": scheduler,
-        "average": average,
-        "scaler": accelerator.scaler,
-    }
+    parts = {"model": plain, "optimizer": optimizer, "scheduler": scheduler}
+    parts |= {"average": average, "scaler": accelerator.scaler}
     parts = {key: part for key, part in parts.items() if part is not None}
     state = {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
     if (folder / "last.pt").exists():
@@ -117,22 +109,15 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
             save({key: part.state_dict() for key, part in parts.items()} | {"state": state}, folder / "last.pt")
         on_row(row)
 
-    trained = DistributedDataParallel(network, _devices(accelerator)) if several else network
+    if accelerator.num_processes > 1:
+        network = DistributedDataParallel(network, [accelerator.device] if accelerator.device.type == "cuda" else None)
     options = {"accelerator": accelerator, "scheduler": scheduler, "average": average, "metrics": run.metrics}
     options |= {"grad_clip": settings.grad_clip, "seed": run.seed, "first_epoch": len(state["rows"]) + 1}
-    train(
-        trained,
-        run.loss,
-        loader,
-        run.loader(run.valid_data),
-        optimizer,
-        settings.epochs,
-        after_epoch=after_epoch,
-        **options,
-    )
+    valid_loader = run.loader(run.valid_data)
+    train(network, run.loss, loader, valid_loader, optimizer, settings.epochs, after_epoch=after_epoch, **options)
     accelerator.wait_for_everyone()
     load_state(plain, read_state(folder / "best.pt"))
-    scores = validate(network, run.loader(run.valid_data), accelerator=accelerator, metrics=run.metrics)
+    scores = validate(network, valid_loader, accelerator=accelerator, metrics=run.metrics)
     if writer is not None:
         writer.close()
         finish(run, state, scores)
@@ -142,25 +127,13 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
 def finish(run, state: dict, scores: dict) -> None:
     """Write the result of a run, from which on it counts as finished."""
     results.write_curves(state["rows"], run.folder / "curves.csv")
-    network = unwrap(run.network.built)
-    result = results.new_result(
-        run.name,
-        run.seed,
-        run.train_data,
-        metrics={"val": scores},
-        recipe=run.recipe,
-        seconds=state["seconds"],
-        quick=run.quick,
-        best_epoch=state["best_epoch"],
-        key=run.key,
-        network=spec_of(network),
-        parameters=results.parameters(network),
-        trainable=results.parameters(network, trained=True),
-        threads=torch.get_num_threads(),
-        device=run.accelerator.device.type,
-        precision=PRECISIONS.get(run.accelerator.mixed_precision, run.accelerator.mixed_precision),
-        versions={p.__name__: p.__version__ for p in (torch, torchvision, accelerate)},
-    )
+    network, precision = unwrap(run.network.built), run.accelerator.mixed_precision
+    about = {"key": run.key, "best_epoch": state["best_epoch"], "seconds": state["seconds"], "recipe": run.recipe}
+    about |= {"network": spec_of(network), "device": run.accelerator.device.type, "threads": torch.get_num_threads()}
+    about |= {"precision": "fp32" if precision == "no" else precision, "parameters": results.parameters(network)}
+    about |= {"trainable": results.parameters(network, trained=True), "metrics": {"val": scores}, "quick": run.quick}
+    about["versions"] = {library.__name__: library.__version__ for library in (torch, torchvision, accelerate)}
+    result = results.new_result(run.name, run.seed, run.train_data, **about)
     results.write_text(run.folder / "result.json", json.dumps(results.plain(result), indent=1))
     (run.folder / "last.pt").unlink()
 
@@ -177,10 +150,6 @@ def _keep_predictions(run, model: nn.Module, epoch: int, writer: SummaryWriter) 
         Image.fromarray(labels.numpy()).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
         if palette is not None:
             writer.add_image(f"prediction/{index}", np.asarray(palette)[labels.numpy()], epoch, dataformats="HWC")
-
-
-def _devices(accelerator) -> list | None:
-    return [accelerator.device] if accelerator.device.type == "cuda" else None
 
 
 def save(value: dict, path: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import accelerate
@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from cvf20.datasets.base import read_image
 from cvf20.paths import runs_dir
-from cvf20.show.explain import explainit
 from cvf20.training import results
 from cvf20.training.describe import Description
 from cvf20.training.devices import make_accelerator, on_gpu, same_random_state, to_device
@@ -66,14 +65,9 @@ class Learner:
         precision: str = "auto",
         **settings,
     ):
-        known = {field.name for field in fields(Recipe)}
-        if unknown := settings.keys() - known:
-            raise TypeError(
-                f"Learner knows no {', '.join(sorted(unknown))}; its settings are {', '.join(sorted(known))}"
-            )
         if quick:
             epochs, batch_size = min(epochs, QUICK["epochs"]), min(batch_size, QUICK["batch_size"])
-        self.settings = Recipe(lr, batch_size, epochs, **settings)
+        self.settings = Recipe.of(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
         self.name, self.seed, self.quick, self.verbose = results.file_name(name), int(seed), bool(quick), verbose
         self.loss, self.metrics, self.snapshots = loss, metrics, tuple(map(int, snapshots))
         self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
@@ -88,8 +82,8 @@ class Learner:
     def recipe(self) -> dict:
         """The settings in words, as results show them."""
         told = {"model": self.network.name, "loss": self.loss, "metrics": self.metrics}
-        told |= {"transforms": getattr(self.train_data, "transforms", None)}
-        told |= {"valid_transforms": getattr(self.valid_data, "transforms", None)}
+        for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
+            told[name] = getattr(data, "transforms", None)
         return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
 
     @property
@@ -99,9 +93,8 @@ class Learner:
 
     def _make_key(self) -> str:
         settings = [asdict(self.settings), self.seed, self.quick, self.snapshots]
-        return run_key(
-            settings, [self.network, type(self), _untouched(self.loss), self.metrics, self.train_data, self.valid_data]
-        )
+        data = [self.train_data, self.valid_data]
+        return run_key(settings, [self.network, type(self), _untouched(self.loss), self.metrics, *data])
 
     def key_parts(self, description: Description) -> str:
         description.learners += 1
@@ -145,6 +138,7 @@ class Learner:
                      which can be taken up again
         """
         with same_random_state():
+            self._result = None
             self.network.reset()
             self._key = self._make_key()
             self._files = finished(self.label, self.folder, self.key)
@@ -164,9 +158,9 @@ class Learner:
         self._result = json.loads(self._files.result.read_text(encoding="utf-8"))
         self._result["metrics"] = {"val": self._result["metrics"]["val"]}  # others are computed anew, or found
         again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
-        message = f"{self.label}: its weights are neither in {self.folder} nor in weights/; train it again with {again}"
-        handed_on = published(".") / ".." / "weights" / f"{self.label}.pt"
-        self.network.expect([self.folder / "best.pt", handed_on], self.key, message)
+        missing = f"{self.label}: its weights are neither in {self.folder} nor in weights/; train it again with {again}"
+        files = [self.folder / "best.pt", published(f"../weights/{self.label}.pt")]
+        self.network.expect(files, self.key, missing)
         self._publish()
         return self.result
 
@@ -178,12 +172,14 @@ class Learner:
         """Metrics of the best epoch's weights on `data`, kept in the result under metrics[split]."""
         self.result  # noqa: B018 — raises before fit()
         key = run_key([flips, self.quick], [self, self.metrics, data])
-        options = {"accelerator": self.accelerator, "metrics": self.metrics, "flips": flips}
         local = self.folder / "scores" / f"{results.file_name(split)}-{key[:12]}.json"
 
         def make() -> dict:
-            model = to_device(self.model, self.accelerator)
-            return {"key": key, "value": validate(model, self.loader(data), **options)}
+            options = {"accelerator": self.accelerator, "metrics": self.metrics, "flips": flips}
+            return {
+                "key": key,
+                "value": validate(to_device(self.model, self.accelerator), self.loader(data), **options),
+            }
 
         return self.record(split, keep(f"{self.label}/{split}.json", local, key, make)[0]["value"])
 
@@ -215,6 +211,8 @@ class Learner:
 
     def explainit(self, input_shape: Sequence[int]):
         """Table, receptive field and drawing of the network for one image of shape (C, H, W), see `cvf20.show.explain`."""
+        from cvf20.show.explain import explainit  # slow to import
+
         return explainit(self.network.built, input_shape)
 
     def loader(self, data: Dataset) -> DataLoader:

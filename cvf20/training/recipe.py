@@ -12,7 +12,7 @@ SCHEDULES = ("onecycle", "cosine", "constant")
 
 @dataclass
 class Recipe:
-    """The settings of a training run. Numbers may be NumPy's or PyTorch's.
+    """The settings of a training run.
 
     lr:         the highest learning rate of the schedule
     optimizer:  "adamw", "adam" or "sgd" (momentum 0.9)
@@ -35,11 +35,16 @@ class Recipe:
     average: float | None = None
     monitor: str | None = None
 
+    @classmethod
+    def of(cls, **settings) -> "Recipe":
+        """From settings of any library's numbers; an unknown one is a TypeError that names those that there are."""
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(settings.keys() - set(known)):
+            raise TypeError(f"there is no setting {', '.join(unknown)}; there are {', '.join(known)}")
+        settings["lr_scales"] = {k: float(v) for k, v in (settings.get("lr_scales") or {}).items()} or None
+        return cls(**{name: value.item() if hasattr(value, "item") else value for name, value in settings.items()})
+
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            setattr(self, field.name, value.item() if hasattr(value, "item") else value)
-        self.lr_scales = {k: float(v) for k, v in self.lr_scales.items()} if self.lr_scales else None
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r}: allowed are {', '.join(map(repr, OPTIMIZERS))}")
         if self.schedule not in SCHEDULES:

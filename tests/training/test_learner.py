@@ -682,6 +682,7 @@ def test_interrupted_and_fitted_again_is_uninterrupted(folders, calls):
         ({"metrics": lambda logits, target: {"m": torch.ones(2)}}, ValueError, "metrics must give one number for 'm'"),
         ({"metrics": lambda logits, target: {"m": "good"}}, ValueError, "metrics must give one number for 'm'"),
         ({"metrics": lambda logits, target: {"m": 1.0}}, ValueError, "monitor=None: expected one of m"),
+        ({"snapshots": (5,)}, ValueError, r"snapshots=\(5,\): valid_data has 5 images"),
         ({"monitor": "mIuO"}, ValueError, "monitor='mIuO': expected one of mIoU, accuracy"),
         (
             {"train": Patches(4, 1), "valid": Patches(4, 1), "num": 1, "mask": 255},
@@ -714,7 +715,7 @@ def test_a_name_that_is_no_file_name(name):
 
 
 def test_an_unknown_setting_is_named_beside_the_known_ones():
-    with pytest.raises(TypeError, match="no patience, weigth_decay; its settings are .*weight_decay"):
+    with pytest.raises(TypeError, match="no setting patience, weigth_decay; there are .*weight_decay"):
         tiny_learner(weigth_decay=1, patience=3)
     with pytest.raises(TypeError, match="model must build a network"):
         tiny_learner(lambda: 3)
@@ -735,7 +736,7 @@ def test_a_loss_dict_with_a_part_called_loss_keeps_its_parts():
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
 def test_every_schedule_reaches_its_highest_rate_and_never_trains_at_none(steps, schedule):
     """package.md 16: a single step of one cycle ran at 4e-8."""
-    rates = [Recipe(schedule=schedule).rate(step, steps) for step in range(steps)]
+    rates = [Recipe.of(schedule=schedule).rate(step, steps) for step in range(steps)]
     assert max(rates) == 1 and min(rates) > 0
     if schedule == "onecycle" and steps == 100:
         wanted = OneCycleLR(SGD([torch.zeros(1, requires_grad=True)], 1.0), 1.0, total_steps=100, pct_start=0.16)
