@@ -1,21 +1,23 @@
 """From what is published to what is handed in: dist/submission.ipynb, submission.html, report.pdf and the zip."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 
-from cvf20.submission.archive import project_files, write_zip
 from cvf20.submission.check import check, is_error
 from cvf20.submission.cover import archive_name, cover, placeholders, read_group, training_seconds
 from cvf20.submission.merge import merge, sections_of
-from cvf20.submission.notebook import find_notebooks, number
+from cvf20.submission.notebook import SHEETS, TIME, find_notebooks, number, of_sheet
 from cvf20.submission.pages import page, report
-from cvf20.submission.tasks import SHEETS, TIME, asked_of, of_sheet
 from cvf20.submission.weights import missing
 from cvf20.training.results import NOTEBOOKS
+
+FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.sh", "run_tests.sh", "submission.toml")
+FOLDERS = ("cvf20", "scripts", "tests", "benchmarks", "weights", "notebooks", "figures", "results")
 
 
 def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, say: Callable = print) -> Path:
@@ -29,41 +31,57 @@ def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, 
     group = read_group(project / "submission.toml")
     books, _ = find_notebooks(project / "notebooks")
     sections = sections_of(list(books.values()), sheet)
-    stems = list(dict.fromkeys(section.stem for section in sections))
     if not sections:
         raise ValueError(f"notebooks/ answers nothing of {f'sheet {sheet}' if sheet else 'any sheet'}")
-    paths = [path for path in books.values() if path.stem in stems]
-    findings = [*project_findings(project, sheet), *(each for path in paths for each in check(path, project))]
+    chosen = {name: path for name, path in books.items() if any(section.stem == path.stem for section in sections)}
+    findings = [*project_findings(project, sheet), *(each for path in chosen.values() for each in check(path, project))]
     if errors := list(filter(is_error, findings)):
         raise ValueError("\n".join(["the check found errors, nothing was built", *errors]))
-    first = cover(group, sections, sheet, training_seconds(project / "results", stems))
-    merged = merge(sections, first, group["repository"])
-    files, left_out = project_files(project, set(books) - {number(stem) for stem in stems})
-    target, archive = (dist or project / "dist") / (sheet or ""), archive_name(group, sheet)
+    seconds = training_seconds(project / "results", [path.stem for path in chosen.values()])
+    first, target, name = cover(group, sections, sheet, seconds), dist or project / "dist", archive_name(group, sheet)
+    target = target / (sheet or "")
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".new-") as name:
-        new = Path(name)
-        (new / "submission.ipynb").write_text(nbformat.writes(merged) + "\n", encoding="utf-8")
-        (new / "submission.html").write_text(page(merged, group["title"]), encoding="utf-8")
-        (new / "report.pdf").write_bytes(
-            report(sections, first[0], group["title"], archive_name(group, sheet)[:-4], sheet)
-        )
-        write_zip(new / archive, files | {path.name: path for path in new.iterdir()})
-        for path in sorted(new.iterdir()):
-            os.replace(path, target / path.name)
-    for draft in target.glob("*_DRAFT*.zip") if "_DRAFT" not in archive else ():
+    with tempfile.TemporaryDirectory(dir=target, prefix=".new-") as new:
+        folder = Path(new) / name
+        _copy_project(project, folder, {path.name for path in chosen.values()}, set(books) - set(chosen))
+        merged = merge(sections, first, group["repository"])
+        (folder / "submission.ipynb").write_text(nbformat.writes(merged) + "\n", encoding="utf-8")
+        (folder / "submission.html").write_text(page(merged, group["title"]), encoding="utf-8")
+        (folder / "report.pdf").write_bytes(report(sections, first[0], group["title"], name, sheet))
+        archive = Path(shutil.make_archive(str(folder), "zip", new, name))
+        for file in ("submission.ipynb", "submission.html", "report.pdf", archive):
+            os.replace(folder / file, target / Path(file).name)  # an absolute path stands alone
+    for draft in target.glob("*_DRAFT*.zip") if "_DRAFT" not in name else ():
         draft.unlink()
-    for line in [*sorted(findings), *(f"left out of the zip: {name}" for name in left_out)]:
-        say(line)
-    say(f"built {target / archive}, {(target / archive).stat().st_size / 1e6:.1f} MB")
-    return target / archive
+    for finding in sorted(findings):
+        say(finding)
+    archive = target / archive.name
+    say(f"built {archive}, {archive.stat().st_size / 1e6:.1f} MB")
+    return archive
+
+
+def _copy_project(project: Path, folder: Path, notebooks: set[str], others: set[str]) -> None:
+    """Everything that is handed in, without what is hidden, cached, a link, another notebook, or made by one."""
+
+    def left_out(place: str, names: list[str]) -> list[str]:
+        linked = [name for name in names if (Path(place) / name).is_symlink()]
+        other = [name for name in names if number(name) in others or name[-6:] == ".ipynb" and name not in notebooks]
+        return linked + other + [name for name in names if name[0] == "." or name == "__pycache__"]
+
+    for name in FOLDERS:
+        if (project / name).is_dir():
+            shutil.copytree(project / name, folder / name, ignore=left_out)
+    for name in [name for name in (*FILES, "data/README.md") if (project / name).is_file()]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / name, folder / name)
 
 
 def project_findings(project: Path, sheet: str | None = None) -> list[str]:
     """What the whole hand-in lacks: notebooks, answers, what is to be filled in, weights."""
     books, left_out = find_notebooks(project / "notebooks")
-    found, stems = [f"note: notebooks/{line}" for line in left_out], {path.stem for path in books.values()}
-    if lacking := [stem for stem in NOTEBOOKS if stem not in stems and (not sheet or sheet in str(asked_of(stem)))]:
+    found = [f"note: notebooks/{line}" for line in left_out]
+    due = {number for task in of_sheet(sheet) if task.id != TIME for number in task.notebooks}
+    if lacking := [stem for stem in NOTEBOOKS if stem[:2] in due - set(books)]:
         found.append(f"note: notebooks: {', '.join(lacking)} missing, and the answers in it. To mend: write it")
     try:
         group = read_group(project / "submission.toml")

@@ -7,13 +7,13 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 
 from cvf20.submission.execute import WIDGET
-from cvf20.submission.notebook import fingerprint, headings, read, tags, texts, uses_stand_in
+from cvf20.submission.notebook import TASKS, fingerprint, headings, ids_in, number, read, tags, texts, uses_stand_in
 from cvf20.submission.publish import is_stand_in, read_result
-from cvf20.submission.tasks import asked_of, ids_in
+from cvf20.training.results import NOTEBOOKS
 
 MAX_BYTES = 3_000_000  # GitHub stops rendering somewhat above
 NAMED = re.compile(r"\bfigures/([\w.*?+-]{1,200}\.(?:png|svg|jpg))")
-PICTURE = re.compile(r"!\[[^\]\n]{0,2000}\]\(([^)\s]+)[^)\n]{0,500}\)|<img\b[^>]{0,2000}?\bsrc=[\"']([^\"']+)[\"']")
+PICTURE = re.compile(r"!\[[^\]\n]{0,2000}\]\(([^)\s]+)[^)\n]{0,500}\)|<img\b[^<>]{0,2000}?\bsrc=[\"']([^\"']+)[\"']")
 
 
 def is_error(finding: str) -> bool:
@@ -38,31 +38,27 @@ def check_source(path: Path, ran: bool = False) -> list[str]:
     tagged = [cell.source for cell in nb.cells if "parameters" in tags(cell)]
     sets = len(tagged) == 1 and re.search(r"^\s*quick\b[^=\n]*=\s*False", tagged[0], re.MULTILINE)
     if len(tagged) > 1 or not sets and re.search(r"\bquick\b", "\n".join(code)):
-        found.append(
-            f"error: {file}: a quick run would be a full one. To mend: tag one cell 'parameters', quick = False"
-        )
+        found.append(f"error: {file}: a quick run would be full. To mend: quick = False in a cell tagged 'parameters'")
     for place, cell in enumerate(nb.cells, start=1):
+        here = f"{file}, cell {place}"
         try:
             source = TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else ""
             compile(source, "", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         except (SyntaxError, ValueError) as error:
-            found.append(f"error: {file}, cell {place}: {type(error).__name__}: {error}. To mend: correct it")
+            found.append(f"error: {here}: {type(error).__name__}: {error}. To mend: correct it")
         for match in PICTURE.finditer(cell.source) if cell.cell_type == "markdown" else ():
             name = match[1] or match[2]
             there = name.removeprefix("attachment:") in cell.get("attachments", {}) or name.startswith("data:")
             if re.match("(https?:)?//", name):
-                found.append(
-                    f"note: {file}, cell {place}: shows {name} from the network. To mend: save it, name the file"
-                )
+                found.append(f"note: {here}: shows {name} from the network. To mend: save it, and name the file")
             elif not there and not (path.parent / name).is_file():
                 level = "error" if ran or "figures/" not in name else "note"  # it may be drawn by what is to run
-                found.append(
-                    f"{level}: {file}, cell {place}: shows {name}, which is missing. To mend: correct the name"
-                )
+                found.append(f"{level}: {here}: shows {name}, which is missing. To mend: correct the name")
         ids = [id for heading in headings(cell) for id in ids_in(heading)]
         asked = {id: place for id in ids} | asked
         told |= set(ids) if re.search(r"\basked\b", cell.source, re.IGNORECASE) else set()
-    if lacking := ", ".join(id for id in asked_of(path.stem) if id not in asked):
+    due = [task.id for task in TASKS.values() if path.stem in NOTEBOOKS and number(path.name) in task.notebooks]
+    if lacking := ", ".join(id for id in due if id not in asked):
         found.append(f"note: {file}: does not answer {lacking}. To mend: a heading '## id · …', then the answer")
     if silent := ", ".join(id for id in asked if id not in told):
         found.append(f"note: {file}: does not say what {silent} asked. To mend: a line '*Asked:* …' below the heading")
@@ -71,15 +67,13 @@ def check_source(path: Path, ran: bool = False) -> list[str]:
 
 def check_outputs(path: Path, project: Path, draft: bool) -> list[str]:
     """What a run left in the notebook and in its results; draft: that it is quick, or on stand-ins, is no error."""
-    nb, file, found = read(path), f"notebooks/{path.name}", []
+    nb, file, found, unreal = read(path), f"notebooks/{path.name}", [], "of a quick run, a stand-in or a small sample"
     if older := nb.metadata.get("cvf20", {}).get("rendered_from") != fingerprint(nb):
         found.append(f"note: {file}: rendered from older sources. To mend: run it again, ./run_all.sh {path.name[:2]}")
     if path.stat().st_size > MAX_BYTES:
         found.append(f"note: {file}: more than the 3 MB that GitHub renders. To mend: fewer or smaller pictures")
     if not draft and (uses_stand_in(nb) or any("injected-parameters" in tags(cell) for cell in nb.cells)):
-        found.append(
-            f"error: {file}: of a quick run, a stand-in or a small sample. To mend: run it in full, on real data"
-        )
+        found.append(f"error: {file}: {unreal}. To mend: run it in full, on real data")
     code = [(p, c) for p, c in enumerate(nb.cells, 1) if c.cell_type == "code" and c.source.strip()]
     for expected, (place, cell) in enumerate(code, start=1):
         here, count = f"{file}, cell {place}", cell.execution_count
@@ -92,16 +86,12 @@ def check_outputs(path: Path, project: Path, draft: bool) -> list[str]:
             if WIDGET in output.get("data", {}):
                 found.append(f"note: {here}: a widget shows nothing without a kernel. To mend: print plain lines")
             if output.get("name") == "stderr" and output.text.strip():
-                found.append(f"note: {here}: warns: {output.text.strip()[:160]}. To mend: see whether it matters")
+                found.append(f"note: {here}: warns: {output.text.strip()[:160]!r}. To mend: see whether it matters")
         for name in set() if older else sorted(set(NAMED.findall("\n".join(texts(cell))))):
             if not any((project / "figures").glob(name)):
                 found.append(f"error: {here}: names figures/{name}, which is missing. To mend: run the notebook again")
     for result in sorted((project / "results").glob(f"{path.name[:2]}_*.json")):
         content, why = read_result(result)
-        if why := why or "is of a quick run, a stand-in or a small sample" * (
-            not draft and (content["quick"] or is_stand_in(content))
-        ):
-            found.append(
-                f"error: results/{result.name} {why}. To mend: run {path.name} again, in full and on real data"
-            )
+        why = why or (unreal if not draft and (content["quick"] or is_stand_in(content)) else "")
+        found += [f"error: results/{result.name}: {why}. To mend: run {path.name} in full, on real data"] * bool(why)
     return found

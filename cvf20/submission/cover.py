@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cvf20.submission.merge import Section
-from cvf20.submission.notebook import number, render
+from cvf20.submission.notebook import SHEETS, TASKS, TIME, number, of_sheet, render
 from cvf20.submission.publish import read_result
-from cvf20.submission.tasks import SHEETS, TASKS, TIME, of_sheet
 
 EMPTY = dict(course="", title="", group="", repository="", members=[], sources=[], aids=[], hours={})
 
@@ -24,9 +23,8 @@ def read_group(path: Path) -> dict:
         if not isinstance(group[key], type(empty)) or key in ("course", "title", "group") and not group[key].strip():
             faults.append(f"{key} is {group[key]!r}, wanted a {type(empty).__name__}")
     faults += [f"hours for {id}, which is no task" for id in group["hours"] if id not in TASKS]
-    complete = [
-        m for m in group["members"] if isinstance(m, dict) and m.keys() == {"name", "id", "did"} and all(m.values())
-    ]
+    members = [member for member in group["members"] if isinstance(member, dict)]
+    complete = [member for member in members if member.keys() == {"name", "id", "did"} and all(member.values())]
     if len(complete) != len(group["members"]) or len(complete) not in (2, 3):
         faults.append(f"{len(complete)} of {len(group['members'])} members are complete, wanted two or three")
     if "@" in str(group["repository"]):
@@ -43,10 +41,10 @@ def placeholders(group: dict) -> list[str]:
 
 
 def archive_name(group: dict, sheet: str | None) -> str:
-    """<course>_<ids>.zip; DRAFT in it while a placeholder is left."""
+    """<course>_<ids>; DRAFT in it while a placeholder is left."""
     ids = [member["id"] for member in group["members"] if "FILL IN" not in member["id"]]
     parts = [group["course"], sheet or "", "DRAFT" * bool(placeholders(group)), *ids]
-    return "_".join(re.sub(r"[^\w-]+", "-", part).strip("-") for part in parts if part) + ".zip"
+    return "_".join(re.sub(r"[^\w-]+", "-", part).strip("-") for part in parts if part)
 
 
 def cover(group: dict, sections: list[Section], sheet: str | None, seconds: dict[str, float]) -> list[str]:
@@ -57,9 +55,8 @@ def cover(group: dict, sections: list[Section], sheet: str | None, seconds: dict
     hours = [f"{task.id} {group['hours'].get(task.id, '____')}" for task in of_sheet(sheet) if task.id != TIME]
     known = dict(group=group, draft=placeholders(group), exercises=sheets.values(), seconds=seconds, hours=hours)
     by_sheet = {f"{letter} · {title}": of_sheet(letter) for letter, title in sheets.items()}
-    return render("cover.md", sections=sections, answers=answers, sheets=by_sheet, **known).split(
-        "<!-- next cell -->\n"
-    )
+    text = render("cover.md", sections=sections, answers=answers, sheets=by_sheet, **known)
+    return text.split("<!-- next cell -->\n")
 
 
 def training_seconds(results: Path, stems: Iterable[str]) -> dict[str, float]:

@@ -1,20 +1,19 @@
-"""One notebook, run by papermill in a kernel of this interpreter, whatever kernel its metadata name."""
+"""One notebook, run by nbclient in a kernel of this interpreter, whatever kernel its metadata name."""
 
-import contextlib
-import copy
-import json
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 import nbformat
-import papermill
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from papermill.exceptions import PapermillExecutionError
+from nbformat.v4 import new_code_cell
 
 from cvf20.submission.notebook import fingerprint, read, tags
 
@@ -25,86 +24,64 @@ class NotebookError(Exception):
     """A notebook that did not run to its end; says which, in which cell, and why."""
 
 
-@contextlib.contextmanager
-def kernel(folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Within this context the kernel python3 is this very interpreter, with `environment` added to the process's own.
+class _Client(NotebookClient):
+    """Hands on the lines that are printed while they are printed, and knows the last cell that was begun."""
 
-    Whatever kernels, IPython profiles and matplotlib back ends the user has set up has no influence: with
-    MPLBACKEND=Agg, for one, every figure would be missing from the notebook, without an error.
+    def __init__(self, nb: NotebookNode, report: Callable[[str], None], folder: Path):
+        only_this = KernelSpecManager(kernel_dirs=[])  # none of the user's kernels: the one of this interpreter
+        (folder / "ipython").mkdir(parents=True, exist_ok=True)
+        manager = AsyncKernelManager(kernel_spec_manager=only_this, connection_file=f"{folder}/{id(nb)}.json")
+        more = dict(startup_timeout=180, record_timing=False, extra_arguments=["--log-level=40"])
+        super().__init__(nb, manager, timeout=None, **more)
+        self.report, self.rest, self.begun = report, "", None
+        self.on_cell_start = lambda cell, cell_index: setattr(self, "begun", cell)
+
+    def output(self, outs, msg, display_id, cell_index):
+        result = super().output(outs, msg, display_id, cell_index)
+        if result and result.get("name") == "stdout":
+            *lines, self.rest = (self.rest + result.text).split("\n")
+            for line in lines:
+                self.report(line.rsplit("\r", 1)[-1])
+        return result
+
+
+def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, report: Callable) -> None:
+    """Run `source` in the working directory and write it with its outputs to `target`.
+
+    told: added to the environment; folders: what those of this machine are called in the outputs
+    report: gets every line that the notebook prints
+    Whatever kernels, profiles and back ends the user has set up has no influence: with MPLBACKEND=Agg, for one, every
+    figure would be missing. What a person wrote, metadata too, is in `target` as in `source`.
+    Raises NotebookError; the half-done notebook is then in `target`.
     """
-    own = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": str(folder / "ipython")}
-    command = [sys.executable, "-m", "ipykernel_launcher", "--log-level=40", "-f", "{connection_file}"]
-    spec = {"argv": command, "env": {"PYTHONHASHSEED": "0"} | own | environment, "language": "python"}
-    spec["display_name"] = "Python 3"
-    file = folder / "kernels" / "python3" / "kernel.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(spec), encoding="utf-8")
-    with mock.patch.dict(os.environ, JUPYTER_PATH=str(folder), JUPYTER_RUNTIME_DIR=str(folder / "runtime")):
-        yield
-
-
-def execute(source: Path, target: Path, *, folders: dict[Path, str], parameters: dict, report: Callable) -> None:
-    """Run `source` in the working directory and write it with its outputs to `target`; call within `kernel`.
-
-    folders: what machine folders are called in the outputs; report: gets every line that the notebook prints
-    What a person wrote, metadata too, is in `target` as in `source`; "cvf20" in the metadata says from which code.
-    Raises NotebookError; the half-done notebook is then in `target`, as far as it could be written.
-    """
-    written, failure, place = read(source), None, "while it was saved"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)]  # papermill fills {names}
-    chosen = dict(kernel_name="python3", language="python", progress_bar=False, stdout_file=_Lines(report))
-    try:  # 180 seconds for a kernel to answer: a loaded machine imports slowly
-        papermill.execute_notebook(*paths, parameters=parameters, start_timeout=180, **chosen)
+    nb, written, rename, failure = read(source), read(source), renamer(folders), None
+    if quick:
+        places = [place for place, cell in enumerate(nb.cells, 1) if "parameters" in tags(cell)] or [0]
+        nb.cells.insert(places[0], new_code_cell("quick = True", metadata={"tags": ["injected-parameters"]}))
+    folder = target.parent.parent / ".jupyter"
+    told = told | {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": str(folder / "ipython")}
+    client = _Client(nb, report, folder)
+    try:
+        client.execute(env=os.environ | {"PYTHONHASHSEED": "0"} | told, cleanup_kc=True)
     except Exception as error:  # a failing cell, a kernel that died, a full disk: all end this notebook
         failure = error
+    place = "before its first cell"
+    if client.begun:
+        given = [cell for cell in nb.cells if "injected-parameters" not in tags(cell)]
+        place = f"cell {given.index(client.begun) + 1}" if client.begun in given else "in the parameters given to it"
+        place += f", In [{client.begun.execution_count}]" if client.begun.get("execution_count") else ""
+    nb.metadata = written.metadata | {"cvf20": {"rendered_from": fingerprint(written)}}
+    for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
+        shown = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+        cell.outputs = _renamed(_joined(shown), rename)
     try:
-        nb = read(target)
-        place = _where(nb)
-        target.write_text(nbformat.writes(_clean(nb, written, renamer(folders))) + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
+        target.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
+    except OSError as error:
         failure = failure or error
     if failure:
-        known = isinstance(failure, PapermillExecutionError)
+        known = isinstance(failure, CellExecutionError)
         reason = f"{failure.ename}: {failure.evalue}" if known else f"{type(failure).__name__}: {failure}"
         raise NotebookError(f"{source.stem}, {place}: {reason}") from failure
-
-
-def _where(nb: NotebookNode) -> str:
-    """The cell that was at work last, counted from 1 as in the file a person edits: "cell 7, In [4]"."""
-    cells = [cell for cell in nb.cells if not {"papermill-error-cell-tag", "injected-parameters"} & tags(cell)]
-    begun = [place for place, cell in enumerate(cells, 1) if cell.metadata.get("papermill", {}).get("start_time")]
-    count = cells[begun[-1] - 1].get("execution_count") if begun else None
-    return (f"cell {begun[-1]}" + f", In [{count}]" * bool(count)) if begun else "before its first cell"
-
-
-class _Lines:
-    """A file-like object that hands on whole lines."""
-
-    def __init__(self, report: Callable[[str], None]):
-        self.report, self.rest = report, ""
-
-    def write(self, text: str) -> None:
-        *lines, self.rest = (self.rest + text).split("\n")
-        for line in lines:
-            self.report(line.rsplit("\r", 1)[-1])
-
-    def flush(self) -> None:
-        """Lines go out as they come."""
-
-
-def _clean(nb: NotebookNode, written: NotebookNode, rename: Callable[[str], str]) -> NotebookNode:
-    """`nb` without what belongs to the machine and the moment; its cells' and its own metadata are those `written`."""
-    nb.cells = [cell for cell in nb.cells if "papermill-error-cell-tag" not in tags(cell)]
-    nb.metadata = {**copy.deepcopy(written.metadata), "cvf20": {"rendered_from": fingerprint(written)}}
-    nb.nbformat_minor = written.nbformat_minor
-    own = [cell for cell in nb.cells if "injected-parameters" not in tags(cell)]
-    for cell, before in zip(own, written.cells, strict=True):
-        cell.pop("id", None)
-        cell.update({key: copy.deepcopy(before[key]) for key in ("id", "metadata") if key in before})
-    for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
-        cell.outputs = _renamed(_joined([each for each in cell.outputs if WIDGET not in each.get("data", {})]), rename)
-    return nb
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:

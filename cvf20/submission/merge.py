@@ -13,8 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cvf20.submission.check import PICTURE
 from cvf20.submission.colab import set_up
-from cvf20.submission.notebook import headings, number, read, tags
-from cvf20.submission.tasks import TIME, ids_in, of_sheet
+from cvf20.submission.notebook import TIME, headings, ids_in, number, of_sheet, read, tags
 
 
 @dataclass

@@ -1,10 +1,11 @@
-"""What running, checking and merging agree on about a notebook: its number, its code, its headings, its words."""
+"""What running, checking and merging agree on: the tasks (templates/tasks.txt), and how to read a notebook."""
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import nbformat
@@ -12,9 +13,40 @@ from nbformat import NotebookNode
 
 from cvf20.training.results import NOTEBOOKS
 
+TEMPLATES = Path(__file__).parent / "templates"
+TIME = "A-t"  # asked of every notebook
+
+
+class Task(NamedTuple):
+    """id: as in the heading; notebooks: numbers of those that answer it."""
+
+    id: str
+    notebooks: list[str]
+    title: str
+
+
+_ROWS = [re.split(r"\s{2,}", line) for line in (TEMPLATES / "tasks.txt").read_text(encoding="utf-8").splitlines()]
+SHEETS = dict(row for row in _ROWS if len(row) == 2)
+TASKS = {row[0]: Task(row[0], row[1].split(), row[2]) for row in _ROWS if len(row) == 3}
+_ID = rf"(?:{'|'.join(TASKS)})(?!\w)"
+_MORE = rf"(?:\s*(?:,|·|/|\+|&|and)\s*{_ID})*"
+_ANSWER = re.compile(rf"#{{2,4}}\s[\W_]*(?:(?:task|exercise|problem)s?\b[\W_]*)?({_ID}{_MORE})", re.IGNORECASE)
 _STAND_IN = re.compile(r"SYNTHETIC(?! by design)|SAMPLE:|\(sample\)|a small real sample")
 _LISTING = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)  # library code that a notebook shows
-TEMPLATES = Path(__file__).parent / "templates"
+
+
+def ids_in(heading: str) -> tuple[str, ...]:
+    """("A3b", "A3c") of "## A3b, A3c · Two losses" or "## Task A3b and A3c"; () where a line names no task."""
+    match = _ANSWER.match(heading)
+    found = [id.lower() for id in re.findall(_ID, match[1], re.IGNORECASE)] if match else []
+    return tuple(id for id in TASKS if id.lower() in found)
+
+
+def of_sheet(sheet: str | None) -> list[Task]:
+    """The sheet's tasks in the sheet's order; all tasks where `sheet` is None. Raises ValueError for an unknown one."""
+    if sheet not in (None, *SHEETS):
+        raise ValueError(f"sheet: found {sheet!r}, wanted one of {', '.join(SHEETS)}")
+    return [task for task in TASKS.values() if sheet in (None, task.id[0])]
 
 
 def render(name: str, **known) -> str:
@@ -32,9 +64,8 @@ def number(name: str) -> str | None:
 def find_notebooks(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """number → notebook, of all there are; and a line for each that is left out, with what to do about it."""
     found, left_out = {}, []
-    for path in sorted(
-        folder.glob("*.ipynb"), key=lambda path: (path.stem not in NOTEBOOKS, len(path.stem), path.stem)
-    ):
+    paths = sorted(folder.glob("*.ipynb"), key=lambda path: (len(path.stem), path.stem))
+    for path in sorted(paths, key=lambda path: path.stem not in NOTEBOOKS):  # the house's own come first
         own = number(path.name)
         if own is None or own in found:
             why = f"{found[own].name} has its number" if own else "its name begins with no number"
@@ -83,13 +114,3 @@ def headings(cell: NotebookNode) -> list[str]:
         elif not fence and re.match(r"#{1,6}\s", line):
             found.append(line)
     return found
-
-
-def needs(books: dict[str, Path]) -> dict[str, set[str]]:
-    """For each number the lower ones it reads from: those named in its code ("03_unet_bn"); a report reads all."""
-    result = {}
-    for name, path in books.items():
-        code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
-        named = set(books) if path.stem.endswith("_report") else set(re.findall(r"[\"'/](\d\d)_", code))
-        result[name] = {other for other in named & set(books) if other < name}
-    return result

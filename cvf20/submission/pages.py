@@ -6,18 +6,19 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import pypandoc
+import typst
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from cvf20.submission.merge import Section, is_set_up
-from cvf20.submission.notebook import TEMPLATES, tags
-from cvf20.submission.tasks import SHEETS, of_sheet
+from cvf20.submission.notebook import SHEETS, TEMPLATES, of_sheet, tags
 
 MAX_LINES = 12  # of printed output in the PDF; the notebook holds all of it
 LOG = re.compile(r"^\S{1,200}-seed\d{1,9}(?::|\s+epoch).*\n?", re.MULTILINE)
 LISTING = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 BARE = re.compile(r"(?<!\$)(?<!\$\n)^\\begin\{((?:align|equation|gather)\*?)\}(.{1,5000}?)\\end\{\1\}", re.M | re.S)
-IMG = re.compile(r"<img\b[^>]{0,2000}?\bsrc=[\"']([^\"']+)[\"'][^>]{0,2000}>", re.IGNORECASE)
+IMG = re.compile(r"<img\b[^<>]{0,2000}?\bsrc=[\"']([^\"']+)[\"'][^>]{0,2000}>", re.IGNORECASE)
 FOREIGN = re.compile(r"!\[([^\]\n]{0,2000})\]\(((?:https?:)?//)")
 SAFE = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">"""
 
@@ -26,34 +27,28 @@ def page(nb: NotebookNode, title: str) -> str:
     """The notebook as a page: pictures inside, formulas as MathML, hidden code folded away; a browser fetches nothing."""
     options = ["--embed-resources", "--mathml", f"--css={TEMPLATES / 'page.css'}", f"--variable=header-includes:{SAFE}"]
     options += [f"--metadata=pagetitle:{title}", "--metadata=lang:en"]
-    return _pandoc([flat(cell, fold=True) for cell in nb.cells], "html", options, TEMPLATES)
+    return _pandoc([flat(cell, fold=True) for cell in nb.cells], "html", TEMPLATES, options)
 
 
 def report(sections: list[Section], first: str, title: str, course: str, sheet: str | None = None) -> bytes:
     """The PDF; first: Markdown of the cover. Raises ValueError, with what typst says, where it cannot be set."""
-    import typst
-
-    with tempfile.TemporaryDirectory() as name:
-        main, styles = (
-            Path(name) / "main.typ",
-            [f"--template={TEMPLATES / 'report.typ'}", f"--lua-filter={TEMPLATES / 'report.lua'}"],
-        )
-        options = [*styles, "--extract-media=media", f"--variable=title:{title}", f"--variable=course:{course}"]
-        main.write_text(_pandoc(ordered(sections, first, sheet), "typst", options, main.parent), encoding="utf-8")
+    options = [f"--template={TEMPLATES / 'report.typ'}", f"--lua-filter={TEMPLATES / 'report.lua'}"]
+    options += ["--extract-media=media", f"--metadata=title:{title}", f"--metadata=course:{course}"]
+    with tempfile.TemporaryDirectory() as folder:
+        main = Path(folder) / "main.typ"
+        main.write_text(_pandoc(ordered(sections, first, sheet), "typst", main.parent, options), encoding="utf-8")
         try:
-            return typst.compile(main, root=main.parent, ignore_system_fonts=True, timestamp=0)
+            return typst.compile(main, root=folder, ignore_system_fonts=True, timestamp=0)
         except typst.TypstError as error:
             raise ValueError(f"report.pdf: typst says {error}") from error
 
 
-def _pandoc(cells: list[NotebookNode], target: str, options: list[str], folder: Path) -> str:
-    import pypandoc
-
+def _pandoc(cells: list[NotebookNode], target: str, folder: Path, options: list[str]) -> str:
     for place, cell in enumerate(cells):
         cell["id"] = f"c{place}"
-    text = nbformat.writes(new_notebook(cells=cells))
+    nb, reader = nbformat.writes(new_notebook(cells=cells)), "ipynb+implicit_figures+raw_attribute"
     options = ["--standalone", "--wrap=none", "--quiet", *options]
-    return pypandoc.convert_text(text, target, "ipynb+implicit_figures", extra_args=options, cworkdir=str(folder))
+    return pypandoc.convert_text(nb, target, reader, extra_args=options, cworkdir=str(folder))
 
 
 def flat(cell: NotebookNode, fold: bool) -> NotebookNode:
@@ -115,24 +110,23 @@ def _shortened(text: str) -> str:
 
 def ordered(sections: list[Section], first: str, sheet: str | None) -> list[NotebookNode]:
     """The cells by sheet and task, each section once; what names no task comes last, in the order of the notebooks."""
-    cells, printed = [new_markdown_cell(first), new_markdown_cell("```{=typst}\n#contents()\n```")], []
+    cells, printed = [new_markdown_cell(first), new_markdown_cell("```{=typst}\n#contents()\n```")], set()
     for letter in [sheet] if sheet else SHEETS:
         cells.append(new_markdown_cell(f"# {letter} · {SHEETS[letter]}"))
         for task in of_sheet(letter):
             for section in [section for section in sections if task.id in section.ids]:
-                if section.anchor in printed:
-                    cells.append(new_markdown_cell(f"**{task.id}** is answered above: *{section.title}*."))
-                else:
-                    printed.append(section.anchor)
-                    cells += _printed(section)
+                again = new_markdown_cell(f"**{task.id}** is answered above: *{section.title}*.")
+                cells += [again] if section.anchor in printed else _printed(section)
+                printed.add(section.anchor)
     cells.append(new_markdown_cell("# Beyond the tasks"))
-    return cells + [cell for section in sections if not section.ids for cell in _printed(section)]
+    rest, answering = [s for s in sections if not s.ids], {s.stem for s in sections if s.ids}
+    return cells + [cell for s in rest for cell in _printed(s, lean=s.front and s.stem in answering)]
 
 
-def _printed(section: Section) -> list[NotebookNode]:
-    """Without set-up and parameters; of what stands before the first heading, without what only imports."""
+def _printed(section: Section, lean: bool = False) -> list[NotebookNode]:
+    """Without set-up and parameters; lean: without code that shows nothing, such as imports."""
     own = [cell for cell in section.cells if not is_set_up(cell) and "parameters" not in tags(cell)]
-    cells = [flat(cell, fold=False) for cell in own if not section.front or cell.cell_type != "code" or cell.outputs]
+    cells = [flat(cell, fold=False) for cell in own if not lean or cell.cell_type != "code" or cell.outputs]
     for cell in cells:
         cell.source = re.sub(r"^# ", "## ", cell.source)
     return cells

@@ -12,16 +12,15 @@ FOLDERS = ("results", "figures", "notebooks")  # notebooks last: whoever sees a 
 
 
 def files_of(root: Path, own: str | None) -> list[Path]:
-    """figures/03_a.png, results/03_a-seed0/b.png … below root, for own = "03"; None: those of free names."""
+    """Below root figures/03_a.png, results/03_a-seed0/b.png … for own = "03"; None: those of free names."""
     files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*")) if path.is_file()]
     places = [(path, path.relative_to(root).parts) for path in files]
     return [path for path, parts in places if number(parts[1]) == own and not any(p.startswith(".") for p in parts)]
 
 
-def copy_files(paths: list[Path], source: Path, target: Path) -> list[str]:
+def copy_files(paths: list[Path], source: Path, target: Path) -> None:
     """Copy from below `source` to below `target`; each file is the old or the new one, whole, whatever happens."""
-    places = [path.relative_to(source) for path in paths]
-    for place in places:
+    for place in [path.relative_to(source) for path in paths]:
         (target / place).parent.mkdir(parents=True, exist_ok=True)
         temporary = target / place.with_name(f".{place.name}.{os.getpid()}")
         try:
@@ -29,7 +28,6 @@ def copy_files(paths: list[Path], source: Path, target: Path) -> list[str]:
             os.replace(temporary, target / place)
         finally:
             temporary.unlink(missing_ok=True)
-    return [place.as_posix() for place in places]
 
 
 def prepare(build: Path, project: Path, numbers: set[str]) -> None:
@@ -51,10 +49,9 @@ def reason_against(made: list[Path], source: Path) -> str:
     nb = read(made[-1])
     if [cell.source for cell in read(source).cells] != [cell.source for cell in nb.cells]:
         return "it was edited while it ran: run it again"
-    results = [path for path in made if path.suffix == ".json" and path.parent.name == "results"]
-    if uses_stand_in(nb) or any(is_stand_in(read_result(path)[0]) for path in results):
-        return "it used a stand-in or a small sample: put the real data into data/"
-    return ""
+    results = [read_result(path)[0] for path in made if path.suffix == ".json" and path.parent.name == "results"]
+    drawn = uses_stand_in(nb) or any(map(is_stand_in, results))
+    return "it used a stand-in or a small sample: put the real data into data/" if drawn else ""
 
 
 def is_stand_in(result: dict) -> bool:

@@ -4,9 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from cvf20.submission.notebook import render
+from cvf20.submission.notebook import SHEETS, TIME, of_sheet, render
 from cvf20.submission.publish import is_stand_in, read_result
-from cvf20.submission.tasks import SHEETS, TIME, of_sheet
 
 SCORES = {"A": ("stanford_background", "mIoU"), "B": ("yeast_colonies", "IoU"), "D": ("msrc", "accuracy")}
 SCORES["C"] = SCORES["A"]  # sheet → data set, metric on its validation images
@@ -15,29 +14,25 @@ SCORES["C"] = SCORES["A"]  # sheet → data set, metric on its validation images
 def best_of(sheet: str, project: Path) -> dict | None:
     """The result of the sheet's best run on real data and full budget, with its score; None where there is none yet."""
     data, metric = SCORES[sheet]
-    numbers = {stem[:2] for task in of_sheet(sheet) if task.id != TIME for stem in task.notebooks}
-    found = [
-        result
-        for own in sorted(numbers)
-        for file in sorted((project / "results").glob(f"{own}_*.json"))
-        if (result := read_result(file)[0])
-    ]
-    found = [r for r in found if r.get("data") == data and not r["quick"] and not is_stand_in(r)]
-    named = [
-        r | {"label": f"{r['name']}-seed{r['seed']}", "score": r["metrics"].get("val", {}).get(metric)} for r in found
-    ]
-    named = [
-        r for r in named if r["score"] is not None and "overfit" not in r["name"]
-    ]  # validated on its training images
-    return max(named, key=lambda r: r["score"], default=None)
+    numbers = sorted({own for task in of_sheet(sheet) if task.id != TIME for own in task.notebooks})
+    files = [file for own in numbers for file in sorted((project / "results").glob(f"{own}_*.json"))]
+    found = [r for r, why in map(read_result, files) if not why and r["data"] == data]
+    best = None
+    for r in [r for r in found if not r["quick"] and not is_stand_in(r) and "overfit" not in r["name"]]:
+        score = r["metrics"].get("val", {}).get(metric)  # an "overfit" one is validated on its training images
+        if score is not None and (best is None or score > best["score"]):
+            best = r | {"label": f"{r['name']}-seed{r['seed']}", "score": score}
+    return best
 
 
 def missing(project: Path, sheets: list[str]) -> list[str]:
     """A finding for each sheet whose network is not in weights/; a note where an older result cannot build it."""
-    best = [each for sheet in sheets if (each := best_of(sheet, project))]
-    lacking = [each for each in best if not (project / f"weights/{each['label']}.pt").is_file()]
-    lines = [f"weights/{r['label']}.pt is missing. To mend: ./run_all.sh {r['name'][:2]} --fresh" for r in lacking]
-    return [f"{'error' if r.get('network') else 'note'}: {line}" for r, line in zip(lacking, lines, strict=True)]
+    found = []
+    for best in filter(None, (best_of(sheet, project) for sheet in sheets)):
+        file, level = f"weights/{best['label']}.pt", "error" if best.get("network") else "note"
+        if not (project / file).is_file():
+            found.append(f"{level}: {file} is missing. To mend: ./run_all.sh {best['name'][:2]} --fresh")
+    return found
 
 
 def hand_on(project: Path, runs: Path, say: Callable[[str], None]) -> None:

@@ -1,0 +1,209 @@
+"""A small project, built into everything that is handed in; submission.toml, cover and contents."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import nbformat
+import pytest
+from submission.projects import RESULT, TOML, Project, executed, markdown, notebook, picture, png
+
+from cvf20.paths import project_dir
+from cvf20.submission import __main__ as command
+from cvf20.submission.build import build, project_findings
+from cvf20.submission.cover import archive_name, cover, placeholders, read_group, training_seconds
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """(project, zip, what was said): three published notebooks, one of them the student's own, the package, weights."""
+    project = Project(tmp_path_factory.mktemp("hand-in") / "project")
+    for stem in ("02_baselines", "03_unet", "10_mine"):
+        nb = executed(
+            notebook("x = 1", "## B3 My UNet", "y", stem=stem) if stem[0] == "1" else notebook("x", stem=stem)
+        )
+        nb.cells[2].outputs = [picture(), markdown(f"A line. `figures/{stem}_line.png`")]
+        project.save(stem, nb)
+        project.put(f"figures/{stem}_line.png", png([0, 255]))
+    project.put("notebooks/03_unet-Copy1.ipynb", "{}")
+    project.put("figures/board.png", png([0, 9]))
+    project.put("results/03_net-seed0.json", RESULT)
+    project.put("results/03_net-seed0/value.npz", b"1")
+    project.put("submission.toml", TOML)
+    project.put("weights/03_unet_best-seed0.pt", b"weights")
+    project.put("runs/03/best.pt", b"run")
+    project.put("cvf20/__pycache__/a.pyc", b"cache")
+    project.put("cvf20/a.py", "")
+    (project.root / "tests").mkdir()
+    (project.root / "tests/linked").symlink_to(project.root / "runs")
+    for name in ("pyproject.toml", "README.md", "run_all.sh"):
+        shutil.copy(project_dir() / name, project.root / name)
+    said = []
+    return project, build(project.root, say=said.append), "\n".join(said)
+
+
+def inside(archive) -> set[str]:
+    with zipfile.ZipFile(archive) as file:
+        names = [name for name in file.namelist() if not name.endswith("/")]
+    assert {name.split("/")[0] for name in names} == {archive.stem}
+    return {name.split("/", 1)[1] for name in names}
+
+
+def test_everything_is_built_and_in_the_zip(built):
+    project, archive, said = built
+    assert archive == project.root / "dist/CV_11_22.zip"
+    names = ["README.md", "cvf20/a.py", "figures/board.png", "notebooks/10_mine.ipynb"]
+    names += ["weights/03_unet_best-seed0.pt", "results/03_net-seed0/value.npz", "run_all.sh", "submission.toml"]
+    parts = {"submission.ipynb", "submission.html", "report.pdf"}
+    assert parts | set(names) <= inside(archive)
+    assert not any("runs/" in name or "linked" in name or "cache" in name or "Copy" in name for name in inside(archive))
+    assert {path.name for path in archive.parent.iterdir()} == parts | {archive.name}
+    nb = nbformat.read(archive.parent / "submission.ipynb", as_version=4)
+    assert "## B3 My UNet" in nbformat.writes(nb) and all(
+        cell.execution_count
+        for cell in nb.cells
+        if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])
+    )
+    assert "note: notebooks/03_unet-Copy1.ipynb is left out" in said and "no hours for A1a" in said
+
+
+def test_links_of_the_contents_lead_somewhere(built):
+    nb = nbformat.read(built[1].parent / "submission.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    links = [part.split(")")[0] for part in text.split("](#")[1:]]
+    anchors = [part.split('"')[0] for part in text.split('<a id="')[1:]]
+    assert len(links) > 20 and set(links) <= set(anchors) and len(set(anchors)) == len(anchors)
+    assert "| B3 | the configurable UNet | [03](#03-A1a) · [10](#10-B3) |" in text
+    assert (
+        "| C7 | ResNet-18 as encoder | not answered |" in text
+        and "| A-t | the time each task took | [cover](#time)" in text
+    )
+    assert "| 03_unet | 1 |" in text
+
+
+def test_one_sheet_has_its_own_folder(built, tmp_path):
+    archive = build(built[0].root, "C", dist=tmp_path, say=lambda line: None)
+    assert archive == tmp_path / "C/CV_C_11_22.zip"
+    names = inside(archive)
+    assert "notebooks/03_unet.ipynb" in names and "figures/board.png" in names
+    assert not any("10_mine" in name for name in names)
+    with pytest.raises(ValueError, match="sheet: found 'E'"):
+        build(built[0].root, "E")
+
+
+@pytest.fixture
+def copy(built, tmp_path, monkeypatch):
+    """The project again; pages are not set, which takes a second."""
+    monkeypatch.setattr("cvf20.submission.build.page", lambda *_: "<p>")
+    monkeypatch.setattr("cvf20.submission.build.report", lambda *_: b"%PDF-")
+    shutil.copytree(built[0].root, tmp_path / "project", symlinks=True)
+    project = Project.__new__(Project)
+    project.root = tmp_path / "project"
+    return project
+
+
+def test_an_error_stops_the_build_and_leaves_what_was_built(copy, monkeypatch, capsys):
+    before = {path.name: path.read_bytes() for path in (copy.root / "dist").iterdir()}
+    nb = nbformat.read(copy.root / "notebooks/03_unet.ipynb", as_version=4)
+    nb.cells[2].outputs.append(nbformat.v4.new_output("error", ename="KeyError", evalue="7", traceback=[]))
+    copy.save("03_unet", nb)
+    monkeypatch.setattr(command, "project_dir", lambda: copy.root)
+    assert command.main(["build"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "build: the check found errors, nothing was built\nerror: notebooks/03_unet.ipynb, cell 3"
+    )
+    assert {path.name: path.read_bytes() for path in (copy.root / "dist").iterdir()} == before
+
+
+def test_draft_says_how_to_end_it_and_its_zip_does_not_outlive_it(copy):
+    copy.put("submission.toml", TOML.replace('"7"', '"FILL IN: group"'))
+    (copy.root / "dist/notes.zip").write_text("a person's")
+    said = []
+    assert build(copy.root, say=said.append).name == "CV_DRAFT_11_22.zip"
+    assert "a DRAFT: FILL IN: group. To mend: fill them in" in "\n".join(said)
+    copy.put("submission.toml", TOML)
+    build(copy.root, say=said.append)
+    assert sorted(path.name for path in copy.root.glob("dist/*.zip")) == ["CV_11_22.zip", "notes.zip"]
+
+
+def test_what_the_whole_lacks(project, monkeypatch):
+    assert project_findings(project.root)[-1].startswith("error: submission.toml: ")
+    project.put("submission.toml", TOML + "[hours]\nC6 = 2\n")
+    project.save("03_unet", notebook())
+    missing, hours = project_findings(project.root, "B")
+    assert (
+        missing
+        == "note: notebooks: 01_augmentation, 04_tuning, 05_losses missing, and the answers in it. To mend: write it"
+    )
+    assert "no hours for B1, B2" in hours
+    with pytest.raises(ValueError, match="answers nothing of sheet C"):
+        (project.root / "notebooks/03_unet.ipynb").unlink()
+        build(project.root, "C")
+
+
+MISTAKES = [
+    (TOML + TOML[TOML.index("[[members]]") :], "4 of 4 members are complete, wanted two or three"),
+    (TOML.split("[[members]]")[0], "0 of 0 members"),
+    (TOML.replace('group = "7"\n', ""), "group is ''"),
+    (TOML.replace("group", "grup"), "unknown grup"),
+    (TOML.replace('"7"', "7"), "group is 7, wanted a str"),
+    (TOML.replace('did = "half"\n', "", 1), "1 of 2 members are complete"),
+    (TOML.replace('"CV"', '" "'), "course is ' '"),
+    (TOML + "[hours]\nC66 = 1\n", "hours for C66"),
+    ('repository = "https://name:' + 'word@example.org/a.git"\n' + TOML, "holds a name or a password"),
+    ("members = [3, 4]\n" + TOML.split("[[members]]")[0], "0 of 2 members"),
+    ("course = ", "submission.toml: "),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_mistakes_in_submission_toml_are_named(project, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_group(project.put("submission.toml", text))
+
+
+@pytest.mark.parametrize("value", ["Pixels", "Ada", "22", "half", "7", "a paper", "a book"])
+def test_any_placeholder_makes_a_draft(project, value):
+    group = read_group(project.put("submission.toml", TOML.replace(f'"{value}"', '"FILL IN: something"', 1)))
+    assert placeholders(group) == ["FILL IN: something"] and "DRAFT" in archive_name(group, "B")
+    assert "**DRAFT**" in cover(group, [], None, {})[0]
+
+
+def test_cover_says_who_what_and_with_which_help(project):
+    text = TOML.replace('"half"', r'"""a|b\\|c\n\nd"""', 1).replace('"CV"', '"CV 1"') + "[hours]\nC6 = 0\nC2 = 1.5\n"
+    group = read_group(project.put("submission.toml", text))
+    first, *_ = cover(group, [], "C", {"03_unet": 120.0})
+    for words in (
+        "# Pixels",
+        "| Ada | 11 | a\\|b\\|c d |",
+        "* a paper",
+        "* a book",
+        "C6 0 ",
+        "C2 1.5 ",
+        "C7 ____",
+        "| 03_unet | 2 |",
+    ):
+        assert words in first, words
+    assert "DRAFT" not in first and archive_name(group, None) == "CV-1_11_22"
+
+
+def test_the_projects_own_can_be_read_and_a_search_counts_its_trials(project):
+    assert read_group(project_dir() / "submission.toml")["sources"]
+    for name in ("04_search", "04_trial_ab12", "04_best"):
+        project.put(f"results/{name}-seed0.json", RESULT)
+    project.put("results/04_x-seed0.json", "{")
+    assert training_seconds(project.root / "results", ["04_tuning", "03_unet"]) == {"04_tuning": 120.0}
+
+
+def test_an_unpacked_hand_in_builds_itself(built, tmp_path):
+    """With its own package, which the zip of the real project holds."""
+    shutil.unpack_archive(built[1], tmp_path)
+    root = tmp_path / "CV_11_22"
+    shutil.copytree(project_dir() / "cvf20", root / "cvf20", dirs_exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    pipe = dict(capture_output=True, text=True, env=environment, cwd=root)
+    done = subprocess.run([sys.executable, "-m", "cvf20.submission", "build"], **pipe)
+    assert done.returncode == 0 and (root / "dist/CV_11_22.zip").is_file(), done.stdout + done.stderr
