@@ -6,7 +6,6 @@ labels), made once per process.
 """
 
 import zlib
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from cvf20.labels import VOID
+from cvf20.labels.instances import separate_touching
 
 Made = list[tuple[str, np.ndarray, np.ndarray]]
 
@@ -147,8 +147,14 @@ def street(rng, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def colony(number: int, frames: int, size: int = 256, spacing: float = 15.0) -> Sequence[tuple[np.ndarray, np.ndarray]]:
-    """Time lapse of a growing colony: image (H, W) uint8 as phase contrast shows it, cells (H, W) int32.
+def colony(number: int) -> Made:
+    """A colony's growth in phase contrast: image (H, W) uint8, foreground (H, W) uint8 in {0, 1} of parted cells."""
+    frames = enumerate(time_lapse(number, 20))
+    return [(f"set_{number}_time_{time}", image, separate_touching(cells)) for time, (image, cells) in frames]
+
+
+def time_lapse(number: int, frames: int, size: int = 256, spacing: float = 15.0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Image (H, W) uint8 of each frame, and its cells (H, W) int32.
 
     Cells sit on a shaken hexagonal lattice and are born from the middle outwards; each pixel belongs to the nearest
     cell. Grown neighbours touch, and a cell keeps its number over the frames.

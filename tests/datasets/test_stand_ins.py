@@ -74,7 +74,7 @@ def test_scenes_can_be_learned_from_single_pixels(synthetic):
 
 
 def test_a_colony_grows_touches_and_keeps_its_numbers():
-    movie = stand_ins.colony(3, 20)
+    movie = stand_ins.time_lapse(3, 20)
     counts = [len(np.unique(cells)) - 1 for _, cells in movie]
     assert counts == sorted(counts) and counts[0] >= 1 and counts[-1] > 10 * counts[0]
     image, last = movie[-1]
@@ -87,7 +87,7 @@ def test_a_colony_grows_touches_and_keeps_its_numbers():
 
 
 def test_binary_colonies_part_touching_cells(synthetic):
-    masks, (_, cells) = synthetic(YeastColonies, split="val").masks, stand_ins.colony(4, 20)[-1]
+    masks, (_, cells) = synthetic(YeastColonies, split="val").masks, stand_ins.time_lapse(4, 20)[-1]
     assert ndimage.label(masks[-1].numpy())[1] == len(np.unique(cells)) - 1
 
 
