@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,10 +50,7 @@ def flag(variable: str) -> bool:
 
 @cache
 def registry(name: str) -> dict[str, str]:
-    """File below the data set's folder -> sha256 of its bytes, or "pixels:" and that of its pixels as int32.
-
-    Empty for a data set without a list.
-    """
+    """File below the data set's folder -> sha256 of its bytes, or "pixels:" and that of its pixels as int32."""
     file = Path(__file__).parent / "registry" / f"{name}.txt"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return dict(line.rsplit(maxsplit=1) for line in lines)
@@ -113,8 +110,7 @@ def base_url(name: str) -> str:
 def reach(url: str) -> None:
     """DownloadError unless the url's host answers within PATIENCE; a host that did not is not asked again.
 
-    The question runs in a thread of its own, because neither the look-up of a name nor the attempts at a host's several
-    addresses keep to a timeout.
+    It runs in a thread, because neither the look-up of a name nor several addresses of a host keep to a timeout.
     """
     host = urlsplit(url).netloc
     outcome = [_failed.get(host, f"no answer in {PATIENCE} s")]
@@ -136,11 +132,10 @@ def reach(url: str) -> None:
 
 
 def fetch(name: str, folder: Path, download=None) -> None:
-    """Fetch the files that `folder` lacks, check them, then move them in; what is there already is never touched.
+    """Fetch the files that `folder` lacks, and check them; what is there already is never touched. Raises DownloadError.
 
-    Files collect in a hidden folder beside the target and are moved only when all are complete, so a download that was
-    stopped anywhere goes on with what is still missing. Raises DownloadError.
-    download: called as download(name, staging, files) instead of fetching one file after the other
+    Files collect in a hidden folder beside the target and are moved in when all are complete, so a download that was
+    stopped goes on with what is missing. download(name, staging, files) may take the place of `download_files`.
     """
     reach(base_url(name))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -160,32 +155,31 @@ def download_files(name: str, staging: Path, files: list[str]) -> None:
     pooch.get_logger().setLevel("WARNING")  # one progress bar instead of a line per file
     known = {file: None if sha256.startswith("pixels:") else sha256 for file, sha256 in registry(name).items()}
     client = pooch.create(path=staging, base_url=base_url(name), registry=known, retry_if_failed=RETRIES)
-    downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
-    for file in files:  # pooch makes folders too, but two threads of it at once get in each other's way
-        (staging / file).parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, Exception] = {}
+
+    def bring(file: str) -> None:
+        if any(isinstance(error, requests.ConnectionError | requests.Timeout) for error in failures.values()):
+            return  # it would only wait for the same answer
+        try:
+            client.fetch(file, downloader=pooch.HTTPDownloader(timeout=TIMEOUT))
+            check(staging / file, registry(name)[file])
+        except Exception as error:
+            failures[file] = error
+
+    for folder in {(staging / file).parent for file in files}:  # two threads that make one get in each other's way
+        folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(WORKERS) as pool:
-        futures = {pool.submit(client.fetch, file, downloader=downloader): file for file in files}
-        for future in tqdm(as_completed(futures), total=len(files), desc=f"Downloading {name}", unit="file"):
-            if not future.cancelled() and (error := future.exception()):
-                failures[futures[future]] = error
-                if isinstance(error, requests.ConnectionError | requests.Timeout):
-                    pool.shutdown(wait=False, cancel_futures=True)  # the others would only wait for the same answer
+        list(tqdm(pool.map(bring, files), total=len(files), desc=f"Downloading {name}", unit="file"))
     if failures:
         first, done = min(failures, key=files.index), sum((staging / file).is_file() for file in files)
         missing = f"{len(files) - done} of {len(files)} files were not fetched ({done} wait in {staging})"
         raise DownloadError(f"{base_url(name)}: {missing}, first {first}: {failures[first]}")
-    for file in files:
-        if known[file] is None:
-            check(staging / file, registry(name)[file])
 
 
 def check(file: Path, known: str) -> None:
     """DownloadError, and the file is removed, where its bytes or pixels are not those of the registry."""
-    if known.startswith("pixels:"):
-        content = np.ascontiguousarray(read_image(file, "labels").astype("<i4"))
-    else:
-        content = file.read_bytes()
+    deep = known.startswith("pixels:")
+    content = np.ascontiguousarray(read_image(file, "labels"), "<i4") if deep else file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != known.removeprefix("pixels:"):
         file.unlink()

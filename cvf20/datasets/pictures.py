@@ -89,7 +89,7 @@ def colour_tables(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack(colours: np.ndarray) -> np.ndarray:
-    """One int32 for each colour (…, 3)."""
+    """One int32 for each colour (…, 3 or 4), without its opacity."""
     red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
     return red << 16 | green << 8 | blue
 

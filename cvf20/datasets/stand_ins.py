@@ -1,8 +1,6 @@
 """Stand-ins for a machine without data and without network: drawn in milliseconds, the same on every run, learnable.
 
-Every class has its colour and its grain, so that a small network learns it in a few steps; sizes, label types and the
-order of magnitude of the classes' shares are those of the real data. Every function gives a list of (name, image,
-labels), made once per process.
+Every class has its colour and its grain; sizes, label types and roughly the classes' shares are those of the real data.
 """
 
 import zlib
@@ -19,12 +17,7 @@ Made = list[tuple[str, np.ndarray, np.ndarray]]
 
 SKY, TREE, ROAD, GRASS, WATER, BUILDING, MOUNTAIN, FOREGROUND, MISC = range(9)
 SCENES = {"train": 48, "val": 16, "test": 16}
-SCENE_COLOURS = np.array(
-    [
-        *((168, 196, 224), (62, 80, 46), (128, 124, 120), (104, 128, 62), (88, 112, 132)),
-        *((148, 126, 110), (104, 108, 112), (110, 96, 92), (150, 120, 60)),
-    ]
-)
+SCENE_COLOURS = "a8c4e0 3e502e 807c78 68803e 587084 947e6e 686c70 6e605c 96783c"
 SCENE_GRAIN, SCENE_CONTRAST = np.array([2, 1, 0, 0, 1, 2, 1, 1, 0]), np.array([10, 26, 9, 18, 12, 10, 20, 22, 24])
 OBJECTS = {"train": 44, "val": 22, "test": 22}
 OBJECT_SIZES = ((213, 320), (240, 320), (320, 213), (320, 240))
@@ -63,9 +56,7 @@ def wave(rng, length: int, wavelength: float) -> np.ndarray:
 @cache
 def scenes(split: str) -> Made:
     """Outdoor scenes of nine classes: image (224, 288, 3) uint8, classes (224, 288) uint8."""
-    return [
-        (f"{split}_{i:04d}", *scene(random(f"scene {split}", i), mountains=i % 4 == 1)) for i in range(SCENES[split])
-    ]
+    return [(f"{split}_{i:04d}", *scene(random(f"scene {split}", i), i % 4 == 1)) for i in range(SCENES[split])]
 
 
 def scene(rng, mountains: bool, height: int = 224, width: int = 288) -> tuple[np.ndarray, np.ndarray]:
@@ -79,9 +70,8 @@ def scene(rng, mountains: bool, height: int = 224, width: int = 288) -> tuple[np
         mask[rows > horizon - rng.uniform(20, 105) - 12 * wave(rng, width, 9)] = TREE
     if rng.random() < (0.4 if mountains else 0.85):
         for left in np.arange(rng.uniform(-60, 40), rng.uniform(180, width), 52):
-            mask[
-                (columns > left) & (columns < left + rng.uniform(50, 90)) & (rows > horizon - rng.uniform(50, 140))
-            ] = BUILDING
+            wide, tall = rng.uniform((50, 50), (90, 140))
+            mask[(columns > left) & (columns < left + wide) & (rows > horizon - tall)] = BUILDING
     for x in rng.uniform(0, width, rng.poisson(2.2)):
         mask[np.hypot(columns - x, rows - horizon + rng.uniform(20, 60)) < rng.uniform(22, 48)] = TREE
     ground = rng.choice([ROAD, GRASS, WATER], 2, p=[0.62, 0.25, 0.13])
@@ -95,8 +85,9 @@ def scene(rng, mountains: bool, height: int = 224, width: int = 288) -> tuple[np
     if rng.random() < 0.5:
         x, y = rng.uniform(10, width - 10), rng.uniform(horizon, height)
         mask[(abs(columns - x) < 4) & (rows < y) & (rows > y - 70)] = MISC
+    colours = np.array([list(bytes.fromhex(colour)) for colour in SCENE_COLOURS.split()])
     tint = rng.normal(0, 8, 3) + rng.normal(0, 10, (9, 3)) + rng.normal(0, 14)
-    return paint(rng, mask, SCENE_COLOURS + tint, SCENE_GRAIN, SCENE_CONTRAST), mask
+    return paint(rng, mask, colours + tint, SCENE_GRAIN, SCENE_CONTRAST), mask
 
 
 @cache
@@ -122,28 +113,21 @@ def objects(split: str, classes: tuple[str, ...]) -> Made:
 @cache
 def streets(split: str) -> Made:
     """People who hide each other before a wall: image (H, W, 3) uint8, people (H, W) int32 numbered 1 … 4."""
-    return [
-        (f"{split}_{i:04d}", *street(random(f"street {split}", i), STREET_SIZES[i % 3])) for i in range(STREETS[split])
-    ]
+    sizes = [STREET_SIZES[i % 3] for i in range(STREETS[split])]
+    return [(f"{split}_{i:04d}", *street(random(f"street {split}", i), size)) for i, size in enumerate(sizes)]
 
 
 def street(rng, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.ogrid[: size[0], : size[1]]
-    parts = np.zeros(size, dtype=np.int32)  # 0 wall, 1 ground, then trousers, coat and head of each person
-    parts[int(rng.uniform(0.35, 0.5) * size[0]) :] = 1
-    count = rng.integers(1, 5)
+    people, count = np.zeros(size, dtype=np.int32), rng.integers(1, 5)
     places = rng.uniform(0, size[1]) + np.cumsum(rng.uniform(16, 60, count))  # neighbours, often shoulder to shoulder
-    for person, foot in enumerate(np.sort(rng.uniform(0.75, 0.97, count)) * size[0]):
+    for person, foot in enumerate(np.sort(rng.uniform(0.75, 0.97, count)) * size[0], start=1):
         tall = rng.uniform(0.45, 0.6) * foot
-        u, v = (columns - places[person] % size[1]) / tall, (rows - foot) / tall  # v: 0 at the feet, −1 at the crown
-        parts[(abs(abs(u) - 0.06) < 0.045) & (v < 0) & (v > -0.5)] = 2 + 3 * person
-        parts[(u / 0.13) ** 4 + ((v + 0.66) / 0.2) ** 4 < 1] = 3 + 3 * person
-        parts[np.hypot(u / 0.8, v + 0.92) < 0.08] = 4 + 3 * person
-    clothes = [(rng.uniform(20, 110, 3), rng.uniform(10, 230, 3), (190, 150, 125)) for _ in range(count)]
-    colours = np.array([rng.normal(140, 25, 3), rng.normal(125, 20, 3), *(part for worn in clothes for part in worn)])
-    kinds = np.arange(len(colours))
-    people = np.where(parts < 2, 0, (parts + 1) // 3).astype(np.int32)
-    return paint(rng, parts, colours, 1 + kinds % 2, np.where(kinds < 2, 14, 6)), people
+        x, y = (columns - places[person - 1] % size[1]) / tall, (rows - foot) / tall  # 0 at the feet, −1 at the crown
+        people[((x / 0.14) ** 4 + ((y + 0.43) / 0.43) ** 4 < 1) | (np.hypot(x / 0.8, y + 0.92) < 0.08)] = person
+    surface = np.where(people > 0, people + 1, rows > rng.uniform(0.35, 0.5) * size[0])  # 0 wall, 1 ground
+    colours = np.concatenate([rng.normal(135, 25, (2, 3)), rng.uniform(10, 230, (4, 3))])
+    return paint(rng, surface, colours, np.array([2, 1, 0, 0, 0, 0]), np.array([14, 14, 6, 6, 6, 6])), people
 
 
 @cache

@@ -77,9 +77,8 @@ class WithWeightMaps(Wrapper):
 
     weight_map: mask (1, H, W) → weights (1, H, W), e.g. `border_weight_map`; called once per mask, before augmentation
 
-    For training: what follows the mask reaches the loss as its third argument. The digest covers the weights, so
-    another weight map is another training run. Pixels that a transform fills with void may get any weight, since losses
-    leave void out.
+    For training: what follows the mask reaches the loss as its third argument. The digest covers the weights. Pixels
+    that a transform fills with void may get any weight, since losses leave void out.
     """
 
     def __init__(self, data: SegmentationDataset, weight_map: Callable[[Tensor], Tensor]):
@@ -98,9 +97,7 @@ class WithWeightMaps(Wrapper):
         return digest.hexdigest()
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        image = tv_tensors.Image(self.images[index].clone())
-        mask = tv_tensors.Mask(self.masks[index].clone())
-        weights = WeightMap(self.weights[index].clone())
-        if self.transforms is not None:
-            image, mask, weights = self.transforms(image, mask, weights)
+        image, mask = tv_tensors.Image(self.images[index].clone()), tv_tensors.Mask(self.masks[index].clone())
+        item = image, mask, WeightMap(self.weights[index].clone())
+        image, mask, weights = item if self.transforms is None else self.transforms(*item)
         return image, mask, weights.as_subclass(Tensor)
