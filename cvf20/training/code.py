@@ -5,6 +5,7 @@ import dis
 import hashlib
 import importlib.util
 import inspect
+import marshal
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -13,16 +14,10 @@ from types import CodeType, FunctionType
 from cvf20.imported import file_of, text_of
 
 # what reports, stores, draws or fetches: nothing in it changes what a network learns (data counts by its content)
-SILENT = ("imported", "paths", "show", "submission", "models.spec", "datasets.download", "datasets.synthetic")
-SILENT += (
-    "datasets.samples",
-    "datasets.stand_ins",
-    "training.results",
-    "training.runs",
-    "training.describe",
-    "training.code",
+SILENT = ("imported", "paths", "show", "submission", "models.spec", "datasets.download", "datasets.stand_ins")
+SILENT = tuple(
+    f"cvf20.{name}" for name in (*SILENT, *("training." + n for n in ("results", "runs", "describe", "code")))
 )
-SILENT = tuple(f"cvf20.{name}" for name in SILENT)
 
 Place = tuple[str, str]  # a module, and a name in it; "" for the module itself
 
@@ -44,18 +39,18 @@ def code_behind(modules: set[str]) -> dict[str, str]:
 
 def code_of(function: FunctionType) -> str:
     """The syntax of one function or lambda of a notebook or script."""
+    code = function.__code__
     try:
         tree = _tree("".join(inspect.findsource(function)[0]))
     except (OSError, SyntaxError):
-        return repr(_instructions(function.__code__))
-    code = function.__code__
+        return marshal.dumps(code).hex()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
             if code.co_firstlineno in (node.lineno, *(each.lineno for each in node.decorator_list)):
                 return dump(node)
-    places = [place for place in code.co_positions() if None not in place and place[3] > 0]
-    begin, end = min((p[0], p[2]) for p in places), max((p[1], p[3]) for p in places)
-    around = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _spans(node.body, begin, end)]
+    steps = [(line, end, first, last) for line, end, first, last in code.co_positions() if last]
+    start, stop = min((s[0], s[2]) for s in steps), max((s[1], s[3]) for s in steps)
+    around = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _spans(node.body, start, stop)]
     return dump(around[-1] if around else tree)  # the innermost lambda comes last
 
 
@@ -69,23 +64,21 @@ def names_in(code: CodeType) -> tuple[set[str], set[str]]:
 def dump(node) -> str:
     """A syntax tree as text, without places, docstrings and empty fields."""
     if isinstance(node, list):
-        return f"[{','.join(map(dump, node))}]"
+        return f"[{','.join(dump(item) for item in node if not _is_text(item))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if isinstance(node, ast.Constant):
         return repr(node.value)
     fields = []
     for name, value in ast.iter_fields(node):
-        if name == "body" and isinstance(value, list):
-            value = [line for line in value if not _is_text(line)]
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr):  # some versions keep empty pieces
             value = [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
         if name not in ("ctx", "type_comment", "type_ignores") and value not in (None, []):
             fields.append(f"{name}={dump(value)}")
     return f"{type(node).__name__}({','.join(fields)})"
 
 
-def _is_text(line: ast.AST) -> bool:
+def _is_text(line) -> bool:
     """A docstring, or another string that stands alone."""
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
@@ -94,17 +87,14 @@ def _is_text(line: ast.AST) -> bool:
 def _parse(text: str, package: str) -> tuple[str, list[Place], dict[str, Place]]:
     """Digest of a module's code, what it imports, and the names by which it knows that."""
     tree = ast.parse(text)
-    names = {alias: place for node in ast.walk(tree) for alias, place in _imports(node, package)}
-    places = list(names.values())
+    imports = [pair for node in ast.walk(tree) for pair in _imports(node, package)]
+    names, places = dict(imports), [place for _, place in imports]
     for node in ast.walk(tree):  # cvf20.losses.dice.f, after `import cvf20`
-        attributes = []
-        while isinstance(node, ast.Attribute):
-            attributes.insert(0, node.attr)
-            node = node.value
-        if attributes and isinstance(node, ast.Name) and node.id in names:
-            base = ".".join(filter(None, names[node.id]))
-            if text_of(base) is not None:
-                places += [(".".join([base, *attributes[:k]]), "") for k in range(1, len(attributes))]
+        name, _, attributes = (ast.unparse(node) if isinstance(node, ast.Attribute) else "").partition(".")
+        base = ".".join(filter(None, names.get(name, ())))
+        if base and text_of(base) is not None:
+            parts = attributes.split(".")
+            places += [(".".join([base, *parts[:k]]), "") for k in range(1, len(parts))]
     return hashlib.sha256(dump(tree).encode()).hexdigest(), places, names
 
 
@@ -124,13 +114,13 @@ def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, Place]]:
 def _defining(module: str, name: str) -> str:
     """The module where `name` of `module` is defined, or that it is itself."""
     for _ in range(100):  # two modules may hand a name to each other
-        inner = f"{module}.{name}"
         if not name or (text := text_of(module)) is None:
-            return module
-        if inner in sys.modules or (file_of(inner) and name not in _parse(text, _package(module))[2]):
+            break
+        known, inner = _parse(text, _package(module))[2], f"{module}.{name}"
+        if inner in sys.modules or (name not in known and file_of(inner)):
             return inner
-        if name not in (known := _parse(text, _package(module))[2]):
-            return module
+        if name not in known:
+            break
         module, name = known[name]
     return module
 
@@ -139,13 +129,8 @@ def _package(module: str) -> str:
     return getattr(sys.modules.get(module), "__package__", None) or module.rpartition(".")[0]
 
 
-def _spans(node: ast.AST, begin: tuple[int, int], end: tuple[int, int]) -> bool:
-    return (node.lineno, node.col_offset) <= begin and end <= (node.end_lineno, node.end_col_offset)
-
-
-def _instructions(code: CodeType) -> list:
-    constants = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return [code.co_code.hex(), code.co_names, constants]
+def _spans(node: ast.AST, start: tuple[int, int], stop: tuple[int, int]) -> bool:
+    return (node.lineno, node.col_offset) <= start and stop <= (node.end_lineno, node.end_col_offset)
 
 
 @cache

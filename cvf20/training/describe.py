@@ -4,7 +4,6 @@ import functools
 import hashlib
 import inspect
 import json
-import random
 import sys
 import uuid
 from pathlib import PurePath
@@ -18,25 +17,23 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 from cvf20.imported import text_of
 from cvf20.models.weights import unwrap
 from cvf20.training.code import code_behind, code_of, names_in
+from cvf20.training.devices import same_random_state, seed_everything
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, range, torch.dtype, torch.device, torch.Size)
 BOOKKEEPING = {*vars(nn.Module()), "built_as"}
 
 
 class Description:
-    """Describes objects with `of`, and with `code` the modules of cvf20 and of the user that stand behind them."""
+    """Describes objects with `of`; `key` adds the code of cvf20's and the user's modules that stand behind them."""
 
     def __init__(self):
         self.modules: set[str] = set()
         self.learners = 0  # how many Learners were met
         self._done: dict[int, tuple] = {}  # id → (object, its description)
 
-    def code(self) -> dict[str, str]:
-        return code_behind(self.modules)
-
     def key(self, content) -> str:
         """64 hex digits for a description and the code behind it."""
-        return hashlib.sha256(json.dumps([content, self.code()], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([content, code_behind(self.modules)], sort_keys=True).encode()).hexdigest()
 
     def of(self, value):
         if isinstance(value, np.generic):
@@ -93,7 +90,7 @@ class Description:
         if _is_alone(where):
             space, (read, names) = inner.__globals__, names_in(inner.__code__)
             values = {name: space[name] for name in sorted(read) if name in space}
-            for package in {value.__name__ for value in values.values() if isinstance(value, ModuleType)}:
+            for package in [value.__name__ for value in values.values() if isinstance(value, ModuleType)]:
                 inside = [
                     module for module in sys.modules if module.startswith(f"{package}.")
                 ]  # package.module.function
@@ -103,20 +100,18 @@ class Description:
             return found  # a library's
         self.modules.add(where)
         for layer in {id(f): f for f in (inner, function) if isinstance(f, FunctionType)}.values():
-            cells = [cell.cell_contents for cell in layer.__closure__ or () if _is_filled(cell)]
+            cells = [value for cell in layer.__closure__ or () for value in _contents(cell)]
             found.append([self.of(part) for part in (layer.__defaults__, layer.__kwdefaults__, cells)])
         return found
 
     def _class(self, kind: type):
         """A class by its path; one of a notebook by its bases, methods and attributes."""
         self.modules.update(base.__module__ for base in kind.__mro__)
-        path = f"{kind.__module__}.{kind.__qualname__}"
+        path, bases = f"{kind.__module__}.{kind.__qualname__}", [self.of(base) for base in kind.__bases__]
         if not any(_is_alone(base.__module__) for base in kind.__mro__):
             return path
-        if not _is_alone(kind.__module__):
-            return [path, [self.of(base) for base in kind.__bases__]]
-        own = {name: self._member(value) for name, value in vars(kind).items() if _counts(name, value)}
-        return [path, [self.of(base) for base in kind.__bases__], own]
+        own = vars(kind) if _is_alone(kind.__module__) else {}
+        return [path, bases, {name: self._member(value) for name, value in own.items() if _counts(name, value)}]
 
     def _member(self, value):
         if isinstance(value, property):
@@ -148,7 +143,9 @@ class Description:
         if digest is not None:
             own = {n: v for n, v in own.items() if n not in ("images", "masks", "names", "sha256")}
         elif not isinstance(data, (Subset, ConcatDataset, TensorDataset)):
-            digest = self.of(_items(data))
+            with same_random_state():
+                seed_everything(0)
+                digest = self.of([data[index] for index in range(len(data))])
         return [self.of(own), digest]
 
     def _state(self, value):
@@ -184,33 +181,23 @@ def content_digest(data: Dataset) -> str | None:
 
 
 def data_digest(data: Dataset) -> str:
-    return content_digest(data) or hashlib.sha256(json.dumps(Description().of(data)).encode()).hexdigest()
+    return content_digest(data) or Description().key(Description().of(data))
 
 
 def _size(tensor: Tensor) -> list:
     return [list(tensor.shape), f"{tensor.detach().cpu().double().abs().mean():.2e}" if tensor.numel() else ""]
 
 
-def _items(data: Dataset) -> list:
-    """Every item, with the same random numbers each time."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)
-    try:
-        return [data[index] for index in range(len(data))]
-    finally:
-        random.setstate(states[0]), np.random.set_state(states[1]), torch.set_rng_state(states[2])
-
-
 def _in_order(items) -> list:
     return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
 
 
-def _is_filled(cell) -> bool:
-    """Whether a variable that an inner function uses has a value yet."""
+def _contents(cell) -> list:
+    """The value of a variable that an inner function uses, if it has one yet."""
     try:
-        return cell.cell_contents is not cell
+        return [cell.cell_contents]
     except ValueError:
-        return False
+        return []
 
 
 def _is_alone(module: str) -> bool:
