@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, reduce
-from math import ceil, floor, inf
+from math import ceil, floor
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -50,13 +50,9 @@ class Window:
         return Window(self.base, self.step * stride, self.low - padding * self.step, grown)
 
     def transposed(self, kernel: int, stride: int, padding: int, dilation: int) -> "Window":
-        def base(a: int, b: int) -> tuple[float, float]:
-            ends = {*range(a, min(a + stride, b + 1)), *range(max(a, b + 1 - stride), b + 1)}
-            reached = [o + padding - dilation * t for o in ends for t in range(kernel)]
-            places = [place // stride for place in reached if place % stride == 0]
-            return self(min(places), max(places)) if places else (inf, -inf)
-
-        return Window(cache(base))
+        """The positions i with i·stride − padding + dilation·t between a and b for a t of the kernel."""
+        reach = dilation * (kernel - 1) - padding
+        return Window(cache(lambda a, b: self(-((reach - a) // stride), (b + padding) // stride)))
 
     def scaled(self, ratio: Fraction, shift: Fraction = Fraction(0), up: Callable = floor) -> "Window":
         """Interpolated, ratio = input size / output size; linear: shift ½ (pixel centres), up = ceil."""
@@ -108,16 +104,13 @@ class Follower(TorchDispatchMode):
         """Per axis; None, or None among them, where there is no rule."""
         windows, before = fields[0]
         if name == "convolution" or name in POOLS:
-            if name == "convolution":
-                rule, kernel, geometry = Window.transposed if args[6] else Window.sliding, args[1].shape[2:], args[3:6]
-            else:  # an empty stride means the kernel
-                rule, kernel, (stride, padding, dilation) = (
-                    Window.sliding,
-                    args[1],
-                    (*args[2:5], *((), 0, 1)[len(args) - 2 :]),
-                )
-                geometry = stride or kernel, padding, dilation if name.startswith("max") else 1
-            per_axis = [([v] if isinstance(v, int) else list(v)) for v in (kernel, *geometry)]
+            rule = Window.transposed if name == "convolution" and args[6] else Window.sliding
+            given = (
+                (args[1].shape[2:], *args[3:6]) if name == "convolution" else (*args[1:], *((), 0, 1)[len(args) - 2 :])
+            )
+            kernel, stride, padding, dilation = given[:4]
+            geometry = kernel, stride or kernel, padding, 1 if name.startswith("avg") else dilation
+            per_axis = [([v] if isinstance(v, int) else list(v)) for v in geometry]
             per_axis = [values * len(shape) if len(values) == 1 else values for values in per_axis]
             return [rule(w, *each) for w, *each in zip(windows, *per_axis, strict=True)]
         if name in LINEAR + NEAREST and not (name in LINEAR and args[2]):  # align_corners
