@@ -75,8 +75,8 @@ class Normalize(v2.Normalize):
     One value serves any number of channels. PIL images become tensors here.
     """
 
-    def check_inputs(self, flat_inputs: list[Any]) -> None:  # where torchvision's refuses PIL images
-        pass
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Nothing: torchvision's refuses PIL images."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, PIL.Image.Image):

@@ -214,7 +214,7 @@ def test_a_name_that_is_never_resolved_or_routed_costs_seconds(tmp_path, monkeyp
     for name in ("yeast_movie", "stanford_background"):
         with pytest.raises(download.DownloadError, match="raw.githubusercontent.com: no answer in 0.5 s"):
             download.fetch(name, tmp_path / name)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 3
     hang.set()
 
 

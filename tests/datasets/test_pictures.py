@@ -11,6 +11,7 @@ from PIL import Image
 from cvf20.datasets import MSRC, PennFudan, StanfordBackground, YeastColonies, YeastMovie, pictures
 from cvf20.datasets.pictures import colour_tables, match_colours, read_image, stretch
 
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 

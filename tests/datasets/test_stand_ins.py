@@ -35,8 +35,9 @@ DRAWN = {
         (Nuclei, "dense", (1, 520, 696), {0, 1}),
     ],
 )
-def test_they_look_like_the_real_data_to_a_loader(synthetic, cls, split, shape, values):
+def test_they_look_like_the_real_data_to_a_loader(synthetic, capsys, cls, split, shape, values):
     dataset = synthetic(cls, split=split)
+    assert not any(capsys.readouterr()), "it was asked for"
     assert (dataset.synthetic, dataset.sample) == (cls in DRAWN, cls not in DRAWN)
     kind = "SYNTHETIC" if dataset.synthetic else "sample"
     assert dataset.title == f"{cls.label} ({kind}) ({split})"
