@@ -16,8 +16,7 @@ from cvf20.labels.components import label_components
 from cvf20.losses import BorderWeightedLoss, border_weight_map, gap_weight_map
 from cvf20.losses.border import touching_gap_weights
 from cvf20.training.learner import Learner
-from cvf20.transforms import to_input, train_transforms
-from cvf20.transforms.touching import SeparateTouching
+from cvf20.transforms import SeparateTouching, to_input, train_transforms
 
 plain = to_input((0.5,) * 3, (0.25,) * 3)
 strong = train_transforms(
