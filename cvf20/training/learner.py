@@ -152,7 +152,7 @@ class Learner:
             else:
                 if self.verbose:
                     print(f"{self.label}: loaded from {self._files.where}")
-                for row in results.rows_of(self._files.curves):
+                for row in results.read_rows(self._files.curves):
                     self._print(row)
                     after_epoch(row)
         self._result = json.loads(self._files.result.read_text(encoding="utf-8"))

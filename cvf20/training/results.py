@@ -52,21 +52,15 @@ def write_text(path: Path, text: str) -> None:
 
 def new_result(name: str, seed: int, data, *, metrics: dict, recipe: dict, seconds: float, quick: bool, **more) -> dict:
     """What every result says; data: the data set it was made on, `more`: what only this kind of result says."""
-    return {
+    about = {
         "name": file_name(name),
         "seed": seed,
         "notebook": notebook_of(name),
         "data": getattr(data, "name", "data"),
-        "synthetic": is_any(data, "synthetic"),
-        "sample": is_any(data, "sample"),
-        "quick": quick,
-        "metrics": metrics,
-        "recipe": recipe,
-        "seconds": round(seconds, 1),
-        "commit": commit(),
-        "data_sha256": data_digest(data),
-        **more,
     }
+    about |= {kind: is_any(data, kind) for kind in ("synthetic", "sample")}
+    about |= {"quick": quick, "metrics": metrics, "recipe": recipe, "seconds": round(seconds, 1)}
+    return about | {"commit": commit(), "data_sha256": data_digest(data), **more}
 
 
 def is_any(data, attribute: str) -> bool:
@@ -117,22 +111,20 @@ def words(value):
 
 def write_curves(rows: list[dict], path: Path) -> None:
     """One CSV line per epoch."""
-    columns = list(rows[0])
-    lines = [",".join(columns)] + [",".join(repr(row[c]) for c in columns) for row in rows]
+    lines = [",".join(rows[0])] + [",".join(repr(row[column]) for column in rows[0]) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
 
 
-def read_curves(path: Path) -> dict[str, list[float]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {column: [float(row[column]) for row in rows] for column in rows[0]}
-
-
-def rows_of(path: Path) -> list[dict]:
+def read_rows(path: Path) -> list[dict]:
     """Curves epoch by epoch, as training handed them out."""
-    curves = read_curves(path)
-    rows = [dict(zip(curves, row, strict=True)) for row in zip(*curves.values(), strict=True)]
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [{column: float(value) for column, value in row.items()} for row in csv.DictReader(file)]
     return [row | {"epoch": int(row["epoch"])} for row in rows]
+
+
+def read_curves(path: Path) -> dict[str, list[float]]:
+    rows = read_rows(path)
+    return {column: [row[column] for row in rows] for column in rows[0]}
 
 
 def read_scalars(run: Path) -> dict[str, tuple[list[int], list[float]]]:

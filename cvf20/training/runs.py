@@ -70,16 +70,7 @@ def publish_run(run: Finished, label: str) -> None:
         copy_file(picture, folder / label / picture.name)
 
 
-def cached(
-    name: str,
-    compute: Callable,
-    *inputs,
-    seed: int = 0,
-    quick: bool = False,
-    data=None,
-    recipe=None,
-    silent: bool = False,
-):
+def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None, recipe=None, silent=False):
     """What `compute(*inputs)` gives, computed once; for everything that is made with trained networks beyond `fit()`.
 
     compute: counts with the globals, closures and defaults that it reads; a Learner among these or the inputs counts by
@@ -161,36 +152,26 @@ def _without_arrays(value, arrays: dict[str, np.ndarray]):
         return {name: _without_arrays(item, arrays) for name, item in value.items()}
     if isinstance(value, dict):
         return {"__items__": [[_without_arrays(part, arrays) for part in item] for item in value.items()]}
+    name, kind = f"a{len(arrays)}", "tensor" if isinstance(value, Tensor) else "array"
     if isinstance(value, Tensor):
-        value, kind = value.detach().cpu(), "tensor"
-        array = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-    elif isinstance(value, np.ndarray) and value.dtype != object:
-        array, kind = value, "array"
-    else:
-        raise TypeError(
-            f"a cached value holds {type(value).__name__}: numbers, text, None, lists, dicts, arrays are wanted"
-        )
-    arrays[f"a{len(arrays)}"] = array
-    return {f"__{kind}__": f"a{len(arrays) - 1}"}
+        value = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
+    if not isinstance(value, np.ndarray) or value.dtype == object:
+        raise TypeError(f"a cached value holds {type(value).__name__}: numbers, text, None, lists, dicts or arrays go")
+    arrays[name] = value
+    return {f"__{kind}__": name}
 
 
 def _read(path: Path) -> dict:
-    file, arrays = path.with_suffix(".npz"), {}
+    arrays, file = {}, path.with_suffix(".npz")
     if file.exists():
         with np.load(file, allow_pickle=False) as opened:
             arrays = dict(opened)
-    return _with_arrays(json.loads(path.read_text(encoding="utf-8")), arrays)
 
+    def decode(found: dict):
+        if "__items__" in found:
+            return {tuple(key) if isinstance(key, list) else key: value for key, value in found["__items__"]}
+        if "__tensor__" in found:
+            return torch.from_numpy(arrays[found["__tensor__"]])
+        return arrays[found["__array__"]] if "__array__" in found else found
 
-def _with_arrays(value, arrays: dict[str, np.ndarray]):
-    if isinstance(value, list):
-        return [_with_arrays(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "__items__" in value:
-        return {tuple(k) if isinstance(k, list) else k: _with_arrays(v, arrays) for k, v in value["__items__"]}
-    if "__tensor__" in value:
-        return torch.from_numpy(arrays[value["__tensor__"]])
-    if "__array__" in value:
-        return arrays[value["__array__"]]
-    return {name: _with_arrays(item, arrays) for name, item in value.items()}
+    return json.loads(path.read_text(encoding="utf-8"), object_hook=decode)

@@ -74,8 +74,7 @@ def validate(
     batches = [kept[k] for k in range(len(shares[0][1])) for _, kept, _ in shares if k < len(kept)]
     if metrics is not None:
         result = checked(metrics(*_together(batches)))
-    elif isinstance(confusion, Tensor):
-        confusion = sum(share[0] for share in shares)
+    elif isinstance(confusion := sum(share[0] for share in shares), Tensor):
         result = {"mIoU": float(iou(confusion).nanmean()), "accuracy": float(overall_accuracy(confusion))}
         if ranked:
             result["mAP"] = float(average_precision(*_together(batches)).nanmean())
@@ -100,16 +99,12 @@ def checked(metrics: dict[str, float]) -> dict[str, float]:
 
 def _together(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """All images in one tensor; smaller ones are padded with void at their ends."""
-    largest = [max(sizes) for sizes in zip(*(target.shape[1:] for _, target in batches), strict=True)]
-    padded = []
-    for output, target in batches:
-        missing = [
-            n for size, wanted in zip(target.shape[:0:-1], largest[::-1], strict=True) for n in (0, wanted - size)
-        ]
-        padded.append(
-            (F.pad(output, missing, value=0), F.pad(target, missing, value=VOID)) if any(missing) else (output, target)
-        )
-    outputs, targets = zip(*padded, strict=True)
+    shapes = [target.shape[1:] for _, target in batches]
+    largest, filled = [max(sizes) for sizes in zip(*shapes, strict=True)], []
+    for pair, shape in zip(batches, shapes, strict=True):
+        missing = [n for size, most in zip(shape[::-1], largest[::-1], strict=True) for n in (0, most - size)]
+        filled.append([F.pad(part, missing, value=fill) for part, fill in zip(pair, (0, VOID), strict=True)])
+    outputs, targets = zip(*filled if len(set(shapes)) > 1 else batches, strict=True)
     return torch.cat(outputs), torch.cat(targets)
 
 
@@ -146,9 +141,7 @@ def probabilities(outputs: Tensor, model: nn.Module | None = None) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate_model(
-    model: nn.Module, data: Dataset | DataLoader, batch_size: int = 16, precision: str = "auto"
-) -> float:
+def evaluate_model(model: nn.Module, data: Dataset | DataLoader, batch_size: int = 16, precision="auto") -> float:
     """The lecture's score (D3): share of correct pixels among those of an image that are not void, mean over images.
 
     data: a data set, or a loader of (images, labels); −1 counts as void, too. One channel is judged at 0.5.
