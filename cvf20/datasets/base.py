@@ -102,8 +102,10 @@ class SegmentationDataset(Dataset):
         fetch(self.name, self.folder)
 
     def _read(self, folder: Path) -> list[Sample]:
+        how = type(self), folder.resolve(), self.cache_key()
+
         def decode(name: str) -> Sample:
-            key = type(self), folder.resolve(), self.cache_key(), name
+            key = *how, name
             sample, state = _decoded.get(key, (None, None))
             if sample is None or state != _state(sample, state[0]):
                 pictures.seen.paths = paths = []

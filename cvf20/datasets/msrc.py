@@ -52,9 +52,6 @@ class MSRC(SegmentationDataset):
     def missing(self) -> list[str]:
         return [file for file in self.wanted() if Path(file).name not in self.pictures]
 
-    def cache_key(self) -> tuple:
-        return ()  # a photograph belongs to one split
-
     @cached_property
     def pictures(self) -> dict[str, Path]:
         """Photographs and labels by their name without extension; of several, the earliest of EXTENSIONS."""

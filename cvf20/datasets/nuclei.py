@@ -27,9 +27,6 @@ class Nuclei(InstanceDataset):
     palette = np.array([(0, 0, 0), (90, 160, 250)], dtype=np.uint8)
     splits = ("train", "val", "test", "dense")
 
-    def cache_key(self) -> tuple:
-        return self.split == "dense", self.target  # a field belongs to one split
-
     @property
     def part(self) -> Path:
         return self.folder / "dense" if self.split == "dense" else self.folder

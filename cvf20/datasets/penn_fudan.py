@@ -26,9 +26,6 @@ class PennFudan(InstanceDataset):
     palette = np.array([(0, 0, 0), (250, 190, 40)], dtype=np.uint8)
     parted = False
 
-    def cache_key(self) -> tuple:
-        return (self.target,)  # a photograph belongs to one split
-
     def sample_names(self) -> list[str]:
         names = sorted(Path(file).stem for file in registry(self.name) if file.startswith("PNGImages/"))
         rest, test = names[:-TEST_IMAGES], names[-TEST_IMAGES:]
