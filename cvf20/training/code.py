@@ -16,7 +16,8 @@ from cvf20.imported import file_of, text_of
 # what reports, stores, draws or fetches: nothing in it changes what a network learns (data counts by its content)
 SILENT = ("imported", "paths", "show", "submission", "models.spec", "datasets.download", "datasets.stand_ins")
 SILENT = tuple(
-    f"cvf20.{name}" for name in (*SILENT, *("training." + n for n in ("results", "runs", "describe", "code")))
+    f"cvf20.{name}"
+    for name in (*SILENT, *("training." + n for n in ("results", "runs", "describe", "digests", "code")))
 )
 
 Place = tuple[str, str]  # a module, and a name in it; "" for the module itself

@@ -18,6 +18,7 @@ from cvf20.imported import text_of
 from cvf20.models.weights import unwrap
 from cvf20.training.code import code_behind, code_of, names_in
 from cvf20.training.devices import same_random_state, seed_everything
+from cvf20.training.digests import array_digest, array_size, content_digest
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, range, torch.dtype, torch.device, torch.Size)
 BOOKKEEPING = {*vars(nn.Module()), "built_as"}
@@ -132,7 +133,7 @@ class Description:
                 own[name] = self.of(value) if getattr(value, "__self__", None) is not network else "own method"
         hooks = [self.of(list(hooks.values())) for hooks in (network._forward_pre_hooks, network._forward_hooks)]
         tensors = dict(network.named_parameters(recurse=False)) | dict(network.named_buffers(recurse=False))
-        held = {n: [w.requires_grad, array_digest(w) if weights else _size(w)] for n, w in tensors.items()}
+        held = {n: [w.requires_grad, array_digest(w) if weights else array_size(w)] for n, w in tensors.items()}
         inside = {n: [self.of(type(m)), self.network(m, weights)] for n, m in network.named_children()}
         return [own, hooks, held, inside]
 
@@ -164,28 +165,8 @@ class Description:
         return [self.of(list(part) if i > 2 and part is not None else part) for i, part in enumerate(reduced)]
 
 
-def array_digest(array: Tensor | np.ndarray) -> str:
-    """sha256 over type, shape and bytes, whatever the memory format and the device."""
-    digest = hashlib.sha256(f"{array.dtype}{tuple(array.shape)}".encode())
-    if isinstance(array, Tensor):
-        flat = array.detach().as_subclass(Tensor).cpu().contiguous().reshape(-1)
-        array = flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0)
-    digest.update(repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array))
-    return digest.hexdigest()
-
-
-def content_digest(data: Dataset) -> str | None:
-    """A data set's own digest of what it holds now, not of what it held when it was first asked."""
-    how = getattr(type(data), "sha256", None)
-    return how.func(data) if isinstance(how, functools.cached_property) else getattr(data, "sha256", None)
-
-
 def data_digest(data: Dataset) -> str:
     return content_digest(data) or Description().key(Description().of(data))
-
-
-def _size(tensor: Tensor) -> list:
-    return [list(tensor.shape), f"{tensor.detach().cpu().double().abs().mean():.2e}" if tensor.numel() else ""]
 
 
 def _in_order(items) -> list:

@@ -71,6 +71,12 @@ def own_batches(loader, accelerator: Accelerator):
     return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn, **on_gpu(accelerator))
 
 
+def share_statistics(model: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the first one's statistics of batch norm; each has seen its own images."""
+    for buffer in model.buffers() if accelerator.num_processes > 1 else ():
+        torch.distributed.broadcast(buffer, 0)
+
+
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)

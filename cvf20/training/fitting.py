@@ -79,12 +79,7 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     parts = {"model": plain, "optimizer": optimizer, "scheduler": scheduler}
     parts |= {"average": average, "scaler": accelerator.scaler}
     parts = {key: part for key, part in parts.items() if part is not None}
-    state = {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
-    if (folder / "last.pt").exists():
-        saved = torch.load(folder / "last.pt", weights_only=True, map_location=accelerator.device)
-        state = saved.pop("state")
-        for key, part in parts.items():
-            part.load_state_dict(saved[key])
+    state = _resumed(folder / "last.pt", parts, accelerator.device)
     for row in state["rows"]:
         on_row(row)
     writer = None  # of several processes the first one writes
@@ -100,12 +95,7 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
             state.update(best=row[name], best_epoch=row["epoch"])
         state["seconds"] = time.perf_counter() - started
         if writer is not None:
-            for key, value in row.items():
-                writer.add_scalar(key, value, row["epoch"])
-            if state["best_epoch"] == row["epoch"]:
-                save(state_of(kept), folder / "best.pt")
-            if row["epoch"] in run.snapshot_epochs:
-                _keep_predictions(run, kept, row["epoch"], writer)
+            _write_epoch(run, row, kept, state["best_epoch"], writer)
             save({key: part.state_dict() for key, part in parts.items()} | {"state": state}, folder / "last.pt")
         on_row(row)
 
@@ -124,6 +114,16 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     accelerator.wait_for_everyone()
 
 
+def _resumed(file: Path, parts: dict, device: torch.device) -> dict:
+    """Fill the parts with what an earlier process left, and return how far it came."""
+    if not file.exists():
+        return {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
+    saved = torch.load(file, weights_only=True, map_location=device)
+    for key, part in parts.items():
+        part.load_state_dict(saved[key])
+    return saved["state"]
+
+
 def finish(run, state: dict, scores: dict) -> None:
     """Write the result of a run, from which on it counts as finished."""
     results.write_curves(state["rows"], run.folder / "curves.csv")
@@ -139,17 +139,22 @@ def finish(run, state: dict, scores: dict) -> None:
 
 
 @torch.inference_mode()
-def _keep_predictions(run, model: nn.Module, epoch: int, writer: SummaryWriter) -> None:
-    palette = getattr(run.valid_data, "palette", None)
-    for index in run.snapshots:
+def _write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: SummaryWriter) -> None:
+    """Scalars, the weights if they are the best, and predictions of the images that are to be shown."""
+    epoch = row["epoch"]
+    for key, value in row.items():
+        writer.add_scalar(key, value, epoch)
+    if epoch == best_epoch:
+        save(state_of(model), run.folder / "best.pt")
+    for index in run.snapshots if epoch in run.snapshot_epochs else ():
         image, mask, *_ = run.valid_data[index]
         images = image[None].to(run.accelerator.device)
         scores = forward(model.eval(), images, run.accelerator, mask.shape[-2:])[0].cpu()
-        labels = (scores[0] > 0 if len(scores) == 1 else scores.argmax(0)).to(torch.uint8)
+        labels = (scores[0] > 0 if len(scores) == 1 else scores.argmax(0)).to(torch.uint8).numpy()
         (run.folder / "predictions").mkdir(exist_ok=True)
-        Image.fromarray(labels.numpy()).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
-        if palette is not None:
-            writer.add_image(f"prediction/{index}", np.asarray(palette)[labels.numpy()], epoch, dataformats="HWC")
+        Image.fromarray(labels).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
+        if (palette := getattr(run.valid_data, "palette", None)) is not None:
+            writer.add_image(f"prediction/{index}", np.asarray(palette)[labels], epoch, dataformats="HWC")
 
 
 def save(value: dict, path: Path) -> None:

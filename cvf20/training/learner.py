@@ -1,35 +1,28 @@
 """Learner: one training run with everything around it; seeded, resumable, cached, logged, written down as a result."""
 
 import contextlib
-import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
 
-import accelerate
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from cvf20.datasets.base import read_image
-from cvf20.paths import runs_dir
 from cvf20.training import results
-from cvf20.training.describe import Description
-from cvf20.training.devices import make_accelerator, on_gpu, same_random_state, to_device
+from cvf20.training.devices import make_accelerator, same_random_state, to_device
 from cvf20.training.fitting import check, train_network
 from cvf20.training.loop import train
 from cvf20.training.network import Network
 from cvf20.training.recipe import Recipe
-from cvf20.training.runs import finished, keep, publish_run, published, run_key
+from cvf20.training.run import QUICK, Run
+from cvf20.training.runs import finished, keep, published, run_key
 from cvf20.training.validation import evaluate_model, forward, probabilities, validate
 
 __all__ = ["QUICK", "Learner", "evaluate_model", "train", "validate"]
 
-QUICK = {"epochs": 2, "images": 8, "batch_size": 4}  # the most that a quick run looks at
 
-
-class Learner:
+class Learner(Run):
     """Train `model` on `train_data`, choose its best epoch on `valid_data`, and keep what was found.
 
     model:        a function without arguments that builds the network (under the seed), or a network, which is then
@@ -75,45 +68,6 @@ class Learner:
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
         with contextlib.suppress(FileNotFoundError):  # it begins with the weights of another run, which are not here
             self.settings.check(self.network.built)
-
-    # --- what it is
-
-    @property
-    def recipe(self) -> dict:
-        """The settings in words, as results show them."""
-        told = {"model": self.network.name, "loss": self.loss, "metrics": self.metrics}
-        for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
-            told[name] = getattr(data, "transforms", None)
-        return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
-
-    @property
-    def key(self) -> str:
-        """What the run is, in 64 hex digits; settled by `fit()`, which looks at the data anew each time."""
-        return self._key or self._make_key()
-
-    def _make_key(self) -> str:
-        settings = [asdict(self.settings), self.seed, self.quick, self.snapshots]
-        data = [self.train_data, self.valid_data]
-        return run_key(settings, [self.network, type(self), _untouched(self.loss), self.metrics, *data])
-
-    def key_parts(self, description: Description) -> str:
-        description.learners += 1
-        return self.key
-
-    @property
-    def label(self) -> str:
-        return f"{self.name}-seed{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """runs/<name>-seed<seed>-<key>: another recipe, data set or code gets another folder."""
-        return runs_dir() / f"{self.label}-{self.key[:12]}"
-
-    @property
-    def accelerator(self) -> accelerate.Accelerator:
-        return make_accelerator(self.precision)
-
-    # --- what it gives
 
     @property
     def model(self) -> nn.Module:
@@ -203,42 +157,8 @@ class Learner:
         file = (self.result and self._files).pictures / f"epoch{epoch:03d}_{index:04d}.png"
         return torch.from_numpy(read_image(file).copy())
 
-    @property
-    def snapshot_epochs(self) -> list[int]:
-        """First, quarter, half and last epoch."""
-        epochs = self.settings.epochs
-        return sorted({1, max(1, epochs // 4), max(1, epochs // 2), epochs})
-
     def explainit(self, input_shape: Sequence[int]):
         """Table, receptive field and drawing of the network for one image of shape (C, H, W), see `cvf20.show.explain`."""
         from cvf20.show.explain import explainit  # slow to import
 
         return explainit(self.network.built, input_shape)
-
-    def loader(self, data: Dataset) -> DataLoader:
-        return DataLoader(self.looked_at(data), self.settings.batch_size, **on_gpu(self.accelerator))
-
-    def looked_at(self, data: Dataset) -> Dataset:
-        return Subset(data, range(min(len(data), QUICK["images"]))) if self.quick else data
-
-    def _publish(self) -> None:
-        if self.accelerator.is_main_process:
-            results.write_result(self.result)
-            publish_run(self._files, self.label)
-
-    def _print(self, row: dict) -> None:
-        """One line per epoch that stays readable in a saved notebook."""
-        if self.verbose:
-            values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
-            print(f"{self.label}  epoch {row['epoch']:3d}/{self.settings.epochs}  lr {row['lr']:.1e}  {values}")
-
-
-def _untouched(loss):
-    """A copy of a loss for the key, told that training begins: one that was used before is the same loss."""
-    try:
-        loss = copy.deepcopy(loss)
-    except Exception:  # it holds what cannot be copied
-        return loss
-    if hasattr(loss, "set_progress"):
-        loss.set_progress(0.0)
-    return loss

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from cvf20.models.weights import unwrap
-from cvf20.training.devices import has_bf16, make_accelerator, seed_everything
+from cvf20.training.devices import has_bf16, make_accelerator, seed_everything, share_statistics
 from cvf20.training.validation import Loss, channels_last, evaluate_model, forward, probabilities, validate
 
 __all__ = ["evaluate_model", "forward", "has_bf16", "make_accelerator", "probabilities", "seed_everything"]
@@ -38,56 +38,62 @@ def train(
 ) -> None:
     """Train for `epochs` epochs; after each one validate and hand a row of numbers to `after_epoch`.
 
-    loss:        see `compute_losses`; one with a method set_progress is told the share of training done before each batch
+    loss, metrics: see `compute_losses`, `validate`; set_progress(share of training done) of a loss is called per batch
     scheduler:   stepped once per batch
     average:     running mean of the weights, validated in place of the model
-    metrics:     see `validate`
     seed:        epoch e draws order, augmentation and dropout from (seed, e), so a run can be taken up at any epoch;
                  of several processes each draws its own
-    after_epoch: gets {"epoch", "lr", "seconds" of training, "train_loss", "train_<part>" of a loss that has parts,
-                 …metrics of validate, "loss"}; training ends when it returns True
+    after_epoch: gets epoch, lr, seconds, train_loss, train_<part> of its parts, and what `validate` gives; training
+                 ends when it returns True
     Raises FloatingPointError where the loss is not finite, naming epoch, batch and learning rate.
     """
     for epoch in range(first_epoch, epochs + 1):
         seed_everything(1_000_003 * seed + epoch + 499_979 * accelerator.process_index)
-        if hasattr(train_loader.sampler, "set_epoch"):
-            train_loader.sampler.set_epoch(epoch)
-        model.train()
-        started = time.perf_counter()
-        totals, count = defaultdict(float), 0
-        for batch, (images, *target) in enumerate(train_loader, start=1):
-            if hasattr(loss, "set_progress"):
-                loss.set_progress((epoch - 1 + (batch - 1) / len(train_loader)) / epochs)
-            images, *target = send_to_device([images, *target], accelerator.device)
-            parts = compute_losses(model, loss, images, *target, accelerator=accelerator)
-            batch_loss = sum(parts.values())
-            if not torch.isfinite(batch_loss):
-                raise FloatingPointError(
-                    f"loss is {batch_loss.item()} in epoch {epoch}, batch {batch}, at learning rate "
-                    f"{optimizer.param_groups[0]['lr']:.3g}: lower the learning rate or clip the gradient"
-                )
-            accelerator.backward(batch_loss)
-            if grad_clip:
-                accelerator.clip_grad_norm_(model.parameters(), grad_clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            learning_rate = optimizer.param_groups[0]["lr"]
-            if scheduler is not None and not accelerator.optimizer_step_was_skipped:  # gradients of fp16 may overflow
-                scheduler.step()
-            if average is not None:
-                average.update_parameters(unwrap(model))
-            totals["train_loss"] += batch_loss.item() * len(images)
-            for name, value in parts.items() if len(parts) > 1 else ():
-                totals["train_loss_part" if name == "loss" else f"train_{name}"] += value.item() * len(images)
-            count += len(images)
-        means = {name: total / count for name, total in totals.items()}
-        row = {"epoch": epoch, "lr": learning_rate, "seconds": time.perf_counter() - started, **means}
+        if set_epoch := getattr(getattr(train_loader, "sampler", None), "set_epoch", None):
+            set_epoch(epoch)
+        options = {"accelerator": accelerator, "scheduler": scheduler, "average": average, "grad_clip": grad_clip}
+        row = {"epoch": epoch} | _train_epoch(model, loss, train_loader, optimizer, epoch, epochs, **options)
         judged = average.module if average is not None else model
-        for buffer in judged.buffers() if accelerator.num_processes > 1 else ():
-            torch.distributed.broadcast(buffer, 0)  # statistics of batch norm: each process has its own
+        share_statistics(judged, accelerator)
         scores = validate(judged, valid_loader, loss, accelerator=accelerator, metrics=metrics, ranked=False)
         if after_epoch(row | scores):
             break
+
+
+def _train_epoch(
+    model, loss: Loss, loader, optimizer, epoch: int, epochs: int, *, accelerator, scheduler, average, grad_clip
+) -> dict[str, float]:
+    model.train()
+    started, totals, count = time.perf_counter(), defaultdict(float), 0
+    for batch, (images, *target) in enumerate(loader, start=1):
+        if hasattr(loss, "set_progress"):
+            loss.set_progress((epoch - 1 + (batch - 1) / len(loader)) / epochs)
+        images, *target = send_to_device([images, *target], accelerator.device)
+        parts = compute_losses(model, loss, images, *target, accelerator=accelerator)
+        batch_loss, rate = sum(parts.values()), optimizer.param_groups[0]["lr"]
+        if not torch.isfinite(batch_loss):
+            where = f"epoch {epoch}, batch {batch}, at learning rate {rate:.3g}"
+            raise FloatingPointError(f"loss is {batch_loss.item()} in {where}: lower the rate or clip the gradient")
+        accelerator.backward(batch_loss)
+        if grad_clip:
+            accelerator.clip_grad_norm_(model.parameters(), grad_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if scheduler is not None and not accelerator.optimizer_step_was_skipped:  # gradients of fp16 may overflow
+            scheduler.step()
+        if average is not None:
+            average.update_parameters(unwrap(model))
+        count += len(images)
+        for name, value in _named(batch_loss, parts).items():
+            totals[name] += value.item() * len(images)
+    means = {name: total / count for name, total in totals.items()}
+    return {"lr": rate, "seconds": time.perf_counter() - started, **means}
+
+
+def _named(total: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Columns of the curves; a part that is called "loss" is not the loss."""
+    named = {"train_loss_part" if name == "loss" else f"train_{name}": value for name, value in parts.items()}
+    return {"train_loss": total} | (named if len(parts) > 1 else {})
 
 
 def compute_losses(

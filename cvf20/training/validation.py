@@ -48,9 +48,7 @@ def validate(
     metrics: called once with the logits and labels of all images in place of the above, on the CPU
     ranked:  also compute mAP from the scores, which needs all of them at once
     flips:   average the outputs of image and mirrored image
-
-    Scores are taken at the labels' size: where the network sees smaller images, its logits are interpolated. Where
-    label maps differ in size (one per batch), the smaller ones are padded with void.
+    Scores are taken at the labels' size. Where label maps differ in size (one per batch), void fills up the smaller.
     """
     model = getattr(model, "module", model) if type(model) in (AveragedModel, DistributedDataParallel) else model
     model.eval()
@@ -60,7 +58,7 @@ def validate(
         outputs = forward(model, images, accelerator, target.shape[2 - images.ndim :], flips)
         if loss is not None:
             value = loss(outputs, target, *extra)
-            losses.append((float(sum(value.values()) if isinstance(value, dict) else value), len(images)))
+            losses += [float(sum(value.values()) if isinstance(value, dict) else value)] * len(images)
         scores, target = probabilities(outputs, model), target.cpu()
         if metrics is not None:
             kept.append((outputs.cpu(), target))
@@ -82,8 +80,7 @@ def validate(
         both = _together(batches)
         result = {"IoU": float(binary_iou(*both)), "IoU_per_image": float(binary_iou_per_image(*both))}
     if loss is not None:
-        losses = [pair for share in shares for pair in share[2]]
-        result["loss"] = sum(value * n for value, n in losses) / sum(n for _, n in losses)
+        result["loss"] = float(np.mean([value for share in shares for value in share[2]]))
     return result
 
 

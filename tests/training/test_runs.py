@@ -366,3 +366,26 @@ def test_results_say_how_the_network_is_built_and_where(project):
     assert result["key"] == run.key and result["sample"] is False and result["precision"] == "fp32"
     assert result["network"].startswith("cvf20.models.UNet(1, 3, 3,") and result["trainable"] == result["parameters"]
     json.dumps(result, allow_nan=False)
+
+
+def test_whatever_was_saved_on_another_device_is_loaded(project, monkeypatch):
+    """package.md 3: finished or stopped on a GPU, loaded on a CPU. Every load says where to, and best.pt is the CPU's."""
+    load, places = torch.load, []
+
+    def record(*args, **options):
+        places.append(options.get("map_location"))
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", record)
+    with pytest.raises(KeyboardInterrupt):
+        tiny().fit(lambda row: interrupt(row["epoch"] == 2))
+    run = tiny()
+    run.fit()
+    run.model.eval()
+    assert len(places) == 3 and None not in places
+    assert {value.device.type for value in load(run.folder / "best.pt", weights_only=True).values()} == {"cpu"}
+
+
+def interrupt(now):
+    if now:
+        raise KeyboardInterrupt
