@@ -23,7 +23,7 @@ def is_error(finding: str) -> bool:
 def check(path: Path, project: Path) -> list[str]:
     """Findings in a notebook of the project and in those results whose numbers are its own."""
     found = check_source(path, ran=True)
-    return found if "found no notebook" in "".join(found) else found + check_outputs(path, project, draft=False)
+    return found if "is no notebook" in "".join(found) else found + check_outputs(path, project, draft=False)
 
 
 def check_source(path: Path, ran: bool = False) -> list[str]:
@@ -31,8 +31,8 @@ def check_source(path: Path, ran: bool = False) -> list[str]:
     file = f"notebooks/{path.name}"
     try:
         nb = read(path)
-    except (OSError, ValueError) as error:
-        return [f"error: {file}: {error}. To mend: restore the file"]
+    except Exception as error:  # nbformat raises whatever its JSON parser and its schema do
+        return [f"error: {file}: is no notebook ({error}). To mend: restore the file"]
     found, asked, told = [], {}, set()
     code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
     tagged = [cell.source for cell in nb.cells if "parameters" in tags(cell)]

@@ -46,13 +46,11 @@ class _Client(NotebookClient):
 
 
 def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, report: Callable) -> None:
-    """Run `source` in the working directory and write it with its outputs to `target`.
+    """Run `source` in the working directory; `target` is what a person wrote there, metadata too, with the outputs.
 
-    told: added to the environment; folders: what those of this machine are called in the outputs
-    report: gets every line that the notebook prints
-    Whatever kernels, profiles and back ends the user has set up has no influence: with MPLBACKEND=Agg, for one, every
-    figure would be missing. What a person wrote, metadata too, is in `target` as in `source`.
-    Raises NotebookError; the half-done notebook is then in `target`.
+    told: added to the environment; folders: what those of this machine are called in the outputs; report: gets every
+    line that is printed. Whatever kernels, profiles and back ends the user has set up has no influence: MPLBACKEND=Agg,
+    for one, would hide every figure. Raises NotebookError; the half-done notebook is then in `target`.
     """
     nb, written, rename, failure = read(source), read(source), renamer(folders), None
     if quick:
@@ -74,10 +72,7 @@ def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, 
     for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
         shown = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
         cell.outputs = _renamed(_joined(shown), rename)
-    try:
-        target.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
-    except OSError as error:
-        failure = failure or error
+    target.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
     if failure:
         known = isinstance(failure, CellExecutionError)
         reason = f"{failure.ename}: {failure.evalue}" if known else f"{type(failure).__name__}: {failure}"

@@ -73,7 +73,7 @@ def _with_pictures(cell: NotebookNode, folder: Path) -> NotebookNode:
 
 def is_set_up(cell: NotebookNode) -> bool:
     bare = re.sub(r'^repository = ".*"', 'repository = ""', cell.source.strip(), flags=re.MULTILINE)
-    return cell.cell_type == "code" and ("set-up" in tags(cell) or bare == set_up())
+    return cell.cell_type == "code" and bare == set_up()
 
 
 def merge(sections: list[Section], first: list[str], repository: str = "") -> NotebookNode:
@@ -87,7 +87,7 @@ def merge(sections: list[Section], first: list[str], repository: str = "") -> No
     for section in sections:
         own = [copy.deepcopy(cell) for cell in section.cells if not is_set_up(cell)]
         if not own or own[0].cell_type != "markdown":
-            own.insert(0, new_markdown_cell(f"# {section.title}"))
+            own.insert(0, new_markdown_cell(""))
         mark = f'<a id="{section.anchor}" name="{section.anchor}"></a>'  # Jupyter, Colab and VS Code all understand it
         own[0].source = f"{mark}\n\n{own[0].source}"
         for cell in [cell for cell in own if "hide-input" in tags(cell)]:

@@ -76,11 +76,7 @@ def find_notebooks(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def read(path: Path) -> NotebookNode:
-    """The notebook as nbformat 4. Raises ValueError, naming the file, where it is none."""
-    try:
-        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-    except Exception as error:  # nbformat raises whatever its JSON parser and its schema do
-        raise ValueError(f"{path.name}: found no notebook ({error}), wanted nbformat 4") from error
+    return nbformat.read(path, as_version=4)
 
 
 def tags(cell: NotebookNode) -> set[str]:

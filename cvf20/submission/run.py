@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -58,10 +59,7 @@ def main(arguments: list[str] | None = None, project: Path | None = None) -> int
 
 
 class Run:
-    """What is asked for: which notebooks (number → file) of which project, where they are built, and with what.
-
-    Raises ValueError for a number without notebook, a missing data folder, or fewer than one job.
-    """
+    """What is asked for: which notebooks (number → file) of which project, where they are built, and with what."""
 
     def __init__(self, asked: argparse.Namespace, project: Path):
         self.asked, self.project, self.published, self.publishing = asked, project, [], threading.Lock()
@@ -117,26 +115,16 @@ class Run:
 
     def notebooks(self, broken: set[str]) -> dict[str, str]:
         """What became of each notebook: by number, several at a time, none before those whose results it reads."""
-        needed = {name: self.needs(name) for name in self.books if name not in broken}
-        tasks: dict[str, Future] = {}
-        stop = threading.Event()
-
-        def one(name: str) -> str:
-            before = {tasks[other].result() for other in needed.get(name, ())}  # begun earlier: none waits for ever
-            if stop.is_set() or name in broken or before - {DONE, HELD}:
-                return FAILED if name in broken else "not run"
-            state = self.notebook(name, reads_held=HELD in before)
-            if state == FAILED and not self.asked.keep_going:
-                stop.set()
-            return state
-
+        states, waiting = dict.fromkeys(broken, FAILED), [name for name in self.books if name not in broken]
         pool = ThreadPoolExecutor(self.asked.jobs)
         try:
-            for name in self.books:
-                tasks[name] = pool.submit(one, name)
-            return {name: task.result() for name, task in tasks.items()}
+            while waiting and (self.asked.keep_going or FAILED not in states.values()):
+                ready = [name for name in waiting if not self.needs(name) & set(waiting)][: self.asked.jobs]
+                states |= zip(ready, pool.map(partial(self.notebook, states=states), ready), strict=True)
+                waiting = [name for name in waiting if name not in ready]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupted run must not wait for its notebooks
+        return dict.fromkeys(self.books, "not run") | states
 
     def needs(self, name: str) -> set[str]:
         """The lower numbers that it reads from: those named in its code ("03_unet_bn"); a report reads all."""
@@ -144,9 +132,11 @@ class Run:
         report = self.books[name].stem.endswith("_report")
         return {other for other in self.books if other < name and (report or re.search(rf"[\"'/]{other}_", code))}
 
-    def notebook(self, name: str, reads_held: bool) -> str:
+    def notebook(self, name: str, states: dict[str, str]) -> str:
         """Run, check and publish one; lines with its seconds, with what failed, and with what was published."""
-        source, start = self.books[name], time.perf_counter()
+        reads, source, start = {states[other] for other in self.needs(name)}, self.books[name], time.perf_counter()
+        if reads - {DONE, HELD}:
+            return "not run"
         target = self.build / "notebooks" / source.name
         folders = {self.build: "", self.project: "", self.data: "data", self.runs: "runs"}
         say(f"{name} | {source.stem} begins")
@@ -157,7 +147,7 @@ class Run:
             for finding in findings:
                 say(f"{name} | {finding}")
             if not any(map(is_error, findings)):
-                return DONE if self.draft else self.publish(name, reads_held)
+                return DONE if self.draft else self.publish(name, HELD in reads)
         except (NotebookError, OSError) as error:  # OSError: it could not be published, or not all of it
             say(f"{name} | FAILED after {time.perf_counter() - start:.0f} s: {error}; as far as it came: {target}")
         return FAILED

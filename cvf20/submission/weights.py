@@ -4,6 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
+from cvf20.models.weights import read_state
 from cvf20.submission.notebook import SHEETS, TIME, of_sheet, render
 from cvf20.submission.publish import is_stand_in, read_result
 
@@ -53,10 +56,7 @@ def hand_on(project: Path, runs: Path, say: Callable[[str], None]) -> None:
 
 def write_half(source: Path, target: Path, key: str) -> None:
     """The state dict in `source`, floating point in half precision. Raises ValueError where a weight is too large for it."""
-    import torch
-
-    state = torch.load(source, weights_only=True, map_location="cpu")
-    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    half = {name: value.half() if value.is_floating_point() else value for name, value in read_state(source).items()}
     if large := [name for name, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise ValueError(f"{source.parent.name}: {', '.join(large)} reaches beyond 65504, the most in half precision")
     target.parent.mkdir(exist_ok=True)

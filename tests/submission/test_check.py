@@ -82,7 +82,7 @@ def test_defects_of_results_are_found(work):
     work.project.put("results/03_net-seed0.json", "[")
     assert "results/03_net-seed0.json: is no result" in work()[0]
     (work.project.root / "notebooks/03_unet.ipynb").write_text("{}")
-    assert "found no notebook" in check(work.project.root / "notebooks/03_unet.ipynb", work.project.root)[0]
+    assert "is no notebook" in check(work.project.root / "notebooks/03_unet.ipynb", work.project.root)[0]
 
 
 def test_a_draft_may_be_quick_and_on_stand_ins(work):

@@ -196,7 +196,7 @@ def test_full_disk_names_the_notebook(project):
     process = start(project, before=limit, PYTHONIOENCODING="ascii")
     printed = process.communicate()[0]
     assert process.returncode == 1 and "03 | ?\n" in printed
-    assert "FAILED" in printed and "03_unet, " in printed and "File too large" in printed
+    assert "FAILED" in printed and "03_unet" in printed and "File too large" in printed
     assert project.tree() == before
 
 
