@@ -38,6 +38,19 @@ def code_behind(modules: set[str]) -> dict[str, str]:
     return found
 
 
+def constants(module: str) -> Iterator[tuple[str, object, object]]:
+    """Name, value in the source and value now of a module's plain constants; not of what starts empty, to be filled."""
+    for node in _tree(text_of(module)).body:
+        for target in getattr(node, "targets", [getattr(node, "target", None)]):
+            if isinstance(target, ast.Name) and module in sys.modules:
+                try:
+                    written = ast.literal_eval(node.value)
+                except (ValueError, TypeError):
+                    continue
+                if written not in (None, [], {}):
+                    yield target.id, written, vars(sys.modules[module]).get(target.id, written)
+
+
 def code_of(function: FunctionType) -> str:
     """The syntax of one function or lambda of a notebook or script."""
     code = function.__code__
@@ -87,7 +100,7 @@ def _is_text(line) -> bool:
 @cache
 def _parse(text: str, package: str) -> tuple[str, list[Place], dict[str, Place]]:
     """Digest of a module's code, what it imports, and the names by which it knows that."""
-    tree = ast.parse(text)
+    tree = _tree(text)
     imports = [pair for node in ast.walk(tree) for pair in _imports(node, package)]
     names, places = dict(imports), [place for _, place in imports]
     for node in ast.walk(tree):  # cvf20.losses.dice.f, after `import cvf20`

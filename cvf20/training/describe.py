@@ -16,7 +16,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from cvf20.imported import text_of
 from cvf20.models.weights import unwrap
-from cvf20.training.code import code_behind, code_of, names_in
+from cvf20.training.code import code_behind, code_of, constants, names_in
 from cvf20.training.devices import same_random_state, seed_everything
 from cvf20.training.digests import array_digest, array_size, content_digest
 
@@ -33,8 +33,13 @@ class Description:
         self._done: dict[int, tuple] = {}  # id → (object, its description)
 
     def key(self, content) -> str:
-        """64 hex digits for a description and the code behind it."""
-        return hashlib.sha256(json.dumps([content, code_behind(self.modules)], sort_keys=True).encode()).hexdigest()
+        """64 hex digits for a description and the code behind it, constants as they are now."""
+        code = code_behind(self.modules)
+        for module in sorted(code):
+            for name, written, now in constants(module):
+                if self.of(now) != self.of(written):  # set anew from outside: my_losses.WEIGHT = 3
+                    code[f"{module}.{name}"] = self.of(now)
+        return hashlib.sha256(json.dumps([content, code], sort_keys=True).encode()).hexdigest()
 
     def of(self, value):
         if isinstance(value, np.generic):
