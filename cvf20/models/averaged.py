@@ -21,8 +21,6 @@ class AveragedPredictions(Recorded, nn.Module):
 
     def __init__(self, model: nn.Module, scales: Sequence[float] = (1.0,), flips: bool = True):
         super().__init__()
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"scales={tuple(scales)}: at least one factor, all above 0, is wanted")
         self.model, self.scales, self.flips = model, tuple(scales), flips
 
     def forward(self, images: Tensor) -> Tensor:

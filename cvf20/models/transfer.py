@@ -10,7 +10,7 @@ from torchvision.ops import Conv2dNormActivation  # convolution, batch norm, ReL
 
 from cvf20.models.base import fit_to
 from cvf20.models.encoders import Encoder, make_encoder
-from cvf20.models.spec import Recorded, respecify
+from cvf20.models.spec import Recorded, call_text
 
 
 class TransferModel(Recorded, nn.Module):
@@ -46,12 +46,8 @@ class TransferModel(Recorded, nn.Module):
         """Exchange the last layer for a fresh one; everything before it keeps what it has learned."""
         old = self.output
         self.output = nn.Conv2d(old.in_channels, num_classes, 1).to(old.weight.device, old.weight.dtype)
-        respecify(self, num_classes=num_classes)
+        self.built_as = call_text(TransferModel.replace_output, self, num_classes)
         return self
-
-    def check_input(self, x: Tensor) -> None:
-        if x.dim() != 4 or x.shape[1] != 3 or min(x.shape) < 1:
-            raise ValueError(f"input of shape {tuple(x.shape)}: (N, 3, H, W) with N, H, W ≥ 1 is wanted")
 
 
 class ResnetBasedModel(TransferModel):
@@ -80,8 +76,7 @@ class ResnetBasedModel(TransferModel):
         self.output = nn.Conv2d(64, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_input(x)
-        *skips, current = self.encoder.feature_maps(x)
+        *skips, current = self.encoder(x).values()
         for up, fuse, skip in zip(self.up, self.fuse, reversed(skips), strict=False):
             current = fuse(join(up(current), skip))
         if self.full_resolution:
@@ -126,8 +121,7 @@ class LightDecoderModel(TransferModel):
         self.output = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_input(x)
-        maps = self.encoder.feature_maps(x)[1:]
+        _, *maps = self.encoder(x).values()
         *finer, current = (lateral(features) for lateral, features in zip(self.lateral, maps, strict=True))
         current = current + self.context(maps[-1].mean((2, 3), keepdim=True))
         for mix, skip in zip(self.mix, reversed(finer), strict=True):

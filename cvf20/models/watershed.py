@@ -31,8 +31,6 @@ class WatershedNet(Recorded, nn.Module):
 
     def __init__(self, body: Callable[[int], nn.Module], bins: int = 6):
         super().__init__()
-        if bins < 2:
-            raise ValueError(f"bins={bins}: at least 2 (background and inside) are wanted")
         self.bins = bins
         self.body = body(1 + bins + 2)
 
@@ -41,9 +39,7 @@ class WatershedNet(Recorded, nn.Module):
 
 
 def split_output(output: Tensor) -> WatershedOutput:
-    """The heads of an output with at least 1 + 2 + 2 channels."""
-    if output.ndim != 4 or output.shape[1] < 5:
-        raise ValueError(f"output must be (N, 1 + bins + 2, H, W) with bins ≥ 2, found shape {tuple(output.shape)}")
+    """The heads of an output of `WatershedNet`."""
     return WatershedOutput(*output.split([1, output.shape[1] - 3, 2], dim=1))
 
 

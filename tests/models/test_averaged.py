@@ -43,9 +43,3 @@ def test_any_size_of_image():
     averaged = AveragedPredictions(tiny_unet().eval(), scales=(0.1, 1.0))
     for size in ((1, 1), (3, 8), (17, 5)):
         assert averaged(torch.rand(1, 3, *size)).shape == (1, 3, *size)
-
-
-@pytest.mark.parametrize("scales", [(), (0.0, 1.0), (-1.0,)])
-def test_scales_are_positive(scales):
-    with pytest.raises(ValueError, match="scales="):
-        AveragedPredictions(nn.Identity(), scales)

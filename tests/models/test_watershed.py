@@ -28,10 +28,3 @@ def test_readings_of_the_output():
     output[0, 1, 0, 0] = output[0, 4, 0, 2] = 60  # background bin, innermost bin
     assert foreground_probability(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])
     assert inner_energy(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])
-
-
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="bins=1"):
-        WatershedNet(partial(UNet, 1, 3, fmaps=4), bins=1)
-    with pytest.raises(ValueError, match=r"found shape \(1, 4, 2, 2\)"):
-        split_output(torch.zeros(1, 4, 2, 2))
