@@ -3,8 +3,10 @@
 The names are the course's: its templates begin `from .base import EncoderDecoderSkeleton, Concatenate, get_padding, …`.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,23 +27,15 @@ class Concatenate(nn.Module):
 
 def skip_none_sequential(*layers: nn.Module | Mapping[str, nn.Module | None] | None) -> nn.Sequential:
     """nn.Sequential of layers, or of one mapping from names to layers, without those that are None."""
-    named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
-    sequential = nn.Sequential()
-    for name, layer in named.items():
-        if layer is not None:
-            sequential.add_module(name if named is layers[0] else str(len(sequential)), layer)
-    return sequential
+    if len(layers) == 1 and isinstance(layers[0], Mapping):
+        return nn.Sequential(OrderedDict((name, layer) for name, layer in layers[0].items() if layer is not None))
+    return nn.Sequential(*(layer for layer in layers if layer is not None))
 
 
 def get_padding(kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1) -> int | tuple[int, ...]:
     """The padding with which a convolution keeps the size; kernels are odd, sequences hold one number per axis."""
-    if isinstance(kernel_size, int) and isinstance(dilation, int):
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={kernel_size}: only an odd kernel keeps the size")
-        return dilation * (kernel_size // 2)
-    dim = len(dilation if isinstance(kernel_size, int) else kernel_size)
-    kernels, dilations = ([value] * dim if isinstance(value, int) else value for value in (kernel_size, dilation))
-    return tuple(get_padding(int(k), int(d)) for k, d in zip(kernels, dilations, strict=True))
+    padding = np.multiply(dilation, np.floor_divide(kernel_size, 2)).tolist()
+    return tuple(padding) if isinstance(padding, list) else padding
 
 
 def fit_to(current: Tensor, size: torch.Size) -> Tensor:
@@ -64,8 +58,6 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
 
     def __init__(self, depth: int):
         super().__init__()
-        if not isinstance(depth, int) or depth < 0:
-            raise ValueError(f"depth is the number of down-scalings, an integer ≥ 0, not {depth!r}")
         self.depth = depth
         levels = range(depth)  # the modules are made in the course's order, so that its weights load by position
         self.initial_module = self.construct_input_module()
@@ -79,19 +71,14 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
         self.final_module = self.construct_output_module()
 
     def forward(self, x: Tensor) -> Tensor:
-        current = self.initial_module(x)
-        skips, memories = [], []
-        for encode, skip, downsample in zip(
-            self.encoder_modules, self.skip_modules, self.downsampling_modules, strict=True
-        ):
-            current = encode(current)
-            skips.append(skip(current))
-            current = downsample(current)
+        current, skips, memories = self.initial_module(x), [], []
+        for level in range(self.depth):
+            current = self.encoder_modules[level](current)
+            skips.append(self.skip_modules[level](current))
+            current = self.downsampling_modules[level](current)
             current, *memory = current if isinstance(current, tuple) else (current,)
             memories.append(memory)
-
         current = self.base_module(current)
-
         for level in reversed(range(self.depth)):
             current = self.upsampling_modules[level](current, *memories[level])
             current = fit_to(current, skips[level].shape[2:])

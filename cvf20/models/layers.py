@@ -1,15 +1,13 @@
 """Building blocks that `UNet` chooses among by name; all of them exist for 1, 2 and 3 spatial dimensions."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
-LINEAR_MODE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 ACTIVATIONS = {
     layer.__name__.lower(): layer
     for layer in (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
@@ -22,7 +20,7 @@ def of_dim(kind: str, dim: int) -> type[nn.Module]:
     return getattr(nn, f"{kind}{dim}d")
 
 
-def choice(argument: str, value, allowed: Sequence):
+def choice(argument: str, value, allowed: Collection):
     """`value` if it is one of `allowed`, else a ValueError that lists them."""
     if value not in allowed:
         raise ValueError(f"{argument}={value!r}: allowed are {', '.join(map(repr, allowed))}")
@@ -32,13 +30,8 @@ def choice(argument: str, value, allowed: Sequence):
 def make_layer(argument: str, layer: Layer, by_name: dict[str, Callable], *arguments) -> nn.Module | None:
     """A fresh layer from a name, a class or a callable, which are given the arguments, or an instance, which is copied."""
     if isinstance(layer, str):
-        layer = by_name[choice(argument, layer.lower().replace("_", ""), (*by_name, None))]
-    if layer is None or isinstance(layer, nn.Module):
-        return copy.deepcopy(layer)
-    if not callable(layer):
-        names = ", ".join(by_name)
-        raise ValueError(f"{argument}={layer!r}: a class, an instance, a callable or one of {names} is wanted")
-    return layer(*arguments)
+        layer = by_name[choice(argument, layer.lower(), by_name)]
+    return copy.deepcopy(layer) if layer is None or isinstance(layer, nn.Module) else layer(*arguments)
 
 
 def norm_layer(norm_type: Layer, features: int, dim: int = 2) -> nn.Module | None:
@@ -53,10 +46,6 @@ def norm_layer(norm_type: Layer, features: int, dim: int = 2) -> nn.Module | Non
         "layer": partial(nn.GroupNorm, 1),
     }
     return make_layer("norm_type", norm_type, by_name, features)
-
-
-def activation_layer(activation: Layer, argument: str = "activation") -> nn.Module | None:
-    return make_layer(argument, activation, ACTIVATIONS)
 
 
 class Sum(nn.Module):
@@ -74,23 +63,11 @@ class Residual(nn.Module):
         self.block = block
         first, *_, last = [layer for layer in block.modules() if isinstance(layer, _ConvNd)] * 2
         same = first.in_channels == last.out_channels
-        dim = len(first.kernel_size)
-        self.shortcut = nn.Identity() if same else of_dim("Conv", dim)(first.in_channels, last.out_channels, 1)
+        conv = of_dim("Conv", len(first.kernel_size))
+        self.shortcut = nn.Identity() if same else conv(first.in_channels, last.out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block(x) + self.shortcut(x)
-
-
-class AveragePool(nn.Module):
-    """Mean over blocks; a block cut by the border takes the border's values, so sizes are rounded up."""
-
-    def __init__(self, scale_factor: tuple[int, ...]):
-        super().__init__()
-        self.scale_factor, self.pool = scale_factor, of_dim("AvgPool", len(scale_factor))(scale_factor)
-
-    def forward(self, x: Tensor) -> Tensor:
-        missing = [-size % factor for size, factor in zip(x.shape[2:], self.scale_factor, strict=True)]
-        return self.pool(F.pad(x, [amount for m in reversed(missing) for amount in (0, m)], mode="replicate"))
 
 
 class IndexPool(nn.Module):
@@ -113,10 +90,5 @@ class IndexUnpool(nn.Module):
     """
 
     def forward(self, x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
-        if x.shape != indices.shape:
-            raise ValueError(
-                f"index unpooling needs the map and the indices of its pool in one shape; the map has {tuple(x.shape)}, "
-                f"the indices {tuple(indices.shape)}"
-            )
         flat = x.new_zeros(*x.shape[:2], size.numel())
         return flat.scatter(2, indices.flatten(2), x.flatten(2)).unflatten(2, size)

@@ -9,24 +9,19 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from cvf20.models.base import Concatenate, EncoderDecoderSkeleton, get_padding, skip_none_sequential
-from cvf20.models.layers import (
-    LINEAR_MODE,
-    AveragePool,
-    IndexPool,
-    IndexUnpool,
-    Layer,
-    Sum,
-    activation_layer,
-    choice,
-    norm_layer,
-    of_dim,
-)
+from cvf20.models.layers import ACTIVATIONS, IndexPool, IndexUnpool, Layer, Sum, choice, make_layer, norm_layer, of_dim
+
+CHOICES = {
+    "downsampling": ("max", "stride", "index"),
+    "upsampling": ("nearest", "bilinear", "transposed", "index"),
+    "merge": ("concat", "sum"),
+}
 
 
 class UNet(EncoderDecoderSkeleton):
     """U-Net whose output (N, out_channels, *S) has the size of its input (N, in_channels, *S), S of any size.
 
-    depth:            number of down-scalings
+    depth:            number of down-scalings, which round sizes up
     in_channels:      channels of the image
     out_channels:     channels of the output: classes, or 1 for a binary task
     fmaps:            feature maps per level, depth + 1 of them, the last for the base; one number is doubled per level
@@ -38,7 +33,7 @@ class UNet(EncoderDecoderSkeleton):
                       None for linear
     final_activation: likewise, after the last 1×1 convolution; None gives logits, which all losses here expect
     convs_per_level:  convolutions per block (2 in the paper)
-    downsampling:     "max", "average", "stride" (a convolution) or "index"
+    downsampling:     "max", "stride" (a convolution) or "index"
     upsampling:       "nearest", "bilinear" (linear / trilinear by dim), "transposed" (halves the channels), or "index":
                       values return to where the encoder's maximum was; needs downsampling="index"
     merge:            "concat" or "sum" of the up-scaled map and the skip
@@ -46,7 +41,7 @@ class UNet(EncoderDecoderSkeleton):
 
     By default the decoder of level d takes 2·fmaps[d] channels and gives fmaps[d−1] (level 0: fmaps[0]), and the base
     goes fmaps[depth−1] → fmaps[depth] → fmaps[depth−1]. With transposed convolutions the base ends with fmaps[depth]
-    and the decoder of level d with fmaps[d], as in the paper. Down-scaling rounds sizes up.
+    and the decoder of level d with fmaps[d], as in the paper.
     Raises ValueError where an argument is not allowed, and in `forward` where the input is too small.
 
     Hooks may use `depth`, `in_channels`, `out_channels`, `fmaps`, `merged_fmaps`, `dim`, `scale_factors`,
@@ -73,53 +68,35 @@ class UNet(EncoderDecoderSkeleton):
         merge: str = "concat",
         dropout: float = 0.0,
     ):
-        if isinstance(fmaps, int):
-            fmaps = [fmaps * 2**level for level in range(depth + 1)]
-        if len(fmaps) != depth + 1 or min(fmaps) < 1:
-            raise ValueError(f"fmaps={tuple(fmaps)}: depth={depth} wants {depth + 1} positive entries, or one number")
-        if convs_per_level < 1 or not 0 <= dropout < 1:
-            raise ValueError(f"convs_per_level={convs_per_level}, dropout={dropout}: ≥ 1 and in [0, 1) are wanted")
-        if (downsampling == "index") != (upsampling == "index"):
+        fmaps = [fmaps * 2**level for level in range(depth + 1)] if isinstance(fmaps, int) else list(fmaps)
+        factors = [scale_factor] * depth if isinstance(scale_factor, int) else list(scale_factor)
+        if len(fmaps) != depth + 1 or len(factors) != depth:
             raise ValueError(
-                f'downsampling={downsampling!r} with upsampling={upsampling!r}: "index" is one choice for both'
+                f"fmaps={fmaps}, scale_factor={factors}: depth={depth} wants {depth + 1} and {depth} entries, or one number"
             )
+        # beside the attributes that a student's class may have by the same names
+        self.choices = SimpleNamespace(downsampling=downsampling, upsampling=upsampling, merge=merge)
+        for argument, allowed in CHOICES.items():
+            choice(argument, getattr(self.choices, argument), allowed)
+        if (downsampling == "index") != (upsampling == "index"):
+            raise ValueError(f"{downsampling=} with {upsampling=}: 'index' is one choice for both")
+        self.choices.convs_per_level, self.choices.dropout = convs_per_level, dropout
+        self.in_channels, self.out_channels, self.fmaps = in_channels, out_channels, fmaps
+        self.merged_fmaps = [2 * f for f in fmaps] if merge == "concat" else fmaps
         self.dim = choice("dim", dim, (1, 2, 3))
-        self.in_channels, self.out_channels, self.fmaps = in_channels, out_channels, list(fmaps)
-        self.choices = SimpleNamespace(  # beside the attributes that a student's class may have by the same names
-            downsampling=choice("downsampling", downsampling, ("max", "average", "stride", "index")),
-            upsampling=choice("upsampling", upsampling, ("nearest", "bilinear", "transposed", "index")),
-            merge=choice("merge", merge, ("concat", "sum")),
-            convs_per_level=convs_per_level,
-            dropout=dropout,
-        )
-        self.merged_fmaps = [2 * f for f in fmaps] if merge == "concat" else list(fmaps)
-        self.scale_factors = self._parse_scale_factors(scale_factor, depth, dim)
+        self.scale_factors = [(factor,) * dim if isinstance(factor, int) else tuple(factor) for factor in factors]
         self.divisibility_constraint = [math.prod(axis) for axis in zip((1,) * dim, *self.scale_factors, strict=True)]
         self.conv_type = of_dim("Conv", dim)
         self.norm_type = partial(norm_layer, norm_type, dim=dim)
-        self.activation = partial(activation_layer, activation)
-        last = None if final_activation is None else partial(activation_layer, final_activation, "final_activation")
-        self.final_activation = last
-        shared = ("conv_type", "norm_type", "activation")
-        self.conv_norm_act_dict = {name: getattr(self, name) for name in shared}
+        self.activation = partial(make_layer, "activation", activation, ACTIVATIONS)
+        last = partial(make_layer, "final_activation", final_activation, ACTIVATIONS)
+        self.final_activation = None if final_activation is None else last
+        self.conv_norm_act_dict = {name: getattr(self, name) for name in ("conv_type", "norm_type", "activation")}
         super().__init__(depth)
-        norms = [m for m in self.modules() if isinstance(m, _InstanceNorm)]
+        norms = [module for module in self.modules() if isinstance(module, _InstanceNorm)]
         self._normalises_maps = any(not norm.track_running_stats for norm in norms)
 
-    @staticmethod
-    def _parse_scale_factors(scale_factor, depth: int, dim: int) -> list[tuple[int, ...]]:
-        per_level = [scale_factor] * depth if isinstance(scale_factor, int) else list(scale_factor)
-        factors = [(f,) * dim if isinstance(f, int) else tuple(f) for f in per_level]
-        if len(factors) != depth or any(len(f) != dim or min(f) < 1 for f in factors):
-            raise ValueError(
-                f"scale_factor={scale_factor!r}: one integer, or {depth} entries (one per level), each an integer ≥ 1 "
-                f"or a tuple of {dim}, is wanted"
-            )
-        return factors
-
     def forward(self, x: Tensor) -> Tensor:
-        if x.dim() != self.dim + 2:
-            raise ValueError(f"input of shape {tuple(x.shape)}: (N, {self.in_channels}, + {self.dim} axes) is wanted")
         sizes = zip(x.shape[2:], self.divisibility_constraint, strict=True)
         if self._normalises_maps and all(size <= factor for size, factor in sizes):
             raise ValueError(
@@ -143,9 +120,8 @@ class UNet(EncoderDecoderSkeleton):
         return self._with_dropout(nn.Sequential(*layers))
 
     def _with_dropout(self, block: nn.Module) -> nn.Module:
-        return (
-            nn.Sequential(block, of_dim("Dropout", self.dim)(self.choices.dropout)) if self.choices.dropout else block
-        )
+        p = self.choices.dropout
+        return nn.Sequential(block, of_dim("Dropout", self.dim)(p)) if p else block
 
     def _base_fmaps(self) -> tuple[int, int, int]:
         """Channels that go into the base, through it, and out of it."""
@@ -165,25 +141,21 @@ class UNet(EncoderDecoderSkeleton):
         return self._construct_block(self.merged_fmaps[depth], self.fmaps[depth], f_out)
 
     def construct_downsampling_module(self, depth: int) -> nn.Module:
-        factor, features = self.scale_factors[depth], self.fmaps[depth]
-        if self.choices.downsampling == "stride":
+        kind, factor, features = self.choices.downsampling, self.scale_factors[depth], self.fmaps[depth]
+        if kind == "stride":
             return self.conv_type(features, features, 3, stride=factor, padding=1)
-        if self.choices.downsampling == "index":
+        if kind == "index":
             return IndexPool(factor)
-        return (
-            AveragePool(factor)
-            if self.choices.downsampling == "average"
-            else of_dim("MaxPool", self.dim)(factor, ceil_mode=True)
-        )
+        return of_dim("MaxPool", self.dim)(factor, ceil_mode=True)
 
     def construct_upsampling_module(self, depth: int) -> nn.Module:
-        factor = self.scale_factors[depth]
-        if self.choices.upsampling == "index":
+        kind, factor = self.choices.upsampling, self.scale_factors[depth]
+        if kind == "index":
             return IndexUnpool()
-        if self.choices.upsampling == "transposed":
+        if kind == "transposed":
             transposed = of_dim("ConvTranspose", self.dim)
             return transposed(self.fmaps[depth + 1], self.fmaps[depth], factor, stride=factor)
-        mode = "nearest" if self.choices.upsampling == "nearest" else LINEAR_MODE[self.dim]
+        mode = "nearest" if kind == "nearest" else {1: "linear", 2: "bilinear", 3: "trilinear"}[self.dim]
         return nn.Upsample(scale_factor=tuple(map(float, factor)), mode=mode)
 
     def construct_merge_module(self, depth: int) -> nn.Module:

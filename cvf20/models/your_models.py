@@ -25,13 +25,11 @@ class HalfResolutionUNet(UNet):
     """Works on 2×2 pixels at a time: four times fewer positions in every layer, the same field of view one level earlier.
 
     The input's 2×2 blocks become channels, and the output predicts the 2×2 pixels of each position from its features
-    (sub-pixel convolution, Shi et al. 2016). Two dimensions; raises ValueError where height or width is odd.
+    (sub-pixel convolution, Shi et al. 2016). Two dimensions, even heights and widths.
     """
 
     def construct_input_module(self) -> nn.Module:
-        if self.dim != 2:
-            raise ValueError(f"dim={self.dim}: HalfResolutionUNet works on 2×2 pixels, wanted 2")
-        return ToHalfResolution(2)
+        return nn.PixelUnshuffle(2)  # (N, C, H, W) → (N, 4·C, H/2, W/2)
 
     def construct_encoder_module(self, depth: int) -> nn.Module:
         if depth > 0:
@@ -59,15 +57,6 @@ class AttentionUNet(UNet):
     def construct_merge_module(self, depth: int) -> nn.Module:
         coarse = self.merged_fmaps[depth] - self.fmaps[depth] if self.choices.merge == "concat" else self.fmaps[depth]
         return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.conv_type)
-
-
-class ToHalfResolution(nn.PixelUnshuffle):
-    """(N, C, H, W) → (N, 4·C, H/2, W/2): the four pixels of a 2×2 block become channels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] % 2 or x.shape[-2] % 2:
-            raise ValueError(f"images must have even height and width, found {tuple(x.shape)}")
-        return super().forward(x)
 
 
 class ParallelDilations(nn.Module):

@@ -25,7 +25,7 @@ NETWORKS = {
     "UNet": (lambda: UNet(2, 3, 4, 4, norm_type="batch", activation=nn.PReLU()), COLOUR),
     "UNet, index": (lambda: UNet(2, 3, 4, 4, downsampling="index", upsampling="index", norm_type="group"), COLOUR),
     "UNet, other choices": (
-        lambda: UNet(2, 3, 4, 4, downsampling="average", upsampling="bilinear", merge="sum", norm_type="instance"),
+        lambda: UNet(2, 3, 4, 4, downsampling="stride", upsampling="bilinear", merge="sum", norm_type="instance"),
         COLOUR,
     ),
     "UNet, sigmoid": (

@@ -7,7 +7,6 @@ from torch import nn
 from cvf20.models.case_study import (
     CASE_STUDY,
     BottleneckFlattenNet,
-    ConvolutionalNet,
     FlattenNet,
     GlobalPoolingNet,
     convolutional_body,
@@ -21,10 +20,6 @@ def parameters(model) -> int:
 @pytest.mark.parametrize("build, printed", [(FlattenNet, 2_750_819), (BottleneckFlattenNet, 430_451)])
 def test_parameters_are_those_of_the_exercise(build, printed):
     assert parameters(build()) == printed
-
-
-def test_the_others_are_smaller_than_the_flatten_model():
-    assert all(parameters(build()) < parameters(FlattenNet()) / 5 for build in CASE_STUDY[1:])
 
 
 @pytest.mark.parametrize("build", CASE_STUDY)
@@ -42,15 +37,6 @@ def test_the_map_has_the_sizes_of_the_exercise():
         x = layer(x)
         sizes.append(x.shape[-1])
     assert sizes == [98, 98, 32, 34, 34, 16, 16, 16, 8, 9, 9] and x.shape[1] == 128
-
-
-def test_only_global_pooling_takes_other_sizes():
-    x = torch.zeros(1, 1, 200, 200)
-    assert GlobalPoolingNet()(x).shape == (1, 30)
-    for build in (FlattenNet, BottleneckFlattenNet):
-        with pytest.raises(RuntimeError):
-            build()(x)
-    assert ConvolutionalNet()(x).shape != (1, 30)  # several 1×1 answers side by side
 
 
 def test_global_pooling_forgets_where_features_are():

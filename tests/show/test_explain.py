@@ -98,7 +98,7 @@ NETWORKS = {
     "cropping": (Cropping, (1, 20, 24)),
     "MaxUnpool2d": (Unpooling, (1, 20, 24)),
     "index": (lambda: unet(downsampling="index", upsampling="index"), (1, 41, 46)),
-    **{down: (lambda down=down: unet(downsampling=down), (1, 41, 46)) for down in ("average", "stride")},
+    "stride": (lambda: unet(downsampling="stride"), (1, 41, 46)),
     "residual sum": (lambda: ResidualUNet(2, 1, 2, 2, merge="sum", norm_type="instance", dropout=0.2), (1, 48, 40)),
     **{
         mode: (
