@@ -13,13 +13,12 @@ import torch
 from PIL import Image
 from tiny import Patches
 from torch import nn
-from torch.nn import functional as F
 
 from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
 from cvf20.losses import cross_entropy_criterion
 from cvf20.models import BaseConv, UNet, WatershedNet, spec_of
-from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph, upsampled_argmax
+from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
 from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms
 from cvf20.transforms.sizes import padded_eval_transforms
@@ -107,23 +106,6 @@ def test_only_good_images_give_zero(tmp_path):
     assert Image.open("predictions/a_2_labels.png").size == (5, 5)  # no picture replaces another
 
 
-def test_an_image_that_the_network_cannot_take_is_named_and_the_rest_go_on(tmp_path, monkeypatch, capsys):
-    class Even(nn.Module):
-        def forward(self, x):
-            if x.shape[-1] % 2:
-                raise RuntimeError("sizes do not match")
-            return x
-
-    monkeypatch.setattr(predict, "load_run", lambda *_: photographs(Even()))
-    images = [photograph(tmp_path / f"{n}.png", (n, n)) for n in (8, 9, 16)]
-    bad = tmp_path / "bad.ppm"
-    bad.write_bytes(b"P6 3x 3 255\n")
-    assert main(["--weights", "any", *map(str, [images[0], images[1], bad, images[2]])]) == 1
-    odd, unreadable = capsys.readouterr().err.splitlines()
-    assert odd == f"{images[1]}: sizes do not match" and unreadable.startswith(f"{bad} ")
-    assert [name for name in made() if "labels" in name] == ["16_labels.png", "8_labels.png"]
-
-
 # Which run
 
 
@@ -149,31 +131,17 @@ def test_without_weights_the_command_says_how_to_get_some(tmp_path, capsys):
     assert "run_all.sh 07" in said and "--weights RUN" in said and "Traceback" not in said
 
 
-def test_a_run_is_found_by_folder_file_or_name(tmp_path):
-    folder, file = finished("02_tiny-seed0-abc"), published("07_resnet-seed1", BaseConv(3, 9, (4,)))
-    assert {find_run(run)[1] for run in (folder, str(folder), "02_tiny", "02_tiny-seed0", folder.name)} == {
-        folder / "best.pt"
-    }
-    assert {find_run(run)[1] for run in (file, "07_resnet", "07_resnet-seed1")} == {file}
-    elsewhere = tmp_path / "mine.pt"
-    torch.save(BaseConv(3, 9, (4,)).state_dict(), elsewhere)
-    (tmp_path / "mine.json").write_text(json.dumps(a_result(BaseConv(3, 9, (4,)))))
-    assert find_run(elsewhere)[1] == elsewhere and load_run(elsewhere).data == "stanford_background"
-    assert find_run("02_tiny")[0]["key"] == "ab"
-
-
-def test_of_several_runs_the_newest():
-    first, second, other = finished("02_tiny-seed0-1"), finished("02_tiny-seed0-2"), finished("02_tiny_other-seed0-3")
-    for folder, age in ((first, 100), (second, 200), (other, 300)):
+def test_a_run_is_found_by_folder_or_name_the_newest_first(tmp_path, capsys):
+    old, new, other = (finished(name) for name in ("02_tiny-seed0-1", "02_tiny-seed0-2", "02_tiny_other-seed0-3"))
+    file = published("07_resnet-seed1", BaseConv(3, 9, (4,)))
+    for folder, age in ((old, 100), (new, 200), (other, 300)):
         os.utime(folder / "result.json", (age, age))
-    assert find_run(first)[1].parent == first
-    assert find_run("02_tiny-seed0")[1].parent == find_run("02_tiny")[1].parent == second
-
-
-def test_unknown_run_is_an_error_before_any_image(tmp_path, capsys):
+    assert {find_run(run)[1].parent for run in (old, str(old), old.name)} == {old}
+    assert {find_run(run)[1].parent for run in ("02_tiny-seed0", "02_tiny")} == {new}
+    assert {find_run(run)[1] for run in (file, "07_resnet", "07_resnet-seed1")} == {file}
     with pytest.raises(SystemExit) as stopped:
-        main(["--weights", "nothing", str(tmp_path / "a.jpg")])
-    assert stopped.value.code == 2 and "--weights nothing: there is no finished run" in capsys.readouterr().err
+        main(["--weights", "nothing", "a.jpg"])
+    assert stopped.value.code == 2 and "--weights nothing: no finished run in" in capsys.readouterr().err
 
 
 def test_runs_that_cannot_be_repeated_are_named(tmp_path):
@@ -185,10 +153,9 @@ def test_runs_that_cannot_be_repeated_are_named(tmp_path):
             load_run(folder)
 
     steps = {"Compose": {"transforms": [{"MedianShift": {}}, {"Normalize": {"mean": [0.0], "std": [1.0]}}]}}
-    refused("validated with MedianShift", recipe={"valid_transforms": steps})
-    refused("validated with nothing", recipe={"valid_transforms": None})
+    refused("validated with .'MedianShift'", recipe={"valid_transforms": steps})
+    refused(r"validated with \[\]", recipe={"valid_transforms": None})
     refused("does not say how its network is built", network=None)
-    refused("best.pt does not fit cvf20.models.BaseConv", network="cvf20.models.BaseConv(3, 9, (5,))")
     file = published("03_x-seed0", BaseConv(3, 9, (4,)), key="other")
     with pytest.raises(ValueError, match="x-seed0.pt holds weights of another run: key ab, wanted other"):
         load_run(file)
@@ -230,12 +197,6 @@ def test_a_compiled_networks_weights_load():
     folder = finished(network=network)
     torch.save(torch.compile(network, backend="eager").state_dict(), folder / "best.pt")
     assert load_run(folder).model[0].weight.equal(network[0].weight)
-
-
-def test_an_own_data_sets_classes_get_colours(tmp_path):
-    finished(data="my_own_pictures")
-    assert main(["--weights", "02_tiny", str(photograph(tmp_path / "a.png"))]) == 0
-    assert np.asarray(load_run("02_tiny").palette).shape == (20, 3)
 
 
 # What the network sees, and what becomes of its logits
@@ -297,14 +258,6 @@ def test_what_the_network_sees(settings, photo, seen):
     assert run.model.size == seen
 
 
-def test_labels_are_the_argmax_of_the_interpolated_logits():
-    logits = torch.randn(1, 5, 6, 7)
-    expected = F.interpolate(logits, size=(20, 15), mode="bilinear", align_corners=False).argmax(1)[0]
-    assert upsampled_argmax(logits, (20, 15)).equal(expected.to(torch.uint8))
-    binary = torch.randn(1, 1, 6, 7)
-    assert upsampled_argmax(binary, (6, 7)).equal((binary[0, 0] > 0).to(torch.uint8))
-
-
 @pytest.mark.parametrize("resized", [(8, 24), (24, 72), (64, 192)])
 def test_labels_do_not_shift_whatever_size_the_network_sees(resized):
     """Half-pixel-exact: a border in the middle of the photograph stays in the middle."""
@@ -333,15 +286,6 @@ def test_of_a_watershed_network_the_foreground_is_drawn():
     for foreground in (0, 1):
         network.body[-1].bias.data = torch.tensor([2.0 * foreground - 1, 0, 0, 0, 5, 0, 0])
         assert (predict_labels(photographs(network), Image.new("RGB", (6, 5)), "fp32") == foreground).all()
-
-
-def test_what_gives_no_label_picture_is_named():
-    class Points(nn.Module):
-        def forward(self, x):
-            return x.flatten(1)[:, :30, None, None]
-
-    with pytest.raises(ValueError, match="wanted logits"):
-        predict_labels(photographs(nn.Sequential(Points(), nn.Flatten())), Image.new("RGB", (8, 8)), "fp32")
 
 
 # Pictures
@@ -374,51 +318,6 @@ def test_pixels_that_are_no_numbers_are_an_error_that_names_the_file(tmp_path, c
     assert "nan.tif" in nan and "inf.tif" in inf and made() == ["fine_labels.png", "fine_overlay.png"]
 
 
-def test_nothing_of_the_photographs_metadata_is_in_the_overlay(tmp_path):
-    """A transparent 1-bit picture left its label picture behind; profiles and gamma described other colours."""
-    finished()
-    bits = np.random.default_rng(0).random((20, 30)) > 0.5
-    Image.fromarray(bits).save(tmp_path / "bits.png", transparency=0)
-    photograph(tmp_path / "profile.png", icc_profile=b"no profile of the overlay's", dpi=(300, 300), gamma=0.1)
-    assert main(["--weights", "02_tiny", str(tmp_path / "bits.png"), str(tmp_path / "profile.png")]) == 0
-    assert len(made()) == 4
-    for name in made():
-        kept = set(Image.open(f"predictions/{name}").info)
-        assert not kept & {"transparency", "icc_profile", "gamma", "dpi", "exif"}
-
-
-def test_a_failed_overlay_leaves_no_half_pair(tmp_path, monkeypatch, capsys):
-    finished()
-    save = Image.Image.save
-
-    def failing(self, path, *arguments, **options):
-        if str(path).endswith("_overlay.png"):
-            raise OSError(28, "No space left on device", str(path))
-        save(self, path, *arguments, **options)
-
-    path = photograph(tmp_path / "a.png")
-    monkeypatch.setattr(Image.Image, "save", failing)
-    assert main(["--weights", "02_tiny", str(path)]) == 1 and made() == []
-
-
-def test_several_pages_are_not_passed_over(tmp_path, capsys):
-    finished()
-    pages = [Image.new("L", (20, 10), value) for value in (10, 200)]
-    for name in ("pages.tif", "moving.gif"):
-        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
-    assert main(["--weights", "02_tiny", str(tmp_path / "pages.tif"), str(tmp_path / "moving.gif")]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all("2 pictures" in line for line in lines)
-
-
-def test_out_that_is_a_file_is_an_error_without_traceback(tmp_path, capsys):
-    finished()
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(SystemExit) as stopped:
-        main(["--weights", "02_tiny", "--out", "taken", str(photograph(tmp_path / "a.png"))])
-    assert stopped.value.code == 2 and "taken" in capsys.readouterr().err.splitlines()[-1]
-
-
 def a_colony(folder, grey):
     plt.imsave(folder / "it_input.png", grey, cmap="viridis", vmin=0, vmax=255)
     return YeastColonies, folder / "it_input.png", grey
@@ -447,10 +346,3 @@ def test_sixteen_bits_are_stretched_not_cut_off(tmp_path):
     Image.fromarray(values).save(tmp_path / "deep.png")
     found = np.asarray(read_photograph(tmp_path / "deep.png", photographs()))
     assert found.shape == (15, 20, 3) and len(np.unique(found)) > 250 and (np.diff(found[..., 0].ravel()) >= 0).all()
-
-
-def test_help_fits_on_a_screen(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "--weights RUN" in capsys.readouterr().out
-    assert predict.__doc__.count("\n") < 12
