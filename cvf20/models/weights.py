@@ -1,5 +1,6 @@
 """State dicts: read from a file, with the network's own names, or by position."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def read_state(file: Path, key: str | None = None) -> dict[str, Tensor]:
     if "key" in saved and key not in (None, saved["key"]):
         raise ValueError(f"{file} holds weights of another run: key {saved['key']}, wanted {key}")
     return saved.get("weights", saved)
+
+
+def write_half(source: Path, target: Path, key: str) -> None:
+    """The state dict in `source`, floating point in half precision. Raises ValueError where a weight is too large for it."""
+    half = {name: value.half() if value.is_floating_point() else value for name, value in read_state(source).items()}
+    if large := [name for name, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ValueError(f"{source.parent.name}: {', '.join(large)} reaches beyond 65504, the most in half precision")
+    target.parent.mkdir(exist_ok=True)
+    torch.save({"key": key, "weights": half}, target.with_name(f".{target.name}"))
+    os.replace(target.with_name(f".{target.name}"), target)
 
 
 def unwrap(network: nn.Module) -> nn.Module:

@@ -23,11 +23,9 @@ FOLDERS = ("cvf20", "scripts", "tests", "benchmarks", "weights", "notebooks", "f
 def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, say: Callable = print) -> Path:
     """Check, then build everything from what is published in `project`; returns the zip's path.
 
-    sheet: one course alone, into dist/<sheet>/; None: all four, into dist/
+    sheet: one course alone, into dist/<sheet>/. What was built before stays as it is until all of the new is there.
     Raises ValueError where the check finds an error, where there is nothing to hand in, or submission.toml is at fault.
-    What was built before stays as it is until all of the new is there.
     """
-    of_sheet(sheet)
     group = read_group(project / "submission.toml")
     books, _ = find_notebooks(project / "notebooks")
     sections = sections_of(list(books.values()), sheet)
@@ -38,8 +36,8 @@ def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, 
     if errors := list(filter(is_error, findings)):
         raise ValueError("\n".join(["the check found errors, nothing was built", *errors]))
     seconds = training_seconds(project / "results", [path.stem for path in chosen.values()])
-    first, target, name = cover(group, sections, sheet, seconds), dist or project / "dist", archive_name(group, sheet)
-    target = target / (sheet or "")
+    first, name = cover(group, sections, sheet, seconds), archive_name(group, sheet)
+    target = (dist or project / "dist") / (sheet or "")
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".new-") as new:
         folder = Path(new) / name
@@ -55,9 +53,8 @@ def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, 
         draft.unlink()
     for finding in sorted(findings):
         say(finding)
-    archive = target / archive.name
-    say(f"built {archive}, {archive.stat().st_size / 1e6:.1f} MB")
-    return archive
+    say(f"built {target / archive.name}, {(target / archive.name).stat().st_size / 1e6:.1f} MB")
+    return target / archive.name
 
 
 def _copy_project(project: Path, folder: Path, notebooks: set[str], others: set[str]) -> None:

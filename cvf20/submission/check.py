@@ -8,10 +8,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from cvf20.submission.execute import WIDGET
 from cvf20.submission.notebook import TASKS, fingerprint, headings, ids_in, number, read, tags, texts, uses_stand_in
-from cvf20.submission.publish import is_stand_in, read_result
-from cvf20.training.results import NOTEBOOKS
+from cvf20.training.results import NOTEBOOKS, is_stand_in, read_result
 
-MAX_BYTES = 3_000_000  # GitHub stops rendering somewhat above
 NAMED = re.compile(r"\bfigures/([\w.*?+-]{1,200}\.(?:png|svg|jpg))")
 PICTURE = re.compile(r"!\[[^\]\n]{0,2000}\]\(([^)\s]+)[^)\n]{0,500}\)|<img\b[^<>]{0,2000}?\bsrc=[\"']([^\"']+)[\"']")
 
@@ -70,16 +68,12 @@ def check_outputs(path: Path, project: Path, draft: bool) -> list[str]:
     nb, file, found, unreal = read(path), f"notebooks/{path.name}", [], "of a quick run, a stand-in or a small sample"
     if older := nb.metadata.get("cvf20", {}).get("rendered_from") != fingerprint(nb):
         found.append(f"note: {file}: rendered from older sources. To mend: run it again, ./run_all.sh {path.name[:2]}")
-    if path.stat().st_size > MAX_BYTES:
-        found.append(f"note: {file}: more than the 3 MB that GitHub renders. To mend: fewer or smaller pictures")
     if not draft and (uses_stand_in(nb) or any("injected-parameters" in tags(cell) for cell in nb.cells)):
         found.append(f"error: {file}: {unreal}. To mend: run it in full, on real data")
-    code = [(p, c) for p, c in enumerate(nb.cells, 1) if c.cell_type == "code" and c.source.strip()]
-    for expected, (place, cell) in enumerate(code, start=1):
-        here, count = f"{file}, cell {place}", cell.execution_count
-        if not older and count != expected and "set-up" not in tags(cell):
-            level, what = ("note", f"is In [{count}], its place is {expected}") if count else ("error", "did not run")
-            found.append(f"{level}: {here}: {what}. To mend: restart, and run all")
+    for place, cell in [(p, c) for p, c in enumerate(nb.cells, 1) if c.cell_type == "code" and c.source.strip()]:
+        here = f"{file}, cell {place}"
+        if not older and cell.execution_count is None and "set-up" not in tags(cell):
+            found.append(f"error: {here}: did not run. To mend: restart, and run all")
         for output in cell.outputs:
             if output.output_type == "error":
                 found.append(f"error: {here}: {output.ename}: {output.evalue}. To mend: correct it, and run again")

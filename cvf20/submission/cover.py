@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvf20.submission.merge import Section
 from cvf20.submission.notebook import SHEETS, TASKS, TIME, number, of_sheet, render
-from cvf20.submission.publish import read_result
+from cvf20.training.results import read_result
 
 EMPTY = dict(course="", title="", group="", repository="", members=[], sources=[], aids=[], hours={})
 

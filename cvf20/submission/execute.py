@@ -21,7 +21,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class NotebookError(Exception):
-    """A notebook that did not run to its end; says which, in which cell, and why."""
+    """Says which notebook did not run to its end, in which cell, and why."""
 
 
 class _Client(NotebookClient):
@@ -31,9 +31,8 @@ class _Client(NotebookClient):
         only_this = KernelSpecManager(kernel_dirs=[])  # none of the user's kernels: the one of this interpreter
         (folder / "ipython").mkdir(parents=True, exist_ok=True)
         manager = AsyncKernelManager(kernel_spec_manager=only_this, connection_file=f"{folder}/{id(nb)}.json")
-        more = dict(startup_timeout=180, record_timing=False, extra_arguments=["--log-level=40"])
-        super().__init__(nb, manager, timeout=None, **more)
-        self.report, self.rest, self.begun = report, "", None
+        super().__init__(nb, manager, timeout=None, startup_timeout=180, record_timing=False)
+        self.report, self.rest, self.begun, self.extra_arguments = report, "", None, ["--log-level=40"]
         self.on_cell_start = lambda cell, cell_index: setattr(self, "begun", cell)
 
     def output(self, outs, msg, display_id, cell_index):

@@ -77,10 +77,7 @@ def is_set_up(cell: NotebookNode) -> bool:
 
 
 def merge(sections: list[Section], first: list[str], repository: str = "") -> NotebookNode:
-    """The hand-in's notebook; first: Markdown of cover and contents; repository: what the set-up may clone.
-
-    Cells are those of the sections; only the set-up, which is the same everywhere, stands once.
-    """
+    """The cells of the sections below cover and contents (`first`); the set-up, the same everywhere, stands once."""
     prepared = [new_code_cell(set_up(repository), metadata={"tags": ["set-up"]})]
     prepared += [c for s in sections for c in s.cells if is_set_up(c) and c.source == prepared[0].source]
     cells = [*map(new_markdown_cell, first), prepared[-1]]  # as it ran in a notebook, if it did

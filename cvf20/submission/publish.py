@@ -1,12 +1,11 @@
 """From build/ to what is published: file by file, each whole or not at all; of what is published nothing is removed."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 from cvf20.submission.notebook import number, read, uses_stand_in
-from cvf20.training.results import REQUIRED
+from cvf20.training.results import is_stand_in, read_result
 
 FOLDERS = ("results", "figures", "notebooks")  # notebooks last: whoever sees a new one finds all that it names
 
@@ -51,19 +50,4 @@ def reason_against(made: list[Path], source: Path) -> str:
         return "it was edited while it ran: run it again"
     results = [read_result(path)[0] for path in made if path.suffix == ".json" and path.parent.name == "results"]
     drawn = uses_stand_in(nb) or any(map(is_stand_in, results))
-    return "it used a stand-in or a small sample: put the real data into data/" if drawn else ""
-
-
-def is_stand_in(result: dict) -> bool:
-    """Whether a result is of a drawn stand-in or a small sample; key points are drawn by design."""
-    return bool(result.get("sample") or result.get("synthetic") and result.get("data") != "keypoints")
-
-
-def read_result(file: Path) -> tuple[dict, str]:
-    """The result in a file, and what is wrong with it: {} where it is none, "" where nothing is."""
-    try:
-        result = json.loads(file.read_bytes())
-        missing = [key for key in REQUIRED if key not in result]
-        return ({}, f"lacks {', '.join(missing)}") if missing else (result, "")
-    except (ValueError, TypeError) as error:
-        return {}, f"is no result ({error})"
+    return "it used a stand-in or a small sample: put the real data into data/" * drawn

@@ -1,8 +1,4 @@
-"""Run the notebooks, check what they made, publish it: the program behind ./run_all.sh.
-
-All is made in build/ first. A notebook that ran to its end in full, on real data, and passed the check is published at
-once: copied to notebooks/, figures/ and results/. A whole run ends with the hand-in that is built from these: dist/.
-"""
+"""The program behind ./run_all.sh: run the notebooks in build/, check what they made, publish it, build the hand-in."""
 
 import argparse
 import contextlib

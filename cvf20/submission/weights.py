@@ -1,14 +1,11 @@
 """weights/: in half precision the network that each sheet hands on, the one with the best validation score."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from cvf20.models.weights import read_state
+from cvf20.models.weights import write_half
 from cvf20.submission.notebook import SHEETS, TIME, of_sheet, render
-from cvf20.submission.publish import is_stand_in, read_result
+from cvf20.training.results import is_stand_in, read_result
 
 SCORES = {"A": ("stanford_background", "mIoU"), "B": ("yeast_colonies", "IoU"), "D": ("msrc", "accuracy")}
 SCORES["C"] = SCORES["A"]  # sheet → data set, metric on its validation images
@@ -52,13 +49,3 @@ def hand_on(project: Path, runs: Path, say: Callable[[str], None]) -> None:
                 networks[sheet] = best
     if networks:
         (project / "weights/README.md").write_text(render("weights.md", networks=networks), encoding="utf-8")
-
-
-def write_half(source: Path, target: Path, key: str) -> None:
-    """The state dict in `source`, floating point in half precision. Raises ValueError where a weight is too large for it."""
-    half = {name: value.half() if value.is_floating_point() else value for name, value in read_state(source).items()}
-    if large := [name for name, value in half.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise ValueError(f"{source.parent.name}: {', '.join(large)} reaches beyond 65504, the most in half precision")
-    target.parent.mkdir(exist_ok=True)
-    torch.save({"key": key, "weights": half}, target.with_name(f".{target.name}"))
-    os.replace(target.with_name(f".{target.name}"), target)

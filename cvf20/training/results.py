@@ -143,6 +143,21 @@ def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:
     return sorted(found, key=lambda result: (result["name"], result["seed"]))
 
 
+def is_stand_in(result: dict) -> bool:
+    """Whether a result is of a drawn stand-in or a small sample; key points are drawn by design."""
+    return bool(result.get("sample") or result.get("synthetic") and result.get("data") != "keypoints")
+
+
+def read_result(file: Path) -> tuple[dict, str]:
+    """The result in a file, and what is wrong with it: {} where it is none, "" where nothing is."""
+    try:
+        result = json.loads(file.read_bytes())
+        missing = [key for key in REQUIRED if key not in result]
+        return ({}, f"lacks {', '.join(missing)}") if missing else (result, "")
+    except (ValueError, TypeError) as error:
+        return {}, f"is no result ({error})"
+
+
 def commit() -> str:
     """This project's commit, "-dirty" where cvf20 differs from it; empty where it is in no repository of its own."""
     if not (project_dir() / ".git").exists():

@@ -8,7 +8,8 @@ from submission.projects import RESULT
 
 from cvf20.models import UNet
 from cvf20.models.spec import spec_of
-from cvf20.submission.weights import best_of, hand_on, missing, write_half
+from cvf20.models.weights import write_half
+from cvf20.submission.weights import best_of, hand_on, missing
 
 
 @pytest.fixture
