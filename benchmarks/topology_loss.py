@@ -35,7 +35,6 @@ LOSSES = {
     "binary cross-entropy": binary_cross_entropy,
     "border-weighted, map given": BorderWeightedLoss(),
     "topology": TopologyLoss(),
-    "topology, holes too": TopologyLoss(holes=True),
     "topology, 3 thresholds": TopologyLoss(thresholds=(0.25, 0.5, 0.75)),
     "topology, merge term": TopologyLoss(merge_weight=1.0),
     "control": WrongPixelLoss(),

@@ -1,7 +1,5 @@
-"""From network outputs to instance label images: flattening of masks, watersheds, the search for their thresholds."""
+"""From network outputs to instance label images: detected masks, watersheds, and the search for their thresholds."""
 # ruff: noqa: F401
 
-from cvf20.instances.flatten import flatten_masks
-from cvf20.instances.mirror import detect_mirrored
-from cvf20.instances.search import grid_search
-from cvf20.instances.watershed import classical_watershed, deep_watershed
+from cvf20.instances.detections import detect_mirrored, flatten_masks
+from cvf20.instances.watershed import classical_watershed, deep_watershed, grid_search

@@ -4,6 +4,9 @@ A watershed floods a landscape from markers until the floods meet; each marker b
 1991). The two functions differ in where the landscape comes from.
 """
 
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -28,7 +31,7 @@ def deep_watershed(
                 rises above the neck as one person rises above the gap to the next, only less
     smooth:     standard deviation in pixels of the Gaussian that the energy is smoothed with
     min_area:   pixels of the smallest instance
-    A component of the foreground without a summit that high is one instance. All are to be chosen on validation.
+    A component of the foreground without a summit that high is one instance.
     """
     probability, energy = (
         values.detach().cpu().double().numpy() for values in (foreground_probability(output), inner_energy(output))
@@ -68,6 +71,20 @@ def watershed_metrics(output: Tensor, target: Tensor, **thresholds) -> dict[str,
     """
     found = match_instances(deep_watershed(output, **thresholds), target)
     return {**foreground_iou(output, target), "F1_50": found["F1"], "PQ": found["PQ"]}
+
+
+def grid_search(
+    segment: Callable[..., Sequence[Tensor]], targets: Sequence[Tensor], grid: Mapping[str, Sequence], score: Callable
+) -> tuple[dict, list[dict]]:
+    """The arguments of `segment` with the highest score, and [{**arguments, "score": …}, …] in the order tried.
+
+    grid:  argument → values to try, every combination once; segment(**arguments) gives the label images
+    score: called as score(predictions, targets); the first of equal ones wins, and nan is no score
+    """
+    tried = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    table = [{**arguments, "score": float(score(segment(**arguments), targets))} for arguments in tried]
+    best = max((row for row in table if not np.isnan(row["score"])), key=lambda row: row["score"])
+    return {name: best[name] for name in grid}, table
 
 
 def _flood(height: np.ndarray, markers: np.ndarray, inside: np.ndarray, min_area: int) -> np.ndarray:

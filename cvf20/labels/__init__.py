@@ -10,8 +10,6 @@ def check_integer(labels: Tensor, name: str) -> Tensor:
 
     Converted before anything is compared: in torch int8's −1 equals 255, and uint8's 255 equals −1.
     """
-    if labels.is_complex():
-        raise ValueError(f"{name} holds {labels.dtype}, wanted labels: whole numbers")
     if labels.is_floating_point():
         broken = (labels != labels.round()) | labels.isinf()  # nan differs from itself
         if broken.any():
@@ -19,33 +17,25 @@ def check_integer(labels: Tensor, name: str) -> Tensor:
     return labels.long()
 
 
-def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
-    """ValueError unless every label lies in 0 … num_classes − 1.
-
-    One pass over the labels, and one synchronisation on a GPU, where an index out of range would end the process.
-    """
-    if labels.numel() == 0:
-        return
-    lowest, highest = (int(value) for value in check_integer(labels, name).aminmax())
+def check_labels(labels: Tensor, num_classes: int, name: str) -> Tensor:
+    """The labels as int64; ValueError unless all lie in 0 … num_classes − 1 (on a GPU others would end the process)."""
+    labels = check_integer(labels, name)
+    lowest, highest = (int(value) for value in labels.aminmax()) if labels.numel() else (0, 0)
     if lowest < 0 or highest >= num_classes:
         found = lowest if lowest < 0 else highest
         raise ValueError(f"{name} holds the label {found}, wanted 0 to {num_classes - 1}")
+    return labels
 
 
 def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tuple[Tensor, Tensor]:
-    """Labels (int64, 0 where void) and the mask of the pixels that count, both shaped like the target.
-
-    A label that is neither void nor in 0 … num_classes − 1 is a ValueError.
-    """
+    """Labels (int64, 0 where void) and the mask of the pixels that count, both shaped like the target."""
     labels = check_integer(target, "target")
     keep = labels != ignore_index
-    labels = labels.masked_fill(~keep, 0)
-    check_labels(labels, num_classes, "target")
-    return labels, keep
+    return check_labels(labels.masked_fill(~keep, 0), num_classes, "target"), keep
 
 
-def label_images(labels: Tensor, name: str, lowest: int | None = 0) -> Tensor:
-    """(N, H, W) int64 of labels (N, H, W) or (N, 1, H, W), or of one image (H, W); lowest: that is allowed, or None."""
+def label_images(labels: Tensor, name: str) -> Tensor:
+    """(N, H, W) int64 of labels ≥ 0: (N, H, W), (N, 1, H, W), or of one image (H, W)."""
     labels = check_integer(labels, name)
     if labels.ndim == 2:
         labels = labels.unsqueeze(0)
@@ -53,6 +43,6 @@ def label_images(labels: Tensor, name: str, lowest: int | None = 0) -> Tensor:
         labels = labels.squeeze(1)
     if labels.ndim != 3:
         raise ValueError(f"{name} must be (N, H, W), (N, 1, H, W) or one image (H, W), found {tuple(labels.shape)}")
-    if lowest is not None and labels.numel() and labels.min() < lowest:
-        raise ValueError(f"{name} holds the label {int(labels.min())}, wanted labels ≥ {lowest}")
+    if labels.numel() and labels.min() < 0:
+        raise ValueError(f"{name} holds the label {int(labels.min())}, wanted labels ≥ 0")
     return labels

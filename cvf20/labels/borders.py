@@ -1,5 +1,7 @@
 """How far every pixel is from the nearest border between two labels: what the border losses and metrics share."""
 
+from collections.abc import Collection, Iterator
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -7,6 +9,8 @@ from torch import Tensor
 
 from cvf20.labels import VOID, label_images
 from cvf20.labels.instances import consecutive
+
+Box = tuple[slice, slice]
 
 
 def border_distance(labels: Tensor) -> Tensor:
@@ -16,25 +20,31 @@ def border_distance(labels: Tensor) -> Tensor:
     Void is no label: the step from a label to void is no border, and void pixels hold inf, as do those of an image
     with one label only. The image's edge is no border either.
     """
-    labels = label_images(labels, "labels")
-    maps = [_distance_in_image(image) for image in labels.cpu().numpy()]
-    return torch.from_numpy(np.stack(maps)).to(labels.device) if maps else labels.float()
+    images = label_images(labels, "labels").cpu()
+    distance = torch.full(images.shape, torch.inf)
+    for labels_of_one, found in zip(images.numpy(), distance.numpy(), strict=True):
+        for window, mine, depth in label_depths(labels_of_one):
+            found[window][mine] = depth[mine]
+    return distance.to(labels.device)
 
 
-def _distance_in_image(labels: np.ndarray) -> np.ndarray:
-    distance, void = np.full(labels.shape, np.inf, dtype=np.float32), labels == VOID
+def label_depths(
+    labels: np.ndarray, leave_out: Collection[int] = (VOID,)
+) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
+    """Per label: a window, its pixels in there (bool), and the distance in there to pixels neither of it nor void."""
+    void = labels == VOID
     numbers, position = consecutive(labels)
     for k, box in enumerate(ndimage.find_objects(position + 1)):  # which wants 1, 2, …
-        # The nearest other pixel lies in the label's bounding box or right beside it, unless that is void
-        window = np.s_[:, :] if void.any() else grow(box, 1)
-        inside = position[window] == k
-        other = ~inside & ~void[window]
-        if numbers[k] != VOID and other.any():
-            distance[window][inside] = ndimage.distance_transform_edt(~other)[inside]
-    return distance
+        if numbers[k] not in leave_out:
+            # The nearest other pixel lies in the label's bounding box or right beside it, unless that is void
+            window = np.s_[:, :] if void.any() else grow(box, 1)
+            mine = position[window] == k
+            open_ground = mine | void[window]
+            alone = open_ground.all()
+            yield window, mine, np.full(mine.shape, np.inf) if alone else ndimage.distance_transform_edt(open_ground)
 
 
-def grow(box: tuple[slice, slice], margin: int) -> tuple[slice, slice]:
+def grow(box: Box, margin: int) -> Box:
     """The box with a margin of so many pixels; slices that reach beyond the image end there by themselves."""
     return tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
 

@@ -1,16 +1,11 @@
-"""Connected components of a batch of masks: what losses and metrics of topology share.
-
-scipy.ndimage.label does the labelling. Everything here runs on the CPU, wherever the tensors are.
-"""
+"""Connected components of batches of masks (scipy.ndimage.label, on the CPU wherever the tensors are)."""
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-# (dy, dx) to one of every two opposite neighbours: right and below, then the diagonals below
-HALF_NEIGHBOURHOOD = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
-STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
+STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}  # connectivity
 
 
 def label_components(mask: Tensor, connectivity: int = 4) -> Tensor:
@@ -18,31 +13,22 @@ def label_components(mask: Tensor, connectivity: int = 4) -> Tensor:
 
     mask: (N, H, W) bool; connectivity: 4 (edges) or 8 (edges and corners)
     """
-    strip, _ = label_strip(to_strip(as_masks(mask, "mask")), connectivity)
-    return torch.from_numpy(from_strip(strip, mask.shape)).to(mask.device, torch.int64)
+    labels, _ = ndimage.label(to_strip(as_masks(mask, "mask")), STRUCTURE[connectivity])
+    return torch.from_numpy(from_strip(labels, mask.shape)).to(mask.device, torch.int64)
 
 
 def to_strip(masks: np.ndarray) -> np.ndarray:
     """The images (N, H, W) below each other as (N·(H + 1), W + 1), each with an empty row and column at its end.
 
-    No component then reaches from one image into the next, one call labels the batch, and a step to any neighbour is
-    the same offset in flat memory everywhere, since a step over an edge ends on an empty pixel.
+    No component then reaches from one image into the next, and a step to any neighbour is the same offset in flat
+    memory everywhere: over an edge it ends on an empty pixel.
     """
-    count, height, width = masks.shape
-    strip = np.zeros((count, height + 1, width + 1), dtype=masks.dtype)
-    strip[:, :height, :width] = masks
-    return strip.reshape(-1, width + 1)
+    return np.pad(masks, ((0, 0), (0, 1), (0, 1))).reshape(-1, masks.shape[2] + 1)
 
 
 def from_strip(strip: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """The images (N, H, W) = shape of a strip."""
-    count, height, width = shape
-    return np.ascontiguousarray(strip.reshape(count, height + 1, width + 1)[:, :height, :width])
-
-
-def label_strip(strip: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
-    """int32 labels 1 … n of a strip's components (0 outside), and n."""
-    return ndimage.label(strip, STRUCTURE[connectivity])
+    return np.ascontiguousarray(strip.reshape(shape[0], shape[1] + 1, shape[2] + 1)[:, :-1, :-1])
 
 
 def as_masks(values: Tensor, name: str) -> np.ndarray:
@@ -50,8 +36,3 @@ def as_masks(values: Tensor, name: str) -> np.ndarray:
     if values.ndim != 3 or values.dtype != torch.bool:
         raise ValueError(f"{name} must be (N, H, W) bool, found {tuple(values.shape)} {values.dtype}")
     return values.detach().cpu().numpy()
-
-
-def check_connectivity(connectivity: int) -> None:
-    if connectivity not in HALF_NEIGHBOURHOOD:
-        raise ValueError(f"connectivity={connectivity!r}: expected 4 or 8")

@@ -1,8 +1,6 @@
 """Instance label images: 0 is background, every other number an instance, but 255 in a target is void as everywhere.
 
-So that void cannot be mistaken for the 255th instance, no instance is ever given the number 255: the loaders' files
-stay below it, and `renumber`, which everything here numbers with, goes from 254 on to 256. Numbers have gaps then, and
-after a crop anyway; nothing relies on their order or density.
+No instance is ever given the number 255: `renumber` goes from 254 on to 256. Nothing relies on numbers without gaps.
 """
 
 import numpy as np
@@ -35,8 +33,7 @@ def consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def instance_numbers(labels: Tensor, void: int | None = VOID) -> Tensor:
     """(n,) ascending numbers of the instances in `labels`; void: the number that is none, or None."""
     numbers = check_integer(labels, "labels").unique()
-    is_instance = numbers != 0
-    return numbers[is_instance if void is None else is_instance & (numbers != void)]
+    return numbers[(numbers != 0) & (numbers != (void or 0))]
 
 
 def instance_masks(labels: Tensor, void: int | None = VOID) -> Tensor:
@@ -47,10 +44,9 @@ def instance_masks(labels: Tensor, void: int | None = VOID) -> Tensor:
 
 
 def instance_boxes(masks: Tensor) -> Tensor:
-    """(n, 4) float boxes x0, y0, x1, y1 around the pixels of masks (n, H, W), in coordinates of the pixels' edges.
+    """(n, 4) float boxes x0, y0, x1, y1 around the pixels of masks (n, H, W), none of them empty.
 
-    A box ends where its last pixel ends, so that a mask of a single pixel has a box of width and height 1, not 0.
-    Raises ValueError for a mask without pixels.
+    In coordinates of the pixels' edges: a mask of a single pixel has a box of width and height 1, not 0.
     """
     filled = masks.flatten(1).any(1)
     if not filled.all():
@@ -59,27 +55,17 @@ def instance_boxes(masks: Tensor) -> Tensor:
 
 
 def instance_scores(labels: Tensor, probability: Tensor, void: int | None = VOID) -> Tensor:
-    """(n,) mean of `probability` (H, W) over each instance of labels (H, W), by ascending number."""
-    if labels.shape != probability.shape:
-        raise ValueError(
-            f"probability has shape {tuple(probability.shape)}, wanted that of labels {tuple(labels.shape)}"
-        )
+    """(n,) float32 mean of `probability` (H, W) over each instance of labels (H, W), by ascending number."""
+    numbers = instance_numbers(labels, void).cpu()
+    means = ndimage.mean(probability.detach().cpu().double().numpy(), labels.cpu().numpy(), numbers.numpy())
+    return torch.tensor(means, dtype=torch.float32, device=labels.device)
+
+
+def renumber(labels: Tensor) -> Tensor:
+    """The same instances as 1, 2, 3 … in the order of their numbers, without 255; int64. 0 alone is no instance."""
     numbers, position = consecutive(check_integer(labels, "labels").cpu().numpy())
-    sums = np.bincount(position.ravel(), probability.detach().cpu().double().numpy().ravel())
-    means = torch.from_numpy((sums / np.bincount(position.ravel()))[(numbers != 0) & (numbers != (void or 0))])
-    return means.to(torch.promote_types(probability.dtype, torch.float32)).to(labels.device)
-
-
-def renumber(labels: Tensor, void: int | None = None) -> Tensor:
-    """The same instances as 1, 2, 3 … in the order of their numbers, without 255; int64.
-
-    void: the number that means void in `labels` (it becomes 255), or None where there is none, as in a prediction
-    """
-    numbers, position = consecutive(check_integer(labels, "labels").cpu().numpy())
-    is_void = np.zeros_like(numbers, dtype=bool) if void is None else numbers == void
-    is_instance = (numbers != 0) & ~is_void
-    fresh = is_instance.cumsum()
-    fresh = np.select([is_void, is_instance], [VOID, fresh + (fresh >= VOID)], 0)
+    fresh = (numbers != 0).cumsum()
+    fresh = np.where(numbers != 0, fresh + (fresh >= VOID), 0)
     return torch.from_numpy(fresh[position]).to(labels.device)
 
 
@@ -87,8 +73,8 @@ def separate_touching(instances: np.ndarray) -> np.ndarray:
     """Foreground (H, W) uint8 of instance labels (0 background): at most one component per cell, 4-connected.
 
     Of two edge neighbours with different labels, the pixel of the larger cell becomes background: a line of one
-    pixel, and a small bud keeps all of its own. Crumbs that a cell loses to the line are dropped; a cell no wider
-    than the lines around it vanishes.
+    pixel, and a small bud keeps all of its own. Of what the line leaves of a cell the largest component stays; a cell
+    no wider than the lines around it vanishes.
     """
     cell = consecutive(instances)[1]
     (values,), lengths = runs(cell)
@@ -102,9 +88,10 @@ def separate_touching(instances: np.ndarray) -> np.ndarray:
         foreground[second][touching] &= first_is_larger
     components, count = ndimage.label(foreground)
     (values, owners), lengths = runs(components, cell)
-    owner = np.zeros(count + 1, dtype=cell.dtype)
+    owner, is_largest = np.zeros(count + 1, dtype=cell.dtype), np.zeros(count + 1, dtype=np.uint8)
     owner[values] = owners
-    by_owner_and_size = 1 + np.lexsort((np.bincount(values, lengths)[1:], owner[1:]))
-    is_largest = np.zeros(count + 1, dtype=np.uint8)
-    is_largest[by_owner_and_size[np.diff(owner[by_owner_and_size], append=-1) != 0]] = 1
+    by_size = 1 + np.bincount(values, lengths)[1:].argsort(kind="stable")
+    largest = np.zeros(len(area), dtype=np.int64)
+    largest[owner[by_size]] = by_size  # numpy keeps the last one
+    is_largest[largest[largest > 0]] = 1
     return is_largest.take(components)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from scipy import ndimage
+from skimage.measure import regionprops
 from torch import Tensor, nn
 
 from cvf20.labels import VOID, label_images
@@ -31,37 +32,45 @@ def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0
 
 
 def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
-    """(N, H, W) float32: 1 + w0·exp(−(d₁ + d₂)² / 2σ²) on the background, 1 on the cells.
+    """(N, H, W) float32: 1 + w0·exp(−(d₁ + d₂)² / 2σ²) on the background, 1 on the cells, 0 where void.
 
     The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
-    are the distances in pixels to the nearest cell and to the nearest other one.
+    are the distances in pixels to the nearest cell and to the nearest other one; left out where d₁ + d₂ > 5σ.
 
-    instances: (N, H, W), 0 background, one number per cell, or void, which weighs 0 and is no cell; where cells touch
-               there is no gap to emphasise, see `touching_gap_weights`
-    Beyond d₁ + d₂ = 5σ the second term, below 4·10⁻⁶·w0, is left out.
+    instances: (N, H, W), 0 background, one number per cell, or void, which is no cell
     """
     check_choices(sigma, "emphasise", w0)
     instances = label_images(instances, "instances")
-    cells, void = instances.masked_fill(instances == VOID, 0), instances == VOID
-    weights = np.stack([_gap_weights(image, sigma, w0) for image in cells.cpu().numpy()])
+    void = instances == VOID
+    cells = instances.masked_fill(void, 0).cpu().numpy()
+    weights = np.stack([_gap_weights(image, sigma, w0) for image in cells])
     return torch.from_numpy(weights).to(instances.device).masked_fill(void, 0)
 
 
+def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
+    """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
+    instances = label_images(instances, "instances")
+    void = instances == VOID
+    cells = instances.masked_fill(void, 0).cpu().numpy()
+    parted = torch.from_numpy(np.stack([separate_touching(image) for image in cells])).to(instances.device)
+    return gap_weight_map(instances.where((parted == 1) | void, 0), sigma, w0)
+
+
 def _gap_weights(instances: np.ndarray, sigma: float, w0: float) -> np.ndarray:
-    weights = np.ones(instances.shape, dtype=np.float32)
+    weights, reach = np.ones(instances.shape, dtype=np.float32), 5 * sigma
     present, numbers = consecutive(instances)
     numbers += 0 not in present  # 0, 1, 2, … whatever the numbers are, 0 being the background
     if numbers.max(initial=0) < 2:  # fewer than two cells
         return weights
-    reach = 5 * sigma
     first, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
     # Every gap pixel belongs to its nearest cell; d₂ ≥ d₁, so those further than reach / 2 are too far from two
     zones = np.where((numbers == 0) & (first <= reach / 2), numbers[tuple(nearest)], 0)
-    for number, box in enumerate(ndimage.find_objects(zones), start=1):
-        if box is None:
-            continue
-        window = grow(box, math.ceil(reach))
-        zone, others = zones[window] == number, (numbers[window] != 0) & (numbers[window] != number)
+    for zone_of_one in regionprops(zones):
+        window = grow(zone_of_one.slice, math.ceil(reach))
+        zone, others = (
+            zones[window] == zone_of_one.label,
+            (numbers[window] != 0) & (numbers[window] != zone_of_one.label),
+        )
         if others.any():
             total = first[window][zone] + ndimage.distance_transform_edt(~others)[zone]
             weights[window][zone] += np.where(total <= reach, w0 * np.exp(-(total**2) / (2 * sigma**2)), 0)
@@ -73,9 +82,8 @@ class BorderWeightedLoss(nn.Module):
 
     logits:     (N, K, H, W); K = 1: foreground against background
     target:     (N, H, W) labels or void; for K = 1 also (N, 1, H, W)
-    weight_map: (N, H, W) weights ≥ 0, e.g. carried along with the mask or of `gap_weight_map`; None: made from the
-                target here, which costs K distance transforms per image
-    0 with zero gradient where nothing has weight.
+    weight_map: (N, H, W) weights ≥ 0, e.g. carried along with the mask; None: made from the target here, which costs K
+                distance transforms per image
     """
 
     def __init__(self, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0):
@@ -84,8 +92,6 @@ class BorderWeightedLoss(nn.Module):
         self.sigma, self.sign, self.w0 = sigma, sign, w0
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        if logits.ndim != 4:
-            raise ValueError(f"logits must be (N, K, H, W), found {tuple(logits.shape)}")
         if logits.shape[1] == 1:
             logits, labels, keep = (part.squeeze(1) for part in binary_arguments(logits, target))
             costs = binary_costs(logits, labels)  # (N, H, W)
@@ -100,11 +106,3 @@ class BorderWeightedLoss(nn.Module):
 def check_choices(sigma: float, sign: str, w0: float) -> None:
     if sign not in ("fade", "emphasise") or not (sigma > 0 and w0 >= 0):
         raise ValueError(f"sign={sign!r}, sigma={sigma}, w0={w0}: 'fade' or 'emphasise', σ > 0 and w0 ≥ 0 are wanted")
-
-
-def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
-    """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
-    instances = label_images(instances, "instances")
-    cells = instances.masked_fill(instances == VOID, 0).cpu().numpy()
-    lines = torch.from_numpy(np.stack([separate_touching(image) for image in cells]) == 0).to(instances.device)
-    return gap_weight_map(instances.masked_fill(lines & (instances != VOID), 0), sigma, w0)

@@ -11,9 +11,8 @@ from cvf20.losses.dice import SorensenDiceLoss
 class SoftClDiceLoss(nn.Module):
     """(1 − α)·Dice loss + α·(1 − clDice), per image, averaged over the batch (Shit et al. 2021, equations 1–3).
 
-    clDice is the harmonic mean of topology precision, the share of the prediction's soft skeleton that lies in the
-    target, and topology sensitivity, the share of the target's skeleton that lies in the prediction; one pixel added
-    to both parts of each share makes empty images a perfect match. Made for tubes: on blobs a skeleton says little.
+    clDice is the harmonic mean of the shares of the prediction's soft skeleton that lies in the target, and of the
+    target's that lies in the prediction. Made for tubes: on blobs a skeleton says little.
 
     alpha:      α, 0 … 1
     iterations: of the soft skeleton, at least the radius in pixels of the thickest object

@@ -7,12 +7,19 @@ from cvf20.labels import VOID, split_void
 
 
 def binary_arguments(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (N, 1, H, W), labels (0, 1) and the mask of the pixels that are not void, all of the logits' shape.
+    """Logits, labels (0, 1) and the mask of the pixels that are not void, all (N, 1, H, W).
 
-    Under void the logits are 0, so that no inf or nan there reaches a loss or, as 0·∞, a gradient.
+    target: (N, H, W) or (N, 1, H, W)
+    Logits that are inf or nan under void are 0, so that they reach neither a loss nor, as 0·∞, a gradient.
     """
-    labels, keep = split_void(match_shape(target, logits), num_classes=2)
-    return full_precision(logits).masked_fill(~keep, 0), labels, keep
+    if logits.ndim < 2 or logits.shape[1] != 1:
+        raise ValueError(f"logits of a binary task must be (N, 1, H, W), found {tuple(logits.shape)}")
+    expanded = target.unsqueeze(1) if target.ndim == logits.ndim - 1 else target
+    if expanded.shape != logits.shape:
+        wanted = f"wanted {tuple(logits.shape)} or the same without channel axis"
+        raise ValueError(f"target has shape {tuple(target.shape)}, {wanted}")
+    labels, keep = split_void(expanded, num_classes=2)
+    return without_void(logits, keep), labels, keep
 
 
 def class_arguments(logits: Tensor, target: Tensor, ignore_index: int = VOID) -> tuple[Tensor, Tensor, Tensor]:
@@ -21,23 +28,14 @@ def class_arguments(logits: Tensor, target: Tensor, ignore_index: int = VOID) ->
         found = f"found target {tuple(target.shape)} for logits {tuple(logits.shape)}"
         raise ValueError(f"target must be logits' shape without the class axis, {found}")
     labels, keep = split_void(target, logits.shape[1], ignore_index)
-    return full_precision(logits).masked_fill(~keep.unsqueeze(1), 0), labels, keep
+    return without_void(logits, keep.unsqueeze(1)), labels, keep
 
 
-def match_shape(target: Tensor, prediction: Tensor) -> Tensor:
-    """Bring a binary target, (N, H, W) or (N, 1, H, W), to the shape (N, 1, H, W) of its prediction."""
-    if prediction.ndim < 2 or prediction.shape[1] != 1:
-        raise ValueError(f"prediction of a binary task must be (N, 1, H, W), found {tuple(prediction.shape)}")
-    expanded = target.unsqueeze(1) if target.ndim == prediction.ndim - 1 else target
-    if expanded.shape != prediction.shape:
-        wanted = f"wanted {tuple(prediction.shape)} or the same without channel axis"
-        raise ValueError(f"target has shape {tuple(target.shape)}, {wanted}")
-    return expanded
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """float32 for half precision, float64 stays: sums over 10⁵ pixels do not survive bfloat16's 8 bits."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+def without_void(logits: Tensor, keep: Tensor) -> Tensor:
+    """In float32 at least: sums over 10⁵ pixels do not survive bfloat16's 8 bits."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    # Finite logits need no mask, which would cost a fifth of a cross-entropy; a finite sum has none but finite terms
+    return logits if logits.detach().sum().isfinite() else logits.masked_fill(~keep, 0)
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

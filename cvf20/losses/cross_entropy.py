@@ -23,19 +23,17 @@ def cross_entropy_criterion(
 
 
 def smoothed_cross_entropy(
-    logits: Tensor, target: Tensor, smoothing: float = 0.1, weight: Tensor | None = None, ignore_index: int = VOID
+    logits: Tensor, target: Tensor, smoothing: float = 0.1, weight: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy against 1 − ε + ε/K for the true class and ε/K for the others (Szegedy et al. 2016, section 7).
 
-    smoothing: ε in [0, 1); 0 is `cross_entropy_criterion`, which says all about the other arguments
-    With weights, each class's term carries its own weight and the sum is divided by Σ w[tᵢ], as in torch, but pixels of
-    a class of weight 0 are left out altogether.
+    smoothing: ε in [0, 1); all else as in `cross_entropy_criterion`
+    With weights, each class's term carries its own and the sum is divided by Σ w[tᵢ], as in torch, but pixels of a
+    class of weight 0 are left out.
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing={smoothing}: a number in [0, 1) is wanted")
-    if smoothing == 0:
-        return cross_entropy_criterion(logits, target, weight, ignore_index)
-    logits, labels, keep = class_arguments(logits, target, ignore_index)
+    logits, labels, keep = class_arguments(logits, target)
     weight = class_weights(weight, logits)
     of_truth = weight[labels]
     # Σₖ w[k]·log p[k] / K, (N, H, W); an einsum would be computed in bfloat16 under autocast

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvf20.labels import VOID
 from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
 from cvf20.losses.cross_entropy import smoothed_cross_entropy
 
@@ -12,11 +11,10 @@ from cvf20.losses.cross_entropy import smoothed_cross_entropy
 class SorensenDiceLoss(nn.Module):
     """Batch mean of 1 − 2·Σ p·t / (Σ p² + Σ t²), the sums running over the pixels of one image.
 
-    The squared denominator is that of V-Net (Milletari et al. 2016, section 3).
-
     prediction: (N, 1, H, W) logits, or with from_logits=False the probabilities p themselves
     target:     (N, H, W) or (N, 1, H, W), values 0, 1 or void
     An image that is empty in both (Σ p² = Σ t² = 0), or void throughout, is a perfect match: loss 0, gradient 0.
+    The squared denominator is that of V-Net (Milletari et al. 2016, section 3).
     """
 
     def __init__(self, from_logits: bool = True):
@@ -26,30 +24,28 @@ class SorensenDiceLoss(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, labels, keep = binary_arguments(prediction, target)
         p = prediction.sigmoid() if self.from_logits else prediction
-        if not self.from_logits and (outside := (p < 0) | (p > 1)).any():  # nan passes: training can name the batch
-            found = p[outside][0].item()
-            raise ValueError(f"prediction holds {found:g}, wanted probabilities in 0 to 1 (or from_logits=True)")
         p = p.masked_fill(~keep, 0).flatten(1)  # (N, pixels)
+        if not self.from_logits and (outside := (p < 0) | (p > 1)).any():
+            raise ValueError(f"prediction holds {p[outside][0].item():g}, wanted probabilities (or from_logits=True)")
         t = labels.to(p.dtype).flatten(1)
 
         overlap = (p * t).sum(1)
         t_norm = t.square().sum(1)
         denominator = p.square().sum(1) + t_norm
-        # Without foreground in the target the quotient is 0 whatever the denominator; dividing by 1 there keeps the
-        # gradient from becoming 0·∞ when Σ p² underflows.
-        dice = 2 * overlap / torch.where(t_norm > 0, denominator, torch.ones_like(denominator))
-        dice = torch.where(denominator == 0, torch.ones_like(dice), dice)
+        # Without foreground in the target the quotient is 0; dividing by 1 there keeps the gradient from becoming 0·∞
+        # when Σ p² underflows
+        dice = 2 * overlap / torch.where(t_norm > 0, denominator, 1)
+        dice = torch.where(denominator == 0, 1, dice)
         return (1 - dice).mean()
 
 
-def multiclass_dice(logits: Tensor, target: Tensor, ignore_index: int = VOID) -> Tensor:
+def multiclass_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over the classes of 1 − 2·Σ p·t / (Σ p² + Σ t²), the sums running over all pixels of the batch.
 
     logits: (N, K, H, W), p their softmax; target: (N, H, W) labels, t one-hot
-    Only classes that the batch contains count: of an absent one the formula would only say that p should be 0, which
-    the other classes' terms say already. Every class weighs the same, however few pixels it has.
+    Only classes that the batch contains count, each the same, however few pixels it has.
     """
-    logits, labels, keep = class_arguments(logits, target, ignore_index)
+    logits, labels, keep = class_arguments(logits, target)
     p = logits.softmax(1) * keep.unsqueeze(1)
     t = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype) * keep.unsqueeze(1)
     axes = (0, *range(2, logits.ndim))
@@ -59,12 +55,7 @@ def multiclass_dice(logits: Tensor, target: Tensor, ignore_index: int = VOID) ->
 
 
 class CrossEntropyDice(nn.Module):
-    """Cross-entropy for every pixel, plus Dice for every class: smoothed_cross_entropy + dice · multiclass_dice.
-
-    weight:    (K,) class weights of the cross-entropy
-    smoothing: of its labels
-    dice:      factor on the Dice term
-    """
+    """Cross-entropy for every pixel, plus Dice for every class: smoothed_cross_entropy + dice · multiclass_dice."""
 
     def __init__(self, weight: Tensor | None = None, smoothing: float = 0.0, dice: float = 1.0):
         super().__init__()

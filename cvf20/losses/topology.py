@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
-from cvf20.labels import split_void
-from cvf20.labels.components import HALF_NEIGHBOURHOOD, as_masks, check_connectivity, from_strip, label_strip, to_strip
-from cvf20.losses.common import full_precision, match_shape
+from cvf20.labels.components import STRUCTURE, as_masks, from_strip, to_strip
+from cvf20.losses.common import binary_arguments
 from cvf20.losses.cross_entropy import binary_costs, binary_cross_entropy
 from cvf20.losses.gaps import merge_loss
 
@@ -27,17 +27,16 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
     foreground's components. Touching several: a false positive merges what is separate, a false negative splits what
     is one. Touching none: a false positive invents an object, a false negative misses one.
 
-    The idea is that of Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or from
-    the whole prediction. Two cuts that only together part a ring are therefore critical here and not there. Neither
-    rule asks which cell a component of the correct foreground comes from: a false positive that reconnects two pieces
-    of one cell around the outside is critical. Topograph (Lux et al. 2025, arXiv 2411.03228) also wants exactly one
-    component of the correct background beside a harmless mistake; holes=True asks that with the dual connectivity.
-    Linear in the pixels: three labellings, then four (or eight) passes over the pairs of neighbours.
+    After Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or from the whole
+    prediction: two cuts that only together part a ring are critical here and not there. Topograph (Lux et al. 2025,
+    arXiv 2411.03228) also wants exactly one component of the correct background beside a harmless mistake; holes=True
+    asks that. Linear in the pixels: three labellings, then four (or eight) passes over the pairs of neighbours.
     """
-    check_connectivity(connectivity)
     predicted, true = as_masks(prediction, "prediction"), as_masks(target, "target")
     if predicted.shape != true.shape:
         raise ValueError(f"prediction and target must have one shape, found {predicted.shape} and {true.shape}")
+    if connectivity not in STRUCTURE:
+        raise ValueError(f"connectivity={connectivity!r}: expected 4 or 8")
     critical = _critical(predicted, true, connectivity)
     if holes:
         critical |= _critical(~predicted, ~true, 12 - connectivity)
@@ -46,14 +45,14 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
 
 def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.ndarray:
     correct = to_strip(predicted & true)
-    correct_label = label_strip(correct, connectivity)[0].ravel()
+    correct_label = ndimage.label(correct, STRUCTURE[connectivity])[0].ravel()
+    width = correct.shape[1]  # in flat memory, the step to one of every two opposite neighbours:
+    offsets = (1, width) if connectivity == 4 else (1, width, width + 1, width - 1)
     critical = np.zeros(correct.size, dtype=bool)
     for mistakes in (predicted & ~true, true & ~predicted):
         wrong = to_strip(mistakes)
-        label, count = label_strip(wrong, connectivity)
+        label, count = ndimage.label(wrong, STRUCTURE[connectivity])
         label = label.ravel()
-        # In flat memory, from a pixel to one of every two opposite neighbours
-        offsets = [dy * wrong.shape[1] + dx for dy, dx in HALF_NEIGHBOURHOOD[connectivity]]
         mistake, neighbour = _touching(wrong.ravel(), correct.ravel(), label, correct_label, offsets)
         # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
         some_neighbour = np.zeros(count + 1, dtype=correct_label.dtype)
@@ -81,7 +80,7 @@ def _touching(
 class TopologyLoss(nn.Module):
     """A base loss, plus cross-entropy on the pixels of critical mistakes: base + strength·(weight·P + merge_weight·M).
 
-    P is the cross-entropy of the pixels of critical components, summed, divided by the number of all pixels that are
+    P is the cross-entropy of the pixels of `critical_components`, summed, divided by the number of all pixels that are
     not void: on a base of binary cross-entropy such a pixel counts 1 + weight times. Which pixels are critical is
     piecewise constant in the logits; the gradient is that of the cross-entropy at these pixels.
 
@@ -90,8 +89,7 @@ class TopologyLoss(nn.Module):
     thresholds:   on the probability; P is the mean over the predictions at all of them. Below 0.5 they also find
                   bridges, above 0.5 also cuts, that are not there yet but near
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
-    connectivity, holes: see `critical_components`
-    merge_weight: of M, `merge_loss`: the cross-entropy of the valleys that part touching cells in the prediction
+    merge_weight: of M, `merge_loss`
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background without mistakes
     """
@@ -103,12 +101,9 @@ class TopologyLoss(nn.Module):
         *,
         thresholds: Sequence[float] = (0.5,),
         warm_up: tuple[float, float] = (0.0, 0.0),
-        connectivity: int = 4,
-        holes: bool = False,
         merge_weight: float = 0.0,
     ):
         super().__init__()
-        check_connectivity(connectivity)
         if not (weight >= 0 and merge_weight >= 0):
             raise ValueError(f"weight={weight} ≥ 0 and merge_weight={merge_weight} ≥ 0 are wanted")
         if not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
@@ -117,7 +112,6 @@ class TopologyLoss(nn.Module):
             raise ValueError(f"warm_up={tuple(warm_up)}: 0 ≤ start ≤ end ≤ 1 is wanted")
         self.base, self.weight, self.merge_weight = base, weight, merge_weight
         self.thresholds, self.warm_up = tuple(thresholds), tuple(warm_up)
-        self.connectivity, self.holes = connectivity, holes
         self._progress = 1.0
 
     def set_progress(self, share: float) -> None:
@@ -135,19 +129,19 @@ class TopologyLoss(nn.Module):
 
     def mistakes(self, prediction: Tensor, target: Tensor) -> Tensor:
         """(N, H, W) bool: the pixels to be penalised, of the prediction at one threshold."""
-        return critical_components(prediction, target, self.connectivity, self.holes)
+        return critical_components(prediction, target)
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
         base = self.base(logits, target) if weight_map is None else self.base(logits, target, weight_map)
-        labels, keep = split_void(match_shape(target, logits), num_classes=2)
         if self.strength * self.weight > 0:
-            base = base + self.strength * self.weight * self.penalty(full_precision(logits), labels, keep)
+            base = base + self.strength * self.weight * self.penalty(logits, target)
         if self.strength * self.merge_weight > 0:
-            base = base + self.strength * self.merge_weight * merge_loss(logits, target, self.connectivity)
+            base = base + self.strength * self.merge_weight * merge_loss(logits, target)
         return base
 
-    def penalty(self, logits: Tensor, labels: Tensor, keep: Tensor) -> Tensor:
-        """P; logits, labels and the mask of the pixels that are not void, all (N, 1, H, W)."""
+    def penalty(self, logits: Tensor, target: Tensor) -> Tensor:
+        """P of the class's description."""
+        logits, labels, keep = binary_arguments(logits, target)
         foreground, scores = (labels == 1).squeeze(1), logits.detach().masked_fill(~keep, -torch.inf).squeeze(1)
         found = [self.mistakes(scores > math.log(tau / (1 - tau)), foreground) for tau in self.thresholds]
         times = torch.stack(found).sum(0, dtype=torch.uint8).flatten()
@@ -157,10 +151,7 @@ class TopologyLoss(nn.Module):
 
 
 class WrongPixelLoss(TopologyLoss):
-    """The control for TopologyLoss: penalises all wrong pixels alike, with everything else the same.
-
-    What TopologyLoss gains over this one is gained by choosing pixels for their topology, not by counting mistakes more.
-    """
+    """The control for TopologyLoss: penalises all wrong pixels alike, with everything else the same."""
 
     def mistakes(self, prediction: Tensor, target: Tensor) -> Tensor:
         return prediction != target

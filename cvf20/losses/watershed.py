@@ -5,13 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 
 from cvf20.labels import VOID, label_images
-from cvf20.labels.borders import grow
-from cvf20.labels.instances import consecutive
-from cvf20.losses.common import class_arguments, full_precision, weighted_mean
+from cvf20.labels.borders import label_depths
+from cvf20.losses.common import class_arguments, weighted_mean, without_void
 from cvf20.losses.cross_entropy import binary_cross_entropy, class_costs
 
 
@@ -25,20 +23,14 @@ class WatershedTargets(NamedTuple):
 
 
 class WatershedLoss(nn.Module):
-    """The named losses "foreground", "energy" and "direction" of a network's output; training adds them up.
+    """The losses "foreground" (binary), "energy" (balanced) and "direction" (angular) of an output; training adds them.
 
     edges:    between the energy bins inside an instance, ascending; gaps that grow let the bins widen inwards
     relative: the edges are shares of the instance's largest distance to its boundary (so they lie in 0 … 1 and people
               near and far look alike), else pixels
 
-    foreground: binary cross-entropy, the mean over all pixels
-    energy:     cross-entropy, the mean over the bins that occur of the weighted mean inside each (class-balanced)
-    direction:  weighted mean of the squared angle (radians²) between predicted and true direction, where there is one
-    The weight of a pixel of an instance is 1 / √area, between counting every pixel and counting every instance alike.
-
     output: (N, 1 + bins + 2, H, W) with bins = len(edges) + 2
-    target: (N, H, W) instance labels: 0 background, 255 void, which is left out; any other number is an instance
-    Returns scalars, computed in float32 at least; 0 with zero gradient where nothing counts.
+    target: (N, H, W) instance labels: 0 background, 255 void, any other number an instance
     """
 
     def __init__(self, edges: Sequence[float] = (0.1, 0.25, 0.45, 0.7), relative: bool = True):
@@ -49,12 +41,11 @@ class WatershedLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         if output.shape[1] != 1 + self.bins + 2 or target.shape != output.shape[:1] + output.shape[2:]:
-            raise ValueError(
-                f"output {tuple(output.shape)} and target {tuple(target.shape)} do not fit: (N, {self.bins + 3}, H, W) "
-                f"and (N, H, W) are wanted for {len(self.edges)} edges"
-            )
-        foreground, energy, direction = full_precision(output).split([1, self.bins, 2], dim=1)
+            wanted = f"output (N, {self.bins + 3}, H, W) and target (N, H, W) are wanted for {len(self.edges)} edges"
+            raise ValueError(f"{wanted}, found {tuple(output.shape)} and {tuple(target.shape)}")
         true = watershed_targets(target, self.edges, self.relative)
+        output = without_void(output, (true.foreground != VOID).unsqueeze(1))
+        foreground, energy, direction = output.split([1, self.bins, 2], dim=1)
         return {
             "foreground": binary_cross_entropy(foreground, true.foreground),
             "energy": balanced_cross_entropy(energy, true.energy, true.weight),
@@ -76,28 +67,16 @@ def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) ->
 def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of one instance image (H, W): distance to the boundary, its unit gradient (2, H, W), the weights; all float32.
 
-    The distance is that to the nearest pixel centre of another instance or of the background, so it is 1 along the
-    boundary; 0 outside instances. Neither void nor the border of the image is a boundary: the instance goes on there,
-    unseen. An instance that meets no boundary at all is infinitely far from it everywhere (relative: 1).
+    The distance is `border_distance`, 0 outside instances; relative: divided by the instance's largest. The weight of
+    a pixel of an instance is 1 / √area, between counting every pixel and counting every instance alike; else 1, void 0.
     """
-    numbers, index = consecutive(labels)
-    void = labels == VOID
-    distance = np.zeros(labels.shape, dtype=np.float32)
+    distance, weight = np.zeros(labels.shape, dtype=np.float32), (labels != VOID).astype(np.float32)
     direction = np.zeros((2, *labels.shape), dtype=np.float32)
-    weight = (~void).astype(np.float32)
-    for number, box in zip(numbers, ndimage.find_objects(index + 1), strict=True):
-        if number in (0, VOID):
-            continue
-        window = grow(box, 1)
-        if void[window].any():
-            window = np.s_[:, :]  # a boundary seen through void may lie anywhere
-        mine = labels[window] == number
-        open_ground = mine | void[window]
+    for window, mine, depth in label_depths(labels, leave_out=(0, VOID)):
         weight[window][mine] = mine.sum() ** -0.5
-        if open_ground.all():
+        if np.isinf(depth).all():  # no boundary anywhere
             distance[window][mine] = 1 if relative else np.inf
             continue
-        depth = ndimage.distance_transform_edt(open_ground)
         # Central differences, one-sided at the border; 0 along an axis of a single pixel
         slope = np.stack([np.gradient(depth, axis=k) if n > 1 else 0 * depth for k, n in enumerate(depth.shape)])
         length = np.hypot(*slope)
@@ -110,8 +89,7 @@ def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.nd
 def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean over the classes that occur of the weighted mean, inside each, of −log softmax(logits)[target].
 
-    logits (N, K, H, W), target (N, H, W) in 0 … K − 1 or void, weight (N, H, W) ≥ 0. A rare class counts as much as a
-    frequent one. 0 with zero gradient where no pixel counts.
+    logits (N, K, H, W), target (N, H, W) in 0 … K − 1 or void, weight (N, H, W) ≥ 0
     """
     logits, labels, keep = class_arguments(logits, target)
     weight, labels = (weight * keep).to(logits).flatten(), labels.flatten()
@@ -122,11 +100,11 @@ def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
 
 def angular_loss(prediction: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of the squared angle between two vector fields (N, 2, H, W), over the pixels that have a direction.
+    """Weighted mean of the squared angle (radians²) between two vector fields (N, 2, H, W), where there is a direction.
 
-    direction: true unit vectors, 0 where undefined. The length of the prediction does not matter, so it is not divided
-    by it: atan2 of the two products gives the angle, smooth also where acos is not. A prediction of exactly 0 counts as
-    a right angle.
+    direction: true unit vectors, 0 where undefined
+    atan2 of the two products gives the angle, whatever the prediction's length (of 0: a right angle), and is smooth
+    where acos is not.
     """
     true_y, true_x = direction.to(prediction).unbind(1)
     defined = (true_y != 0) | (true_x != 0)

@@ -18,4 +18,4 @@ from cvf20.metrics.semantic import (
     overall_accuracy,
     pixel_accuracy,
 )
-from cvf20.metrics.topology import error_map, partition_errors, topology_errors, topology_scores
+from cvf20.metrics.topology import error_map, topology_errors, topology_scores

@@ -8,16 +8,13 @@ from cvf20.labels.borders import border_distance, check_weights
 from cvf20.metrics.semantic import image_pair, known_labels
 
 
-def weighted_confusion_matrix(
-    prediction: Tensor, target: Tensor, weight_map: Tensor, num_classes: int, ignore_index: int = VOID
-) -> Tensor:
+def weighted_confusion_matrix(prediction: Tensor, target: Tensor, weight_map: Tensor, num_classes: int) -> Tensor:
     """(K, K) float64: entry [t, p] is the weight of the pixels of class t that were predicted as p.
 
     prediction, target: (N, H, W) labels; weight_map: (N, H, W) ≥ 0, e.g. of `border_weight_map`
-    `iou` and `overall_accuracy` of it are the border-weighted metrics; with weights of 1 it is
-    `compute_confusion_matrix`.
+    `iou` and `overall_accuracy` of it are the border-weighted metrics.
     """
-    prediction, labels, keep = (part.cpu() for part in known_labels(prediction, target, num_classes, ignore_index))
+    prediction, labels, keep = (part.cpu() for part in known_labels(prediction, target, num_classes))
     weights = check_weights(weight_map.cpu(), keep.double()).masked_fill(~keep, 0)
     pair = (labels * num_classes + prediction).flatten()
     return torch.bincount(pair, weights.flatten(), minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -29,7 +26,7 @@ def boundary_iou(prediction: Tensor, target: Tensor, num_classes: int, width: fl
     prediction, target: (N, H, W) or (H, W) labels, void only in the target
     width: a class's band are its pixels at most so many pixels from one of another class. The paper makes it a share
            of the image's diagonal and counts the image's edge as a boundary; here an edge is none, as in all of A3b.
-    Class k's entry is |Pₖ ∩ Tₖ| / |Pₖ ∪ Tₖ| of the bands in prediction and target; nan where neither has one.
+    nan for a class that has a band in neither.
     """
     *pair, keep = (part.cpu() for part in known_labels(*image_pair(prediction, target), num_classes))
     pair = [labels.masked_fill(~keep, VOID) for labels in pair]  # void parts neither band from the rest

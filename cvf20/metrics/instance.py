@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
-from cvf20.labels import VOID, check_integer, label_images
+from cvf20.labels import VOID, label_images
 from cvf20.metrics.overlaps import Overlaps, label_overlaps, mask_overlaps, relate
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
@@ -30,8 +31,8 @@ def match_instances(
     iou_threshold: at least this overlap makes a match; 0.5 or more, so that a match is unique
     Returns, over all images together: F1, precision, recall; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor
     SQ, the mean IoU of matches (the other factor is F1); count_error, the mean of |predicted − true| per image.
-    F1, PQ and SQ are 1 where there is nothing to find and nothing was found; else SQ is nan without a match, precision
-    1 without a prediction and recall 1 without a true instance. AP is nan without a true instance.
+    All but count_error are 1 where there is nothing to find and nothing was found. Without a match SQ is nan, without a
+    true instance AP is.
     """
     if not 0.5 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold={iou_threshold}: 0.5 to 1 is wanted, below a match is not unique")
@@ -53,7 +54,7 @@ def match_instances(
         "SQ": _share(quality, matched) if matched or found + there == 0 else float("nan"),
         "count_error": float(np.abs(np.subtract(predicted, true)).mean()) if images else float("nan"),
     }
-    return result if scores is None else result | _average_precision(zip(images, scores, strict=True))
+    return result if scores is None else result | _average_precision(images, scores)
 
 
 def _share(part: float, whole: float) -> float:
@@ -71,12 +72,10 @@ def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
 
 
 def failure_kinds(prediction: Labels, target: Labels) -> dict[str, int]:
-    """How often instances of label images were merged, split, missed or false; summed over the images.
+    """How often instances of label images were merged or split (as in `topology_errors`), missed or false; all images.
 
-    merged, split: as in `topology_errors`
-    missed: a true instance that no prediction matches with IoU ≥ 0.5, and that took no part in a merge or split
-    false:  likewise a prediction that matches none
-    An instance found with a poor outline is thus both missed and false.
+    missed, false: a true instance that no prediction matches with IoU ≥ 0.5, and a prediction that matches none, unless
+                   it took part in a merge or split; one found with a poor outline is thus both
     """
     total = np.zeros(4, dtype=np.int64)
     for overlaps in image_overlaps(prediction, target):
@@ -88,7 +87,6 @@ def failure_kinds(prediction: Labels, target: Labels) -> dict[str, int]:
 
 
 def image_overlaps(prediction: Labels, target: Labels) -> Iterator[Overlaps]:
-    """Overlaps of every image."""
     prediction, target = (
         [image for part in ([labels] if isinstance(labels, Tensor) else labels) for image in label_images(part, name)]
         for labels, name in ((prediction, "prediction"), (target, "target"))
@@ -109,35 +107,29 @@ def mask_average_precision(predictions: Iterable[tuple[Tensor, Tensor]], targets
     highest IoU of at least the threshold. Over all images together precision, made non-increasing, is read at
     101 recalls and averaged (Lin et al. 2014; cocodataset.org, "detection evaluation"). nan without a true instance.
     """
-    pairs = zip(predictions, targets, strict=True)
-    return _average_precision(_best_masks(masks, scores, target) for (masks, scores), target in pairs)
+    overlaps, scores = [], []
+    for (masks, image_scores), target in zip(predictions, targets, strict=True):
+        if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != target.shape:
+            found = f"found {masks.dtype} {tuple(masks.shape)}"
+            raise ValueError(f"masks must be bool (n, H, W) with the target's size {tuple(target.shape)}, {found}")
+        overlaps.append(mask_overlaps(masks, target))
+        scores.append(image_scores)
+    return _average_precision(overlaps, scores)
 
 
-def _best_masks(masks: Tensor, scores: Tensor, target: Tensor) -> tuple[Overlaps, Tensor]:
-    if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != target.shape:
-        found = f"found {masks.dtype} {tuple(masks.shape)}"
-        raise ValueError(f"masks must be bool (n, H, W) with the target's size {tuple(target.shape)}, {found}")
-    best, target = _best(scores, len(masks)), check_integer(target, "target")
-    return mask_overlaps((masks[i].cpu().numpy() for i in best), target.cpu().numpy()), scores[best]
-
-
-def _best(scores: Tensor, count: int) -> np.ndarray:
-    """Positions of the best MAX_DETECTIONS of `count` predictions, best first."""
-    if scores.shape != (count,):
-        raise ValueError(f"scores has shape {tuple(scores.shape)}, wanted ({count},), one per mask")
-    if scores.isnan().any():
-        raise ValueError("scores holds nan, wanted numbers")
-    return scores.argsort(descending=True, stable=True)[:MAX_DETECTIONS].cpu().numpy()
-
-
-def _average_precision(images: Iterable[tuple[Overlaps, Tensor]]) -> dict[str, float]:
+def _average_precision(images: Sequence[Overlaps], all_scores: Sequence[Tensor]) -> dict[str, float]:
     scores, hits, ignored, truths = [], [], [], 0
-    for overlaps, image_scores in images:
-        best = _best(image_scores, len(overlaps.predicted_area))
-        scores.append(image_scores[best].detach().cpu().double().numpy())
-        hits.append(np.stack([_hits(overlaps, best, threshold) for threshold in COCO_THRESHOLDS]))
+    for overlaps, of_image in zip(images, all_scores, strict=True):
+        size = len(overlaps.predicted_area), len(overlaps.true_area)
+        of_image = of_image.detach().cpu().double().numpy()
+        if of_image.shape != size[:1] or np.isnan(of_image).any():
+            raise ValueError(f"scores must be {size[0]} numbers, one per mask, found {of_image}")
+        best = np.argsort(-of_image, kind="stable")[:MAX_DETECTIONS]
+        iou = sparse.csr_array((overlaps.iou, (overlaps.prediction, overlaps.truth)), size)[best].toarray()
+        scores.append(of_image[best])
+        hits.append(np.stack([_hits(iou, threshold) for threshold in COCO_THRESHOLDS]))
         ignored.append(overlaps.in_void[best])
-        truths += len(overlaps.true_area)
+        truths += size[1]
     precision = [float("nan")] * len(COCO_THRESHOLDS)
     if truths:
         order = np.argsort(-np.concatenate(scores), kind="stable")
@@ -147,32 +139,25 @@ def _average_precision(images: Iterable[tuple[Overlaps, Tensor]]) -> dict[str, f
     return {"mask_AP": float(np.mean(precision)), "mask_AP50": precision[0], "mask_AP75": precision[5]}
 
 
-def _hits(overlaps: Overlaps, order: np.ndarray, threshold: float) -> np.ndarray:
-    """(len(order),) bool: which of the predictions, best score first, find a free true instance."""
-    iou, free = overlaps.iou, np.ones(len(overlaps.true_area), dtype=bool)
-    first, last = (np.searchsorted(overlaps.prediction, order, side) for side in ("left", "right"))
-    hits = np.zeros(len(order), dtype=bool)
-    for i, pairs in enumerate(map(np.arange, first, last)):
-        pairs = pairs[(iou[pairs] >= threshold) & free[overlaps.truth[pairs]]][::-1]
-        if pairs.size:
-            best = pairs[iou[pairs].argmax()]  # of equals the last, as in pycocotools
-            hits[i], free[overlaps.truth[best]] = True, False
+def _hits(iou: np.ndarray, threshold: float) -> np.ndarray:
+    """(P,) bool: which of the predictions, best score first, find a free true instance; iou (P, T)."""
+    hits, free = np.zeros(len(iou), dtype=bool), np.ones(iou.shape[1], dtype=bool)
+    for i, row in enumerate(iou):
+        found = np.flatnonzero(free & (row >= threshold))[::-1]
+        if found.size:
+            hits[i], free[found[row[found].argmax()]] = True, False  # of equals the last, as in pycocotools
     return hits
 
 
 def _interpolated_precision(hits: np.ndarray, truths: int) -> float:
     """Mean over the 101 recalls of the best precision at that recall or a higher one."""
     found = np.cumsum(hits)
-    precision = found / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(found / truths, RECALLS, side="left")
+    envelope = np.maximum.accumulate((found / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    place = np.searchsorted(found / truths, RECALLS)
     return float(np.append(envelope, 0.0)[place].mean())
 
 
 def foreground_iou(logits: Tensor, instances: Tensor) -> dict[str, float]:
-    """IoU of the foreground as `metrics` of a Learner whose labels (N, H, W) are instances.
-
-    logits: (N, K, H, W), of which the first channel is read as "belongs to some instance"
-    """
+    """IoU of the foreground (first channel of logits (N, K, H, W)): `metrics` of a Learner whose labels are instances."""
     instances = label_images(instances, "instances")
     return {"IoU": binary_iou(logits[:, 0] > 0, instances.clamp(max=1).masked_fill(instances == VOID, VOID))}

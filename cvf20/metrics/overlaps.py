@@ -3,21 +3,21 @@
 A sparse histogram of pairs: neither time nor memory grows with objects × pixels.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+from torch import Tensor
 
-from cvf20.labels import VOID
+from cvf20.labels import VOID, check_integer
 from cvf20.labels.instances import consecutive, runs
 
 
 class Overlaps(NamedTuple):
     """P predicted and T true objects of one image, and the M pairs of them that have pixels in common."""
 
-    prediction: np.ndarray  # (M,) positions 0 … P − 1 of the pairs' predicted objects, ascending
-    truth: np.ndarray  # (M,) positions 0 … T − 1 of their true ones, ascending for each prediction
+    prediction: np.ndarray  # (M,) positions 0 … P − 1 of the pairs' predicted objects
+    truth: np.ndarray  # (M,) positions 0 … T − 1 of their true ones
     common: np.ndarray  # (M,) pixels
     predicted_area: np.ndarray  # (P,) pixels that are not void
     true_area: np.ndarray  # (T,)
@@ -37,10 +37,10 @@ def label_overlaps(prediction: np.ndarray, target: np.ndarray, void: int = VOID)
     return _judged(table[numbers != 0], true_numbers, table.sum(0), void)
 
 
-def mask_overlaps(masks: Iterable[np.ndarray], target: np.ndarray) -> Overlaps:
-    """Of masks (H, W) bool, which may overlap each other, with the objects of a label image (H, W)."""
-    numbers, position = consecutive(target)
-    rows = [np.bincount(position[mask], minlength=len(numbers)) for mask in masks]
+def mask_overlaps(masks: Tensor, target: Tensor) -> Overlaps:
+    """Of masks (n, H, W) bool, which may overlap each other, with the objects of a label image (H, W)."""
+    numbers, position = consecutive(check_integer(target, "target").cpu().numpy())
+    rows = [np.bincount(position[mask], minlength=len(numbers)) for mask in masks.cpu().numpy()]
     table = sparse.csr_array(np.array(rows, dtype=np.int64).reshape(len(rows), len(numbers)))
     return _judged(table, numbers, np.bincount(position.ravel(), minlength=len(numbers)), VOID)
 
@@ -53,10 +53,8 @@ def _judged(table: sparse.csr_array, numbers: np.ndarray, area: np.ndarray, void
 
 
 class Relation(NamedTuple):
-    """What became of the true objects that count (T,) bool, and of the predicted ones (P,) bool.
-
-    A true object belongs to a prediction that covers at least half of it; a prediction is inside the true object that
-    holds at least half of it.
+    """A true object belongs to a prediction that covers at least half of it; a prediction is inside the true object
+    that holds at least half of it.
     """
 
     merges: int  # Σ (true objects that belong to it − 1) over the predictions to which any belong
@@ -69,7 +67,7 @@ class Relation(NamedTuple):
 
 
 def relate(overlaps: Overlaps, counted: np.ndarray | None = None) -> Relation:
-    """Merged, split, missed and spurious: the one definition of all metrics. counted: (T,) bool, who is judged."""
+    """What became of the true objects that count, (T,) bool, and of the predicted ones."""
     prediction, truth, common, predicted_area, true_area, _ = overlaps
     covered = np.bincount(truth, common, len(true_area))
     explained = np.bincount(prediction, common, len(predicted_area))

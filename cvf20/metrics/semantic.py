@@ -23,24 +23,23 @@ def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: in
 
 def iou(confusion: Tensor) -> Tensor:
     """(K,) float64: intersection over union of every class; nan for a class absent from truth and prediction."""
-    confusion = _square(confusion)
+    confusion = confusion.cpu().double()
     return confusion.diagonal() / (confusion.sum(0) + confusion.sum(1) - confusion.diagonal())  # 0 / 0 = nan
 
 
 def overall_accuracy(confusion: Tensor) -> float:
     """Share of correct pixels among all that are not void; nan where there is none."""
-    confusion = _square(confusion)
+    confusion = confusion.cpu().double()
     return float(confusion.trace() / confusion.sum())
 
 
-def pixel_accuracy(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
-    """Share of correct pixels among those of one image that are not void, averaged over the images.
+def pixel_accuracy(prediction: Tensor, target: Tensor) -> float:
+    """Share of correct pixels among those of one image that are not void, averaged over the images that have any.
 
-    Images that are void throughout do not count; nan where all are. Every image weighs the same here, however much
-    of it is void; overall_accuracy weighs every pixel the same.
+    Every image weighs the same here, however much of it is void; overall_accuracy weighs every pixel the same.
     """
-    prediction, target = image_pair(prediction, target, lowest=None)
-    keep = (target != ignore_index).flatten(1)
+    prediction, target = image_pair(prediction, target)
+    keep = (target != VOID).flatten(1)
     correct = (prediction == target).flatten(1) & keep
     return float((correct.sum(1).cpu().double() / keep.sum(1).cpu()).nanmean())
 
@@ -52,14 +51,10 @@ def class_mean_scores(
 
     leave_out: classes that mIoU and mAP do not average over, e.g. one without a training image; their pixels still
                count in the accuracies. For Learner(metrics=partial(class_mean_scores, leave_out=…))
-    accuracy:  over all pixels that are not void; accuracy_per_image: of every image, then averaged, as `evaluate_model`
     """
-    num_classes = logits.shape[1]
-    if not set(leave_out) <= set(range(num_classes)):
-        raise ValueError(f"leave_out={tuple(leave_out)}: classes in 0 … {num_classes - 1} are wanted")
-    counted = [k for k in range(num_classes) if k not in leave_out]
+    counted = [k for k in range(logits.shape[1]) if k not in leave_out]
     prediction = logits.argmax(1)
-    confusion = compute_confusion_matrix(prediction, target, num_classes)
+    confusion = compute_confusion_matrix(prediction, target, logits.shape[1])
     scores = {"mIoU": float(iou(confusion)[counted].nanmean()), "accuracy": overall_accuracy(confusion)}
     scores["accuracy_per_image"] = pixel_accuracy(prediction, target)
     if ranked:
@@ -81,20 +76,17 @@ def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, 
     labels, keep = split_void(target, scores.shape[1], ignore_index)
     per_class = []
     for k, class_scores in enumerate(scores.detach().unbind(1)):  # one class at a time: memory for one sort
-        is_class = labels == k
         class_scores = class_scores.to(torch.promote_types(scores.dtype, torch.float32))  # exact: ties stay ties
-        positives = sort_where(is_class & keep, class_scores)
-        negatives = sort_where(~is_class & keep, class_scores)
-        per_class.append(area_under_curve(positives, negatives, interpolated))
+        sides = (sort_where(side & keep, class_scores) for side in (labels == k, labels != k))
+        per_class.append(area_under_curve(*sides, interpolated))
     return torch.stack(per_class)
 
 
 def area_under_curve(positives: Tensor, negatives: Tensor, interpolated: bool) -> Tensor:
     """Average precision of one class from the ascending scores of its pixels and of all others.
 
-    Recall moves only where a positive is accepted, so the curve is needed at the positives' distinct scores alone.
-    (Between two of them precision only falls, so the envelope takes nothing from there either.) This is why sorting
-    the two apart can replace the argsort of everything.
+    Recall moves only where a positive is accepted, and between two of them precision only falls: so the curve is needed
+    at the positives' distinct scores alone, and sorting the two apart can replace the argsort of everything.
     """
     if any(ordered[-1:].isnan().any() for ordered in (positives, negatives)):  # sorting puts nan last
         raise ValueError("scores holds nan, wanted numbers")
@@ -102,8 +94,7 @@ def area_under_curve(positives: Tensor, negatives: Tensor, interpolated: bool) -
         return torch.tensor(torch.nan, dtype=torch.float64)
     thresholds, gained = positives.flip(0).unique_consecutive(return_counts=True)
     accepted_negatives = (negatives.numel() - torch.searchsorted(negatives, thresholds)).cpu()  # those ≥ threshold
-    gained = gained.cpu()
-    accepted_positives = gained.cumsum(0)
+    accepted_positives = (gained := gained.cpu()).cumsum(0)
     precision = accepted_positives.double() / (accepted_positives + accepted_negatives)
     if interpolated:
         precision = precision.flip(0).cummax(0).values.flip(0)
@@ -117,21 +108,21 @@ def sort_where(mask: Tensor, values: Tensor) -> Tensor:
     return values[mask].sort().values
 
 
-def binary_iou(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+def binary_iou(prediction: Tensor, target: Tensor) -> float:
     """Intersection over union of the foreground, over all pixels of all images together.
 
     prediction, target: (N, H, W), (N, 1, H, W) or (H, W), values 0 and 1 (or bool); void only in the target
     1 where both are empty, nan where everything is void.
     """
-    confusion = compute_confusion_matrix(*image_pair(prediction, target, None), 2, ignore_index)
+    confusion = compute_confusion_matrix(*image_pair(prediction, target), 2)
     nothing = bool(confusion.sum() > 0 and confusion.sum() == confusion[0, 0])
     return 1.0 if nothing else float(iou(confusion)[1])
 
 
-def binary_iou_per_image(prediction: Tensor, target: Tensor, ignore_index: int = VOID) -> float:
+def binary_iou_per_image(prediction: Tensor, target: Tensor) -> float:
     """As binary_iou for every image by itself, then averaged over the images that are not void throughout."""
-    images = zip(*image_pair(prediction, target, None), strict=True)
-    return float(torch.tensor([binary_iou(*pair, ignore_index) for pair in images], dtype=torch.float64).nanmean())
+    images = zip(*image_pair(prediction, target), strict=True)
+    return float(torch.tensor([binary_iou(*pair) for pair in images], dtype=torch.float64).nanmean())
 
 
 def known_labels(
@@ -141,13 +132,12 @@ def known_labels(
     check_same_shape(prediction, target)
     labels, keep = split_void(target, num_classes, ignore_index)
     prediction = check_integer(prediction, "prediction").masked_fill(~keep, 0)
-    check_labels(prediction, num_classes, "prediction")
-    return prediction, labels, keep
+    return check_labels(prediction, num_classes, "prediction"), labels, keep
 
 
-def image_pair(prediction: Tensor, target: Tensor, lowest: int | None = 0) -> tuple[Tensor, Tensor]:
+def image_pair(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Labels (N, H, W) int64 of both; see `label_images`."""
-    prediction, target = label_images(prediction, "prediction", lowest), label_images(target, "target", lowest)
+    prediction, target = label_images(prediction, "prediction"), label_images(target, "target")
     check_same_shape(prediction, target)
     return prediction, target
 
@@ -156,10 +146,3 @@ def check_same_shape(prediction: Tensor, target: Tensor) -> None:
     if prediction.shape != target.shape:
         shapes = f"{tuple(prediction.shape)} and {tuple(target.shape)}"
         raise ValueError(f"prediction and target must have one shape, found {shapes}")
-
-
-def _square(confusion: Tensor) -> Tensor:
-    """In float64 on the CPU; ValueError unless it is (K, K)."""
-    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
-        raise ValueError(f"confusion must be a square matrix (K, K), found shape {tuple(confusion.shape)}")
-    return confusion.cpu().double()

@@ -27,8 +27,7 @@ def topology_errors(
     """How many objects are wrongly joined, parted, left out or made up, summed over the images.
 
     prediction, target: (N, H, W), or (H, W) for one image; masks, or instance labels (0 background, unique in an image)
-    instances:      whether labels are the numbers of objects; None: bool, or values within {0, 1}, are a mask, whatever
-                    the type, and other values instances, for each of the two by itself
+    instances:      whether labels are the numbers of objects; None: of each of the two, values within {0, 1} are a mask
     exclude_border: leave out cells, and spurious components, that touch the image's edge: they may be cut
 
     A cell (object of the target) belongs to a component (object of the prediction) that covers at least half of it.
@@ -49,9 +48,8 @@ def topology_scores(logits: Tensor, target: Tensor, exclude_border: bool = True)
     """All scores of the study from logits: for Learner's `metrics`, and for tables.
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void (background in both)
-    IoU; the counts of `topology_errors` per 100 cells counted (nan where there is none); VI and ARE, see
-    `partition_errors`; right, the percentage of counted cells that are neither merged nor split nor missed, the only
-    one besides IoU that is better when higher.
+    IoU; the counts of `topology_errors` per 100 cells counted (nan where there is none), among them right: neither
+    merged nor split nor missed; VI and ARE of `partition_errors`.
     """
     if logits.ndim != 4 or logits.shape[1] != 1:
         raise ValueError(f"logits must be (N, 1, H, W), found {tuple(logits.shape)}")
@@ -59,24 +57,21 @@ def topology_scores(logits: Tensor, target: Tensor, exclude_border: bool = True)
     check_same_shape(logits.squeeze(1), target)
     labels, keep = split_void(target, num_classes=2)
     prediction, true = (logits.squeeze(1) > 0) & keep, (labels == 1) & keep
-    counts = count_errors(object_images(prediction, true, instances=False), exclude_border)
+    images = object_images(prediction, true, instances=False)
+    counts = count_errors(images, exclude_border)
     cells = counts.pop("cells")
     scores = {name: 100 * count / cells if cells else float("nan") for name, count in counts.items()}
-    partition = partition_errors(prediction, true, instances=False, exclude_border=exclude_border)
-    return {"IoU": binary_iou(prediction, target)} | scores | partition
+    return {"IoU": binary_iou(prediction, target)} | scores | partition_errors(images, exclude_border)
 
 
-def partition_errors(
-    prediction: Tensor, target: Tensor, instances: bool | None = None, *, exclude_border: bool = False
-) -> dict[str, float]:
-    """Variation of information VI (bits) and adapted Rand error ARE, by scikit-image, averaged over the images.
+def partition_errors(images: list[tuple[np.ndarray, np.ndarray]], exclude_border: bool = False) -> dict[str, float]:
+    """Variation of information VI (bits) and adapted Rand error ARE, by scikit-image, averaged over `object_images`.
 
-    Arguments as in `topology_errors`. Both compare the two partitions on the target's cells only (its background, and
-    with exclude_border its cut cells, are left out). Images without a cell do not count, nor for ARE, which looks at
-    pairs of pixels, those whose cells are single pixels; nan where none is left.
+    Both look at the target's cells only (with exclude_border at those that are not cut). Images without a cell do not
+    count, nor for ARE, which looks at pairs of pixels, those whose cells are single pixels; nan where none is left.
     """
     vi, are = [], []
-    for predicted, true in object_images(prediction, target, instances):
+    for predicted, true in images:
         ignored = [0, *border_objects(true)] if exclude_border else [0]
         area = np.bincount(true[~np.isin(true, ignored)])
         if area.any():
@@ -87,14 +82,13 @@ def partition_errors(
     return {name: float(np.mean(values)) if values else float("nan") for name, values in (("VI", vi), ("ARE", are))}
 
 
-def error_map(prediction: Tensor, target: Tensor, instances: bool | None = None) -> Tensor:
-    """(N, H, W) uint8, what became of every object, as index into STATES: for pictures of what went wrong.
+def error_map(prediction: Tensor, target: Tensor) -> Tensor:
+    """(N, H, W) uint8, what became of every object of `topology_errors`, as index into STATES: for pictures.
 
-    Arguments as in `topology_errors`. Every pixel of a cell holds the cell's state; spurious components hold theirs
-    where the target is background. A cell that is both merged and split is shown as merged.
+    Every pixel of a cell holds the cell's state (merged before split); spurious components theirs in the background.
     """
     pictures = []
-    for predicted, true in object_images(prediction, target, instances):
+    for predicted, true in object_images(prediction, target):
         relation, _ = compare(predicted, true)
         state = np.append(0, np.full(len(relation.missed), STATES.index("right")))
         for name in ("missed", "split", "merged"):
@@ -104,7 +98,9 @@ def error_map(prediction: Tensor, target: Tensor, instances: bool | None = None)
     return torch.from_numpy(np.stack(pictures)).byte()
 
 
-def object_images(prediction: Tensor, target: Tensor, instances: bool | None) -> list[tuple[np.ndarray, np.ndarray]]:
+def object_images(
+    prediction: Tensor, target: Tensor, instances: bool | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Predicted and true objects (H, W) of every image as 1, 2, … without gaps, 0 in the background and where void."""
     prediction, target = image_pair(prediction, target)
     if target.numel() == 0:
@@ -140,10 +136,9 @@ def count_errors(images: list[tuple[np.ndarray, np.ndarray]], exclude_border: bo
 
 
 def betti_numbers(objects: np.ndarray) -> tuple[int, int]:
-    """Number of components, and of holes in them, of an object image (H, W).
+    """Number of components, and of holes in them (8-connected), of an object image (H, W).
 
-    Holes follow from the Euler characteristic: pixels − edges + squares = components − holes, where an edge is a pair
-    and a square a 2 × 2 block of equal labels. The background is 8-connected, as it must be beside 4-connectivity.
+    Euler: pixels − edges + squares = components − holes, with an edge a pair, a square a 2 × 2 block of equal labels.
     """
     padded = np.pad(objects, 1)
     here, right, below, across = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
@@ -160,11 +155,10 @@ def border_objects(objects: np.ndarray) -> np.ndarray:
 
 
 def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
-    """One row per connected component of the truth of one image, in the order of ndimage.label.
+    """Per component of the target (in the order of ndimage.label) its area in pixels, found and rim.
 
     prediction, target: (H, W) bool
-    area:  in pixels
-    found: share of its pixels that are predicted; a cell of which less than half is found is missed
+    found: share of its pixels that are predicted
     rim:   distance in pixels from its centre to the outline of the colony (the components closed into one body)
     """
     labels, _ = ndimage.label(target)
@@ -178,7 +172,7 @@ def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
 
 
 def wrong_pixels(prediction: np.ndarray, target: np.ndarray) -> dict[str, int]:
-    """Number of wrong pixels of one image by kind; the kinds exclude each other and add up to all that are wrong.
+    """Number of wrong pixels of one image by the first kind that fits; they add up to all that are wrong.
 
     prediction, target: (H, W) bool
     "missed cell":   in a component of the truth of which less than half was found

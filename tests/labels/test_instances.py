@@ -33,12 +33,10 @@ def test_box_of_one_pixel_is_not_empty():
 @settings(max_examples=100, deadline=None)
 @given(label_images)
 def test_renumbering_keeps_the_instances_and_closes_gaps(labels):
-    fresh = renumber(labels, void=VOID)
-    assert torch.equal(instance_masks(fresh), instance_masks(labels))
-    assert instance_numbers(fresh).tolist() == list(range(1, len(instance_numbers(labels)) + 1))
-    assert torch.equal(fresh == VOID, labels == VOID)
-    assert torch.equal(renumber(fresh, void=VOID), fresh)
-    assert torch.equal(instance_masks(renumber(labels)), instance_masks(labels, void=None)), "without void 255 counts"
+    fresh = renumber(labels)
+    assert torch.equal(instance_masks(fresh), instance_masks(labels, void=None)), "in a prediction 255 counts"
+    assert instance_numbers(fresh).tolist() == list(range(1, len(instance_numbers(labels, void=None)) + 1))
+    assert torch.equal(renumber(fresh), fresh)
 
 
 def test_no_instance_is_numbered_like_void():
@@ -53,8 +51,6 @@ def test_scores_are_means():
     probability = torch.tensor([[0.9, 0.2, 0.4], [1.0, 0.5, 0.7]])
     assert instance_scores(labels, probability).tolist() == pytest.approx([0.75, 0.3])
     assert instance_scores(torch.zeros(2, 3, dtype=torch.int64), probability).shape == (0,)
-    with pytest.raises(ValueError, match="probability has shape"):
-        instance_scores(labels, probability[:1])
 
 
 def test_wrong_labels_are_named():

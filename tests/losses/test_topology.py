@@ -162,7 +162,7 @@ def test_a_perfect_prediction_costs_what_the_base_costs():
     _, target = sample(6, void=0)
     logits = (2.0 * target - 1).unsqueeze(1).double() * 3
     base = binary_cross_entropy(logits, target)
-    assert TopologyLoss(holes=True)(logits, target) == WrongPixelLoss()(logits, target) == base
+    assert TopologyLoss()(logits, target) == WrongPixelLoss()(logits, target) == base
     assert TopologyLoss(base=SorensenDiceLoss())(logits, target) == SorensenDiceLoss()(logits, target)
 
 
@@ -205,15 +205,14 @@ def gap_by_definition(label: np.ndarray) -> np.ndarray:
     return (label == 0) & (np.reshape([len(cells) for cells in around], label.shape) > 1)
 
 
-@both
 @quick
 @given(seeds, st.booleans())
-def test_a_cut_along_the_valleys_parts_all_touching_cells(connectivity, seed, wild):
+def test_a_cut_along_the_valleys_parts_all_touching_cells(seed, wild):
     cells = draw_masks(seed, 0.55, 0, (4, 9, 10))[1] if wild else touching_cells(seed)
     logits = torch.randn(cells.shape, generator=torch.Generator().manual_seed(seed))
-    cuts = valleys(logits, cells, connectivity).numpy()
+    cuts = valleys(logits, cells).numpy()
     for mask, cut in zip(cells.numpy(), cuts, strict=True):
-        label = ndimage.label(mask, STRUCTURE[connectivity])[0]
+        label = ndimage.label(mask)[0]
         gap = gap_by_definition(label)
         if not gap.any():
             assert not cut.any()
@@ -222,7 +221,7 @@ def test_a_cut_along_the_valleys_parts_all_touching_cells(connectivity, seed, wi
         assert (steps[cut] <= REACH).all() and not (cut & ~mask & ~gap).any(), "the line stays where the gap may be"
         away = {k: min(REACH + 1, steps[label == k].max()) for k in np.unique(label[mask])}
         core = mask & (steps >= np.vectorize(away.get, otypes=[int])(label, 0))
-        joined = ndimage.label((mask | gap) & ~cut, STRUCTURE[connectivity])[0]
+        joined = ndimage.label((mask | gap) & ~cut)[0]
         owners = {(int(joined[at]), int(label[at])) for at in map(tuple, np.argwhere(core))}
         assert 0 not in {component for component, _ in owners}, "and off the cores of the cells"
         assert len(owners) == len({component for component, _ in owners}), "no two of which it leaves joined"

@@ -211,7 +211,7 @@ def test_wrong_arguments_are_named():
         match_instances([image, image], [image])
     with pytest.raises(ValueError, match="one shape"):
         match_instances([image[:5]], [image])
-    with pytest.raises(ValueError, match=r"scores has shape \(2,\), wanted \(1,\)"):
+    with pytest.raises(ValueError, match="scores must be 1 numbers, one per mask"):
         match_instances([image], [image], [torch.ones(2)])
     with pytest.raises(ValueError, match="scores holds nan"):
         match_instances([image], [image], [torch.tensor([torch.nan])])

@@ -96,8 +96,6 @@ def test_label_out_of_range_is_named(bad):
         average_precision(torch.rand(3, 4, 5, 6), target)
     with pytest.raises(ValueError, match=r"class axis, found target \(3, 5, 6\) for scores \(3, 4, 5, 5\)"):
         average_precision(torch.rand(3, 4, 5, 5), target)
-    with pytest.raises(ValueError, match="square matrix"):
-        iou(torch.zeros(2, 3))
     prediction, target = torch.tensor([[[1, 77]]]), torch.tensor([[[1, VOID]]])
     assert compute_confusion_matrix(prediction, target, 2).tolist() == [[0, 0], [0, 1]], "under void nobody looks"
     with pytest.raises(ValueError, match="prediction holds the label 77, wanted 0 to 1"):
@@ -237,5 +235,3 @@ def test_class_means_leave_out_what_they_are_told_to():
     assert whole["accuracy_per_image"] == pixel_accuracy(logits.argmax(1), target)
     assert without["mIoU"] == pytest.approx(whole["mIoU"] * 4 / 3)
     assert without["accuracy"] == whole["accuracy"] and "mAP" not in without
-    with pytest.raises(ValueError, match=r"leave_out=\(4,\)"):
-        class_mean_scores(logits, target, leave_out=(4,))

@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from cvf20.labels import VOID
-from cvf20.metrics import error_map, partition_errors, topology_errors, topology_scores
-from cvf20.metrics.topology import STATES
+from cvf20.metrics import error_map, topology_errors, topology_scores
+from cvf20.metrics.topology import STATES, object_images
+from cvf20.metrics.topology import partition_errors as of_images
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**31)
+
+
+def partition_errors(prediction, target, instances=None, exclude_border=False):
+    return of_images(object_images(prediction, target, instances), exclude_border)
 
 
 def masks(*rows: str) -> torch.Tensor:
@@ -144,7 +149,6 @@ def test_instances_may_be_forced_either_way():
     assert topology_errors(instances, instances.clamp(max=1))["splits"] == 1
     assert topology_errors(torch.tensor([[[1, 0, 1]]]), torch.tensor([[[1, 0, 1]]]), instances=True)["cells"] == 1
     assert partition_errors(instances > 0, instances, instances=False)["VI"] == 0
-    assert (error_map(instances > 0, instances, instances=False) < 2).all()
 
 
 def test_the_255th_component_is_not_void():
