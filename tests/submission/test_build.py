@@ -61,11 +61,8 @@ def test_everything_is_built_and_in_the_zip(built):
     assert not any("runs/" in name or "linked" in name or "cache" in name or "Copy" in name for name in inside(archive))
     assert {path.name for path in archive.parent.iterdir()} == parts | {archive.name}
     nb = nbformat.read(archive.parent / "submission.ipynb", as_version=4)
-    assert "## B3 My UNet" in nbformat.writes(nb) and all(
-        cell.execution_count
-        for cell in nb.cells
-        if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])
-    )
+    codes = [c for c in nb.cells if c.cell_type == "code" and "set-up" not in c.metadata.get("tags", [])]
+    assert "## B3 My UNet" in nbformat.writes(nb) and all(cell.execution_count for cell in codes)
     assert "note: notebooks/03_unet-Copy1.ipynb is left out" in said and "no hours for A1a" in said
 
 
@@ -76,10 +73,8 @@ def test_links_of_the_contents_lead_somewhere(built):
     anchors = [part.split('"')[0] for part in text.split('<a id="')[1:]]
     assert len(links) > 20 and set(links) <= set(anchors) and len(set(anchors)) == len(anchors)
     assert "| B3 | the configurable UNet | [03](#03-A1a) · [10](#10-B3) |" in text
-    assert (
-        "| C7 | ResNet-18 as encoder | not answered |" in text
-        and "| A-t | the time each task took | [cover](#time)" in text
-    )
+    for row in ("| C7 | ResNet-18 as encoder | not answered |", "| A-t | the time each task took | [cover](#time)"):
+        assert row in text
     assert "| 03_unet | 1 |" in text
 
 
@@ -199,11 +194,13 @@ def test_the_projects_own_can_be_read_and_a_search_counts_its_trials(project):
 
 
 def test_an_unpacked_hand_in_builds_itself(built, tmp_path):
-    """With its own package, which the zip of the real project holds."""
+    """With its own package, which the zip of the real project holds; and where there is no fcntl, as on Windows."""
     shutil.unpack_archive(built[1], tmp_path)
     root = tmp_path / "CV_11_22"
     shutil.copytree(project_dir() / "cvf20", root / "cvf20", dirs_exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    pipe = dict(capture_output=True, text=True, env=environment, cwd=root)
-    done = subprocess.run([sys.executable, "-m", "cvf20.submission", "build"], **pipe)
+    code = (
+        "import sys; sys.modules['fcntl'] = None\nfrom cvf20.submission.__main__ import main; sys.exit(main(['build']))"
+    )
+    pipe = dict(capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root)}, cwd=root)
+    done = subprocess.run([sys.executable, "-c", code], **pipe)
     assert done.returncode == 0 and (root / "dist/CV_11_22.zip").is_file(), done.stdout + done.stderr

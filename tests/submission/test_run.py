@@ -52,23 +52,19 @@ def test_full_run_publishes_and_leaves_what_a_person_made(project, monkeypatch, 
     """
     monkeypatch.setenv("MPLBACKEND", "Agg")
     last = (
-        "import sys, warnings; print(sys.executable, out, os.getcwd(), os.environ['CVF20_DATA']); warnings.warn('odd')"
+        "import sys, warnings\nwarnings.warn('odd')\nprint(sys.executable, out, os.getcwd(), os.environ['CVF20_DATA'])"
     )
     project.write("02_base", last=last + "\nshow(plt.figure(figsize=(1, 1)), 'mine', 'Free.')")
     project.write("10_mine", last="plt.plot([1, 2]); plt.show()")
     copy = project.put("notebooks/02_base-Copy1.ipynb", "{")
-    hand_made = {
-        f"figures/{name}": project.put(f"figures/{name}") for name in ("02_board.png", "board.png", "07_a.png")
-    }
-    hand_made["results/02_old-seed0.json"] = project.put("results/02_old-seed0.json", "{}")
+    places = ("figures/02_board.png", "figures/board.png", "figures/07_a.png", "results/02_old-seed0.json")
+    hand_made = {place: project.put(place) for place in places}
     here = os.getcwd()
     assert main(["--jobs", "2"], project.root) == 0
     assert os.getcwd() == here
     printed = capsys.readouterr().out
     assert "02_base-Copy1.ipynb is left out: 02_base.ipynb has its number" in printed and copy.read_text() == "{"
-    assert "made by hand" == hand_made["figures/02_board.png"].read_text() and all(
-        p.exists() for p in hand_made.values()
-    )
+    assert {path.read_text() for path in hand_made.values()} == {"made by hand"}
     assert "02 | left, though no run made them: results/02_old-seed0.json, figures/02_board.png" in printed
     assert set(project.tree()) - set(hand_made) == {
         *("notebooks/02_base.ipynb", "notebooks/02_base-Copy1.ipynb", "notebooks/10_mine.ipynb"),
@@ -78,7 +74,9 @@ def test_full_run_publishes_and_leaves_what_a_person_made(project, monkeypatch, 
     nb = nbformat.read(project.root / "notebooks/02_base.ipynb", as_version=4)
     assert nb.metadata.kernelspec == {"name": "venv", "display_name": "Mine"} and nb.cells[3].id == "cell-3"
     words = "<python>/bin/" + Path(sys.executable).name + " . . data\n"
-    assert nb.cells[5].outputs[0].text == words and str(project.root) not in nbformat.writes(nb)
+    assert words in [output.get("text") for output in nb.cells[5].outputs] and str(project.root) not in nbformat.writes(
+        nb
+    )
     assert nb.cells[3].outputs[0].data["image/png"] and "`figures/02_base_line.png`" in str(nb.cells[3].outputs[1])
     assert "note: notebooks/02_base.ipynb, cell 6: warns" in printed  # and did not stand in the way
     assert "10_mine took" in printed and "02 | published 3 files" in printed
@@ -284,10 +282,3 @@ def test_fresh_forgets_the_runs_of_these_notebooks_only(project, monkeypatch):
     assert sorted(path.name for path in (project.root / "runs").iterdir()) == ["02_net", "mine"]
     main(["--fresh"], project.root)
     assert not list((project.root / "runs").iterdir())
-
-
-def test_without_fcntl_everything_imports():
-    """As on Windows."""
-    code = "import sys; sys.modules['fcntl'] = None\nimport cvf20.submission.__main__\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir())
-    assert done.returncode == 0, done.stderr
