@@ -213,7 +213,7 @@ def test_wrong_arguments_are_named():
         match_instances([image[:5]], [image])
     with pytest.raises(ValueError, match="scores must be 1 numbers, one per mask"):
         match_instances([image], [image], [torch.ones(2)])
-    with pytest.raises(ValueError, match="scores holds nan"):
+    with pytest.raises(ValueError, match="scores must be 1 numbers, .*nan"):
         match_instances([image], [image], [torch.tensor([torch.nan])])
     with pytest.raises(ValueError, match="masks must be bool"):
         mask_average_precision([(image[None], torch.ones(1))], [image])
