@@ -83,14 +83,16 @@ def _steps(described) -> Iterator[tuple[str, dict]]:
 
 def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
     """Result and weights of a finished run: its folder, or its name's beginning in runs/ (the newest) or weights/."""
-    results, weights, name = project_dir() / "results", project_dir() / "weights", Path(run or "").name
-    folders = [
-        file.parent for file in runs_dir().glob("*/result.json") if f"{file.parent.name}-".startswith(f"{name}-")
-    ]
-    folders = [Path(run), *sorted(folders, key=lambda f: -(f / "result.json").stat().st_mtime)] if run else []
-    pairs = [(folder / "result.json", folder / "best.pt") for folder in folders]
-    pairs += [(results / f"{file.stem}.json", file) for file in sorted(weights.glob(f"{name.removesuffix('.pt')}*.pt"))]
-    found = [(json.loads(each.read_text("utf-8")), file) for each, file in pairs if each.is_file() and file.is_file()]
+    results, weights, files = project_dir() / "results", project_dir() / "weights", []
+    name = Path(run or "").name
+    if run is not None:
+        kept = [*runs_dir().glob(f"{name}/best.pt"), *runs_dir().glob(f"{name}-*/best.pt")]
+        files = [Path(run) / "best.pt", *sorted(kept, key=lambda file: file.stat().st_mtime, reverse=True)]
+    found = []
+    for file in [*files, *sorted(weights.glob(f"{name.removesuffix('.pt')}*.pt"))]:
+        result = file.with_name("result.json") if file in files else results / f"{file.stem}.json"
+        if file.is_file() and result.is_file():
+            found.append((json.loads(result.read_text("utf-8")), file))
     if run is None:
         found = [pair for pair in found if pair[0]["data"] == "stanford_background" and not pair[0]["quick"]]
         found.sort(key=lambda pair: -pair[0]["metrics"]["val"].get("mAP", 0))
@@ -147,7 +149,7 @@ def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cvf20.predict", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("images", nargs="+", type=Path, metavar="image.jpg")
-    parser.add_argument("--weights", metavar="RUN", help="folder, name or file of a run; default: best in weights/")
+    parser.add_argument("--weights", metavar="RUN", help="folder or name of a run; default: best in weights/")
     parser.add_argument("--code", type=Path, metavar="mine.py", help="file that defines the network's class")
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions/")
     options = parser.parse_args(arguments)

@@ -135,7 +135,7 @@ def test_a_run_is_found_by_folder_or_name_the_newest_first(tmp_path, capsys):
     old, new, other = (finished(name) for name in ("02_tiny-seed0-1", "02_tiny-seed0-2", "02_tiny_other-seed0-3"))
     file = published("07_resnet-seed1", BaseConv(3, 9, (4,)))
     for folder, age in ((old, 100), (new, 200), (other, 300)):
-        os.utime(folder / "result.json", (age, age))
+        os.utime(folder / "best.pt", (age, age))
     assert {find_run(run)[1].parent for run in (old, str(old), old.name)} == {old}
     assert {find_run(run)[1].parent for run in ("02_tiny-seed0", "02_tiny")} == {new}
     assert {find_run(run)[1] for run in (file, "07_resnet", "07_resnet-seed1")} == {file}

@@ -1,4 +1,5 @@
 """Networks: images (N, C, *S) in, logits (N, K, *S) out."""
+# ruff: noqa: F401
 
 from cvf20.models.averaged import AveragedPredictions
 from cvf20.models.base import EncoderDecoderSkeleton
@@ -10,18 +11,3 @@ from cvf20.models.transfer import LightDecoderModel, ResnetBasedModel
 from cvf20.models.unet import UNet
 from cvf20.models.watershed import WatershedNet
 from cvf20.models.weights import load_by_position
-
-__all__ = [
-    "AveragedPredictions",
-    "BaseConv",
-    "EncoderDecoderSkeleton",
-    "LightDecoderModel",
-    "ResnetBasedModel",
-    "UNet",
-    "WatershedNet",
-    "build",
-    "fold_batch_norm",
-    "load_by_position",
-    "mask_rcnn",
-    "spec_of",
-]

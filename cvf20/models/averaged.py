@@ -14,9 +14,8 @@ class AveragedPredictions(Recorded, nn.Module):
     scales: factors on the size of the images given; 1 as they are
     flips:  look at the mirror image, too
 
-    Logits (N, K, H, W) come at the size of the images given. Their softmax is the normalised geometric mean of the
-    probabilities, as in `validate(flips=True)`. It is a network like any other: `validate`, `evaluate_model` and
-    `Learner.predict` work on it. Give it the images at the labels' size and let the scales choose what the network sees.
+    Logits (N, K, H, W) come at the size of the images given; their softmax is the normalised geometric mean of the
+    probabilities. It is a network like any other: give it the images at the labels' size.
     """
 
     def __init__(self, model: nn.Module, scales: Sequence[float] = (1.0,), flips: bool = True):

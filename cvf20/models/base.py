@@ -50,10 +50,9 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
     """Encoder and decoder of `depth` levels joined by skip connections; level 0 has the full resolution.
 
     A subclass says what the blocks are by re-implementing `construct_*_module` hooks; how they are wired never changes.
-    Attributes that the hooks read are set before `super().__init__(depth)`.
-
-    A down-scaling module may return a tuple `(map, *memory)`, e.g. the indices of a max-pool; the up-scaling module
-    of the same level is then called as `upsample(map, *memory)`.
+    By default a block does nothing, the decoder is like the encoder, and merging concatenates. Attributes that the hooks
+    read are set before `super().__init__(depth)`. A down-scaling module may return a tuple `(map, *memory)`, e.g. the
+    indices of a max-pool; the up-scaling module of the same level is then called as `upsample(map, *memory)`.
     """
 
     def __init__(self, depth: int):
@@ -86,29 +85,15 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
             current = self.decoder_modules[level](current)
         return self.final_module(current)
 
-    def construct_input_module(self) -> nn.Module:
+    def construct_nothing(self, depth: int | None = None) -> nn.Module:
         return nn.Identity()
 
-    def construct_encoder_module(self, depth: int) -> nn.Module:
-        return nn.Identity()
-
-    def construct_skip_module(self, depth: int) -> nn.Module:
-        return nn.Identity()
-
-    def construct_downsampling_module(self, depth: int) -> nn.Module:
-        return nn.Identity()
-
-    def construct_upsampling_module(self, depth: int) -> nn.Module:
-        return nn.Identity()
+    construct_input_module = construct_base_module = construct_output_module = construct_nothing
+    construct_encoder_module = construct_skip_module = construct_nothing
+    construct_downsampling_module = construct_upsampling_module = construct_nothing
 
     def construct_decoder_module(self, depth: int) -> nn.Module:
         return self.construct_encoder_module(depth)
 
     def construct_merge_module(self, depth: int) -> nn.Module:
         return Concatenate()
-
-    def construct_base_module(self) -> nn.Module:
-        return nn.Identity()
-
-    def construct_output_module(self) -> nn.Module:
-        return nn.Identity()

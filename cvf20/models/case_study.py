@@ -11,7 +11,7 @@ from cvf20.models.spec import Recorded
 
 
 def convolutional_body() -> list[nn.Module]:
-    """The four convolutions that every model of the case study starts with; the comments give the map's size."""
+    """The four convolutions that every model starts with; the comments give the map's size."""
     return [
         *(nn.Conv2d(1, 32, 3, padding=2), nn.PReLU(), nn.MaxPool2d(3)),  # 98, 32
         *(nn.Conv2d(32, 64, 3, padding=2), nn.PReLU(), nn.MaxPool2d(3, stride=2)),  # 34, 16
@@ -25,8 +25,8 @@ class FlattenNet(Recorded, nn.Sequential):
 
     title = "flatten"
 
-    def __init__(self, outputs: int = 30):
-        ending = nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, outputs)
+    def __init__(self):
+        ending = nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, 30)
         super().__init__(*convolutional_body(), *ending)
 
 
@@ -38,9 +38,9 @@ class BottleneckFlattenNet(Recorded, nn.Sequential):
 
     title = "1×1 convolution, then flatten"
 
-    def __init__(self, outputs: int = 30):
-        ending = nn.Flatten(), nn.Linear(16 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, outputs)
-        super().__init__(*convolutional_body(), nn.Conv2d(128, 16, 1), *ending)
+    def __init__(self):
+        ending = nn.Conv2d(128, 16, 1), nn.Flatten(), nn.Linear(16 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, 30)
+        super().__init__(*convolutional_body(), *ending)
 
 
 class ConvolutionalNet(Recorded, nn.Sequential):
@@ -48,9 +48,9 @@ class ConvolutionalNet(Recorded, nn.Sequential):
 
     title = "convolution to 1×1"
 
-    def __init__(self, outputs: int = 30):
+    def __init__(self):
         strided = nn.Conv2d(128, 128, 3, stride=3), nn.PReLU(), nn.Conv2d(128, 256, 3), nn.PReLU()  # 3, 1
-        super().__init__(*convolutional_body(), *strided, nn.Conv2d(256, outputs, 1), nn.Flatten())
+        super().__init__(*convolutional_body(), *strided, nn.Conv2d(256, 30, 1), nn.Flatten())
 
 
 class GlobalPoolingNet(Recorded, nn.Sequential):
@@ -58,9 +58,9 @@ class GlobalPoolingNet(Recorded, nn.Sequential):
 
     title = "global average pooling"
 
-    def __init__(self, outputs: int = 30):
+    def __init__(self):
         pooled = nn.Conv2d(128, 256, 1), nn.PReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        super().__init__(*convolutional_body(), *pooled, nn.Linear(256, outputs))
+        super().__init__(*convolutional_body(), *pooled, nn.Linear(256, 30))
 
 
 CASE_STUDY = (FlattenNet, BottleneckFlattenNet, ConvolutionalNet, GlobalPoolingNet)

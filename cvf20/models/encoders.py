@@ -13,10 +13,8 @@ from cvf20.models.layers import choice
 
 
 class Stage(NamedTuple):
-    """One of the encoder's feature maps: the module that makes it, its stride against the image, its channels."""
-
-    name: str
-    stride: int
+    name: str  # of the module that makes the feature map
+    stride: int  # against the image
     channels: int
 
 

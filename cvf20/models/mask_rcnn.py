@@ -38,10 +38,10 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
                 (loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask), to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
     `detect` gives the instances themselves. Images come normalised, and stay at their size. Void (255) is blanked in
-    the image: torchvision's losses know no region to leave out, so nothing is shown that they could be wrong about.
+    the image, since torchvision's losses know no region to leave out.
 
-    weights:       state dict of ResNet-18, of all its layers or some (see `pretrained.py`); None: random. Of the encoder
-                   layer2 to layer4 learn, and what is random
+    weights:       state dict of ResNet-18, of all its layers or some; None: random. layer2 to layer4 learn, and what is
+                   random
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
     aspect_ratios: height / width of the anchors; `fit_anchors` finds both
     width:         channels of the pyramid and of the mask head
@@ -94,7 +94,7 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
     def detect(self, images: Tensor, size: Sequence[int] | None = None) -> list[dict[str, Tensor]]:
         """Per image, best score first: boxes (n, 4) float x0, y0, x1, y1, scores (n,), masks (n, H, W) probabilities.
 
-        size: (H, W) to which boxes and masks are scaled, e.g. that of the labels; None: that of the images
+        size: (H, W) to which boxes and masks are scaled; None: that of the images
         Puts the network into eval mode.
         """
         self.eval()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation  # convolution, batch norm, ReLU
 
 from cvf20.models.base import fit_to
-from cvf20.models.encoders import Encoder, make_encoder
+from cvf20.models.encoders import make_encoder
 from cvf20.models.spec import Recorded, call_text
 
 
@@ -19,22 +19,17 @@ class TransferModel(Recorded, nn.Module):
     No other parameter's name starts with "encoder", so that Learner(lr_scales={"encoder": 0.1}) means it alone.
     """
 
-    encoder: Encoder
-    output: nn.Conv2d
     encoder_frozen = False
 
-    def freeze_encoder(self) -> Self:
+    def freeze_encoder(self, frozen: bool = True) -> Self:
         """Keep the encoder's weights and batch-norm statistics as they are, also in training mode."""
-        return self._set_frozen(True)
-
-    def unfreeze_encoder(self) -> Self:
-        """Let the encoder learn again."""
-        return self._set_frozen(False)
-
-    def _set_frozen(self, frozen: bool) -> Self:
         self.encoder_frozen = frozen
         self.encoder.requires_grad_(not frozen)
         return self.train(self.training)
+
+    def unfreeze_encoder(self) -> Self:
+        """Let the encoder learn again."""
+        return self.freeze_encoder(False)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -53,14 +48,13 @@ class TransferModel(Recorded, nn.Module):
 class ResnetBasedModel(TransferModel):
     """ResNet-18 as encoder, a decoder of transposed convolutions: images (N, 3, H, W) → logits (N, num_classes, H, W).
 
-    num_classes:     channels of the output
     weights:         state dict of the encoder, of all its layers or some (see `pretrained.py`); None: random
-    full_resolution: a double convolution of the image is the outermost skip, and the decoder ends at full resolution,
-                     as printed in the assignment (14,352,969 parameters with 9 classes). False: the decoder ends at
-                     half resolution and its logits are interpolated, which costs a third (14,281,161 parameters)
+    full_resolution: a double convolution of the image is the outermost skip, as printed in the assignment (14,352,969
+                     parameters with 9 classes). False: the decoder ends at half resolution and its logits are
+                     interpolated, which costs a third of the time (14,281,161 parameters)
 
     Every step of the decoder doubles the size and joins the encoder's map of that size, followed by a double
-    convolution, at stride 2 by none. Sizes need not be divisible; in eval mode 1 pixel is enough.
+    convolution, at stride 2 by none. Sizes need not be divisible.
     """
 
     def __init__(self, num_classes: int, weights: Mapping[str, Tensor] | None = None, *, full_resolution: bool = True):
@@ -82,19 +76,15 @@ class ResnetBasedModel(TransferModel):
         if self.full_resolution:
             current = join(self.up[-1](current), self.fine(x))
         logits = self.output(self.last(current))
-        if not self.full_resolution:
-            logits = fit_to(F.interpolate(logits, scale_factor=2.0, mode="bilinear"), x.shape[2:])
-        return logits
+        return logits if self.full_resolution else upscaled(logits, 2, x)
 
 
 class LightDecoderModel(TransferModel):
     """Images (N, 3, H, W) → logits (N, num_classes, H, W), decoded at stride 4 and interpolated from there.
 
-    num_classes: channels of the output
-    encoder:     "mobilenet_v2" (3,460,631 parameters in all with 23 classes and width 128) or "resnet18"
-    weights:     state dict of the encoder, of all its layers or some (see `pretrained.py`); None: random
-    width:       channels of the decoder
-    dropout:     probability that a channel of the last map is zeroed in training
+    encoder: "mobilenet_v2" (3,460,631 parameters in all with 23 classes and width 128) or "resnet18"
+    weights: state dict of the encoder, as for `ResnetBasedModel`
+    width:   channels of the decoder
 
     A top-down pathway as in Lin et al. (2017): 1×1 convolutions bring the encoder's maps of strides 32, 16, 8 and 4 to
     one width; from the coarsest on, each is up-scaled, joined with the next and mixed by a 3×3 convolution. The
@@ -107,9 +97,7 @@ class LightDecoderModel(TransferModel):
         num_classes: int,
         encoder: str = "mobilenet_v2",
         weights: Mapping[str, Tensor] | None = None,
-        *,
         width: int = 128,
-        dropout: float = 0.1,
     ):
         super().__init__()
         self.encoder = make_encoder(encoder, weights)
@@ -117,7 +105,7 @@ class LightDecoderModel(TransferModel):
         self.lateral = nn.ModuleList(Conv2dNormActivation(f_in, width, 1) for f_in in channels)
         self.context = nn.Conv2d(channels[-1], width, 1)
         self.mix = nn.ModuleList(Conv2dNormActivation(2 * width, width, 3) for _ in channels[1:])
-        self.dropout = nn.Dropout2d(dropout)
+        self.dropout = nn.Dropout2d(0.1)
         self.output = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,9 +113,9 @@ class LightDecoderModel(TransferModel):
         *finer, current = (lateral(features) for lateral, features in zip(self.lateral, maps, strict=True))
         current = current + self.context(maps[-1].mean((2, 3), keepdim=True))
         for mix, skip in zip(self.mix, reversed(finer), strict=True):
-            current = mix(join(F.interpolate(current, scale_factor=2.0, mode="bilinear"), skip))
+            current = mix(torch.cat([upscaled(current, 2, skip), skip], dim=1))
         logits = self.output(self.dropout(current))
-        return fit_to(F.interpolate(logits, scale_factor=4.0, mode="bilinear"), x.shape[2:])
+        return upscaled(logits, 4, x)
 
 
 def double_convolution(f_in: int, f_out: int) -> nn.Sequential:
@@ -137,3 +125,8 @@ def double_convolution(f_in: int, f_out: int) -> nn.Sequential:
 def join(upsampled: Tensor, skip: Tensor) -> Tensor:
     """Concatenate along the channels, the up-scaled map cropped to the skip's size."""
     return torch.cat([fit_to(upsampled, skip.shape[2:]), skip], dim=1)
+
+
+def upscaled(x: Tensor, factor: int, like: Tensor) -> Tensor:
+    """x (N, C, h, w) interpolated by the factor and cropped to the size of `like`."""
+    return fit_to(F.interpolate(x, scale_factor=float(factor), mode="bilinear"), like.shape[2:])

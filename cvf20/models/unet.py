@@ -11,12 +11,6 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from cvf20.models.base import Concatenate, EncoderDecoderSkeleton, get_padding, skip_none_sequential
 from cvf20.models.layers import ACTIVATIONS, IndexPool, IndexUnpool, Layer, Sum, choice, make_layer, norm_layer, of_dim
 
-CHOICES = {
-    "downsampling": ("max", "stride", "index"),
-    "upsampling": ("nearest", "bilinear", "transposed", "index"),
-    "merge": ("concat", "sum"),
-}
-
 
 class UNet(EncoderDecoderSkeleton):
     """U-Net whose output (N, out_channels, *S) has the size of its input (N, in_channels, *S), S of any size.
@@ -42,12 +36,8 @@ class UNet(EncoderDecoderSkeleton):
     By default the decoder of level d takes 2·fmaps[d] channels and gives fmaps[d−1] (level 0: fmaps[0]), and the base
     goes fmaps[depth−1] → fmaps[depth] → fmaps[depth−1]. With transposed convolutions the base ends with fmaps[depth]
     and the decoder of level d with fmaps[d], as in the paper.
-    Raises ValueError where an argument is not allowed, and in `forward` where the input is too small.
-
-    Hooks may use `depth`, `in_channels`, `out_channels`, `fmaps`, `merged_fmaps`, `dim`, `scale_factors`,
-    `divisibility_constraint`, as in the course `conv_type(f_in, f_out, kernel_size)`, `norm_type(features)`,
-    `activation()`, or these three as keywords of a block, `**self.conv_norm_act_dict`, and `choices.merge`, `choices.…`
-    for the arguments from convs_per_level on.
+    Hooks may use the attributes that `__init__` sets, as in the course: `conv_type(f_in, f_out, kernel_size)`,
+    `norm_type(features)` and `activation()` make layers; `**self.conv_norm_act_dict` hands all three to a block.
     """
 
     def __init__(
@@ -75,12 +65,15 @@ class UNet(EncoderDecoderSkeleton):
                 f"fmaps={fmaps}, scale_factor={factors}: depth={depth} wants {depth + 1} and {depth} entries, or one number"
             )
         # beside the attributes that a student's class may have by the same names
-        self.choices = SimpleNamespace(downsampling=downsampling, upsampling=upsampling, merge=merge)
-        for argument, allowed in CHOICES.items():
-            choice(argument, getattr(self.choices, argument), allowed)
+        self.choices = SimpleNamespace(
+            downsampling=choice("downsampling", downsampling, ("max", "stride", "index")),
+            upsampling=choice("upsampling", upsampling, ("nearest", "bilinear", "transposed", "index")),
+            merge=choice("merge", merge, ("concat", "sum")),
+            convs_per_level=convs_per_level,
+            dropout=dropout,
+        )
         if (downsampling == "index") != (upsampling == "index"):
             raise ValueError(f"{downsampling=} with {upsampling=}: 'index' is one choice for both")
-        self.choices.convs_per_level, self.choices.dropout = convs_per_level, dropout
         self.in_channels, self.out_channels, self.fmaps = in_channels, out_channels, fmaps
         self.merged_fmaps = [2 * f for f in fmaps] if merge == "concat" else fmaps
         self.dim = choice("dim", dim, (1, 2, 3))
@@ -123,22 +116,22 @@ class UNet(EncoderDecoderSkeleton):
         p = self.choices.dropout
         return nn.Sequential(block, of_dim("Dropout", self.dim)(p)) if p else block
 
-    def _base_fmaps(self) -> tuple[int, int, int]:
-        """Channels that go into the base, through it, and out of it."""
-        f_in = self.fmaps[self.depth - 1] if self.depth > 0 else self.in_channels
-        f_out = self.fmaps[self.depth] if self.choices.upsampling == "transposed" or self.depth == 0 else f_in
-        return f_in, self.fmaps[self.depth], f_out
+    def _f_in(self, level: int) -> int:
+        """Channels that go down into a level, the base being level `depth`."""
+        return self.fmaps[level - 1] if level > 0 else self.in_channels
+
+    def _f_out(self, level: int) -> int:
+        """Channels that come up out of a level."""
+        return self.fmaps[level] if self.choices.upsampling == "transposed" or level == 0 else self.fmaps[level - 1]
 
     def construct_encoder_module(self, depth: int) -> nn.Module:
-        f_in = self.fmaps[depth - 1] if depth > 0 else self.in_channels
-        return self._construct_block(f_in, self.fmaps[depth], self.fmaps[depth])
+        return self._construct_block(self._f_in(depth), self.fmaps[depth], self.fmaps[depth])
 
     def construct_base_module(self) -> nn.Module:
-        return self._construct_block(*self._base_fmaps())
+        return self._construct_block(self._f_in(self.depth), self.fmaps[self.depth], self._f_out(self.depth))
 
     def construct_decoder_module(self, depth: int) -> nn.Module:
-        f_out = self.fmaps[depth] if self.choices.upsampling == "transposed" or depth == 0 else self.fmaps[depth - 1]
-        return self._construct_block(self.merged_fmaps[depth], self.fmaps[depth], f_out)
+        return self._construct_block(self.merged_fmaps[depth], self.fmaps[depth], self._f_out(depth))
 
     def construct_downsampling_module(self, depth: int) -> nn.Module:
         kind, factor, features = self.choices.downsampling, self.scale_factors[depth], self.fmaps[depth]

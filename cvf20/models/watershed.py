@@ -23,15 +23,12 @@ class WatershedNet(Recorded, nn.Module):
     After Bai and Urtasun 2017: the distance to the instance's boundary is learnt twice, as energy in bins and as the
     unit direction of its gradient. There one network follows the other; here one body learns everything.
 
-    body: called with the number of output channels, gives the network, e.g. partial(UNet, 4, 3, fmaps=32) or
-          partial(ResnetBasedModel, weights=weights)
+    body: called with the number of output channels, gives the network, e.g. partial(UNet, 4, 3, fmaps=32)
     bins: of the energy, background among them; two more than the loss has edges
-    `split_output` takes the output apart.
     """
 
     def __init__(self, body: Callable[[int], nn.Module], bins: int = 6):
         super().__init__()
-        self.bins = bins
         self.body = body(1 + bins + 2)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ NETWORKS = {
     "cvf20.models.BaseConv(1, 4, (5,))": lambda: BaseConv(1, np.int64(4), (torch.tensor(5),)),
     "cvf20.models.your_models.AttentionUNet(1, 3, 2, 4)": lambda: AttentionUNet(1, 3, 2, 4),
     "cvf20.models.EncoderDecoderSkeleton(2)": lambda: EncoderDecoderSkeleton(2),
-    "cvf20.models.case_study.BottleneckFlattenNet(outputs=4)": lambda: BottleneckFlattenNet(outputs=4),
+    "cvf20.models.case_study.BottleneckFlattenNet()": BottleneckFlattenNet,
     "cvf20.models.AveragedPredictions(cvf20.models.UNet(1, 3, 2, 4), (1.0, 0.5), flips=False)": lambda: (
         AveragedPredictions(UNet(1, 3, 2, 4), (1.0, 0.5), flips=False)
     ),
