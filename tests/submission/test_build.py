@@ -1,6 +1,7 @@
 """A small project, built into everything that is handed in; submission.toml, cover and contents."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -204,3 +205,10 @@ def test_an_unpacked_hand_in_builds_itself(built, tmp_path):
     pipe = dict(capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root)}, cwd=root)
     done = subprocess.run([sys.executable, "-c", code], **pipe)
     assert done.returncode == 0 and (root / "dist/CV_11_22.zip").is_file(), done.stdout + done.stderr
+
+
+def test_the_cover_names_where_the_data_come_from():
+    sources = "\n".join(read_group(project_dir() / "submission.toml")["sources"])
+    table = (project_dir() / "data/README.md").read_text(encoding="utf-8")
+    repositories = re.findall(r"github\.com/[\w.-]+/[\w.-]+\w", table)
+    assert len(repositories) >= 4 and all(repository in sources for repository in repositories)
