@@ -110,7 +110,7 @@ def train_transforms(
     quarter_turns: bool = False,
     degrees: float = 0.0,
     displacement: float = 0.0,
-    color: float = 0.0,
+    colour: float = 0.0,
     fill: str = "reflect",
 ) -> v2.Transform:
     """Random augmentation of image and mask, the same geometry for both, result of `size` (height, width).
@@ -119,7 +119,7 @@ def train_transforms(
     flip:          probability of a horizontal flip
     quarter_turns: turn by a random multiple of 90°
     degrees, displacement, fill: rotation and elastic deformation of the resized crop, see `RandomWarp`
-    color:         strength of brightness, contrast and saturation jitter
+    colour:        strength of brightness, contrast and saturation jitter
     """
     aspect = size[1] / size[0]
     steps = [RandomQuarterTurn()] if quarter_turns else []
@@ -131,6 +131,6 @@ def train_transforms(
         steps.append(RandomWarp(degrees, displacement, fill=fill))  # after the crop: fewer pixels to move
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
-    if color:
-        steps.append(v2.ColorJitter(color, color, color))
+    if colour:
+        steps.append(v2.ColorJitter(colour, colour, colour))
     return v2.Compose([*steps, to_input(mean, std)])

@@ -52,7 +52,7 @@ def test_the_stand_in_shows_people_who_touch(synthetic):
 
 
 @pytest.mark.parametrize(
-    "transforms", [train_transforms((64, 80), degrees=10, color=0.2), scaled_eval_transforms((64, 80))]
+    "transforms", [train_transforms((64, 80), degrees=10, colour=0.2), scaled_eval_transforms((64, 80))]
 )
 def test_joint_transforms_give_batches_of_one_size(synthetic, transforms):
     data = synthetic(PennFudan, split="val", target="instances", transforms=transforms)

@@ -20,7 +20,7 @@ from cvf20.transforms import SeparateTouching, to_input, train_transforms
 
 plain = to_input((0.5,) * 3, (0.25,) * 3)
 strong = train_transforms(
-    (12, 12), crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, color=0.2, fill="void"
+    (12, 12), crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, colour=0.2, fill="void"
 )
 
 

@@ -394,7 +394,7 @@ def keyword(exponent):
 
 BUILDS = [
     lambda: Squares(),
-    lambda: train_transforms((8, 8), degrees=10.0, displacement=2.0, color=0.1, quarter_turns=True),
+    lambda: train_transforms((8, 8), degrees=10.0, displacement=2.0, colour=0.1, quarter_turns=True),
     lambda: functools.partial(cross_entropy_criterion, weight=torch.arange(3.0)),
     lambda: SorensenDiceLoss(from_logits=False),
     lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),

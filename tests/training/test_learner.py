@@ -18,7 +18,7 @@ from cvf20.training.recipe import Recipe
 from cvf20.transforms import IMAGENET_STD, train_transforms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-AUGMENT = train_transforms((16, 16), degrees=20.0, displacement=1.0, color=0.2)
+AUGMENT = train_transforms((16, 16), degrees=20.0, displacement=1.0, colour=0.2)
 CALLS = []  # one entry per call of counted_loss
 
 

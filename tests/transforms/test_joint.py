@@ -76,7 +76,7 @@ def test_image_and_mask_get_the_same_geometry(shape, choices):
 def test_masks_keep_their_labels_or_become_void(fill, allowed):
     image, mask = blobs(40, 56)
     transforms = train_transforms(
-        (32, 48), crop=(0.3, 1.0), quarter_turns=True, degrees=180.0, displacement=5.0, color=0.3, fill=fill
+        (32, 48), crop=(0.3, 1.0), quarter_turns=True, degrees=180.0, displacement=5.0, colour=0.3, fill=fill
     )
     seen = set()
     for seed in range(12):
@@ -197,7 +197,9 @@ def test_any_shape_works(shape, fill):
 
 def test_the_seed_decides():
     image, mask = blobs(40, 50)
-    transforms = train_transforms((32, 40), quarter_turns=True, degrees=180.0, displacement=4.0, color=0.4, fill="void")
+    transforms = train_transforms(
+        (32, 40), quarter_turns=True, degrees=180.0, displacement=4.0, colour=0.4, fill="void"
+    )
 
     def draw(seed):
         torch.manual_seed(seed)
@@ -211,7 +213,7 @@ def test_the_seed_decides():
 def test_the_original_is_not_changed():
     image, mask = blobs(40, 50)
     before = image.clone(), mask.clone()
-    train_transforms((40, 50), quarter_turns=True, degrees=90.0, displacement=4.0, color=0.4, fill="void")(image, mask)
+    train_transforms((40, 50), quarter_turns=True, degrees=90.0, displacement=4.0, colour=0.4, fill="void")(image, mask)
     assert image.equal(before[0]) and mask.equal(before[1])
 
 
@@ -276,7 +278,7 @@ def test_wrong_settings_are_named(wrong):
 
 
 def test_settings_are_shown_by_the_pipeline():
-    kinds = [type(step) for step in train_transforms((8, 8), flip=0.3, color=0.1).transforms]
+    kinds = [type(step) for step in train_transforms((8, 8), flip=0.3, colour=0.1).transforms]
     assert kinds == [RandomResizedCrop, v2.RandomHorizontalFlip, v2.ColorJitter, v2.Compose]
 
 
