@@ -6,11 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from cvf20.show.figures import COLOURS, class_legend, show, show_file, title  # noqa: F401
-from cvf20.show.pictures import colour_labels, displayable, grid  # noqa: F401
-from cvf20.show.tables import note, show_source, show_table  # noqa: F401
-
-AXES = {"train_loss": "training loss", "lr": "learning rate", "loss": "loss", "epoch": "epoch"}
+from cvf20.show.figures import COLOURS
 
 
 def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
@@ -18,6 +14,7 @@ def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
 
     runs: {name: a run's curves, or a list of them (seeds): their mean, with a band from lowest to highest}
     """
+    words = {"train_loss": "training loss", "lr": "learning rate", "loss": "loss"}
     fig, axes = plt.subplots(1, len(columns), figsize=(min(4.6 * len(columns), 10), 3.2), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
         for k, (name, seeds) in enumerate(runs.items()):
@@ -30,7 +27,7 @@ def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
                 axis.plot(epochs, values.mean(0), style, color=colour, label=label)
                 if len(seeds) > 1:
                     axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
-        axis.set(xlabel="epoch", ylabel=AXES.get(column, "validation " + column.replace("_", " ")))
+        axis.set(xlabel="epoch", ylabel=words.get(column, "validation " + column.replace("_", " ")))
         axis.legend()
     return fig
 
