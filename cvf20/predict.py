@@ -30,7 +30,7 @@ from cvf20.models.weights import read_state
 from cvf20.paths import project_dir, runs_dir
 from cvf20.training.loop import forward, make_accelerator, probabilities
 
-KNOWN = {"ToDtype", "Normalize", "ResizeImage", "ScaleInto", "PadTo"}  # what validation may do to an image
+KNOWN = {"ToImage", "ToDtype", "Normalize", "ResizeImage", "ScaleInto", "PadTo"}  # what validation may do to an image
 OWN_DATA = (255 * np.array(matplotlib.colormaps["tab20"].colors)).astype(np.uint8)  # colours of an own data set
 
 

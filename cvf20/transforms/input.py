@@ -1,9 +1,7 @@
 """What the network is fed: float images, normalised, of one size; labels as int64."""
 
-import math
 from typing import Any
 
-import PIL.Image
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -25,37 +23,42 @@ class NormalizeImage(v2.Transform):
 
     def __init__(self, kind: str):
         super().__init__()
-        if kind not in ("standard", "median", "background", "percentile"):
-            raise ValueError(f"kind={kind!r}: allowed are 'standard', 'median', 'background', 'percentile'")
+        if kind not in OWN_VALUES:
+            raise ValueError(f"kind={kind!r}: allowed are {', '.join(OWN_VALUES)}")
         self.kind = kind
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):
             return inpt
-        if isinstance(inpt, PIL.Image.Image) or not inpt.is_floating_point():
-            raise ValueError(f"image is {type(inpt).__name__}, wanted a float tensor: NormalizeImage follows to_input")
-        image = inpt.as_subclass(Tensor)
-        values, unit = image.flatten(1), torch.ones(len(image))
-        if self.kind == "background":
-            return tv_tensors.wrap(image - _running_median(image), like=inpt)
-        if self.kind == "standard":
-            low, unit = values.mean(1), values.std(1)
-        elif self.kind == "median":
-            low = values.median(1).values
-        else:
-            low, high = torch.quantile(values, torch.tensor([0.01, 0.995]), dim=1)
-            unit = high - low
-        result = (image - low[:, None, None]) / unit.clamp(min=1e-6)[:, None, None]
-        return tv_tensors.wrap(result.clamp(0, 1) if self.kind == "percentile" else result, like=inpt)
+        if not inpt.is_floating_point():
+            raise ValueError(f"image holds {inpt.dtype}, wanted floats: NormalizeImage follows to_input")
+        return tv_tensors.wrap(OWN_VALUES[self.kind](inpt.as_subclass(Tensor)), like=inpt)
 
 
-def _running_median(image: Tensor, shrink: int = 8) -> Tensor:
-    """Median over a window of a quarter of the image, found on an image `shrink` times smaller."""
+def _standard(image: Tensor) -> Tensor:
+    std, mean = torch.std_mean(image, (1, 2), keepdim=True)
+    return (image - mean) / std.clamp(min=1e-6)
+
+
+def _median(image: Tensor) -> Tensor:
+    return image - image.flatten(1).median(1).values[:, None, None]
+
+
+def _percentile(image: Tensor) -> Tensor:
+    low, high = torch.quantile(image.flatten(1), torch.tensor([0.01, 0.995]), dim=1)[..., None, None]
+    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+
+
+def _background(image: Tensor, shrink: int = 8) -> Tensor:
+    """The median is found on an image `shrink` times smaller."""
     height, width = image.shape[-2:]
-    small = F.interpolate(image[None], size=(math.ceil(height / shrink), math.ceil(width / shrink)), mode="area")[0]
+    small = F.interpolate(image[None], size=(-(-height // shrink), -(-width // shrink)), mode="area")[0]
     window = [max(3, size // 4) for size in small.shape[-2:]]
     medians = torch.from_numpy(ndimage.median_filter(small.numpy(), size=(1, *window), mode="reflect"))
-    return F.interpolate(medians[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+    return image - F.interpolate(medians[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+
+
+OWN_VALUES = {"standard": _standard, "median": _median, "background": _background, "percentile": _percentile}
 
 
 def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -69,27 +72,10 @@ def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple((squares / count - mean**2).clamp(min=0).sqrt().tolist())
 
 
-class Normalize(v2.Normalize):
-    """torchvision's, but ValueError where the image has another number of channels than the mean has values.
-
-    One value serves any number of channels. PIL images become tensors here.
-    """
-
-    def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Nothing: torchvision's refuses PIL images."""
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, PIL.Image.Image):
-            inpt = v2.functional.to_dtype(v2.functional.to_image(inpt), torch.float32, scale=True)
-        if not isinstance(inpt, tv_tensors.Mask) and len(self.mean) not in (1, inpt.shape[-3]):
-            raise ValueError(f"mean has {len(self.mean)} values, wanted 1 or as many as the {inpt.shape[-3]} channels")
-        return super().transform(inpt, params)
-
-
 def to_input(mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
-    """uint8 image → float32, normalised per channel; mask → int64."""
+    """uint8 image or picture of PIL → float32, normalised per channel; mask → int64."""
     kinds = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
-    return v2.Compose([v2.ToDtype(kinds, scale=True), Normalize(list(mean), list(std))])
+    return v2.Compose([v2.ToImage(), v2.ToDtype(kinds, scale=True), v2.Normalize(list(mean), list(std))])
 
 
 class ResizeImage(v2.Resize):
@@ -101,5 +87,5 @@ class ResizeImage(v2.Resize):
 
 def eval_transforms(size: tuple[int, int] | None = None, mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
     """What validation and test see: normalised, the image resized to `size` (height, width) where one is given."""
-    resize = [ResizeImage(size, antialias=True)] if size else []
+    resize = [ResizeImage(size)] if size else []
     return v2.Compose([*resize, to_input(mean, std)])

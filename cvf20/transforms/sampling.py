@@ -34,10 +34,10 @@ def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
 
 
 def first_mask(flat_inputs: list[Any]) -> Tensor:
-    for inpt in flat_inputs:
-        if isinstance(inpt, tv_tensors.Mask):
-            return inpt
-    raise ValueError("the crop found no mask among its inputs, wanted image and mask")
+    masks = [inpt.as_subclass(Tensor) for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask)]
+    if not masks:
+        raise ValueError("the crop found no mask among its inputs, wanted image and mask")
+    return masks[0]
 
 
 class RandomForegroundCrop(Geometric):
@@ -51,8 +51,6 @@ class RandomForegroundCrop(Geometric):
 
     def __init__(self, size: tuple[int, int], anywhere: float = 0.0):
         super().__init__()
-        if not 0 <= anywhere <= 1:
-            raise ValueError(f"anywhere={anywhere}: a probability in [0, 1] is wanted")
         self.size, self.anywhere = tuple(size), anywhere
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -84,14 +82,12 @@ class RareClassCrop(RandomResizedCrop):
     """
 
     def __init__(self, size: tuple[int, int], weight: Tensor, tries: int = 8, scale=(0.25, 1.0), ratio=(0.8, 1.6)):
-        super().__init__(size, scale, ratio, antialias=True)
-        if tries < 1 or weight.dim() != 1 or not 0 < len(weight) <= VOID or weight.min() < 0:
-            raise ValueError(f"tries={tries} ≥ 1 and weight (K,) ≥ 0 are wanted, found weight={weight.tolist()}")
+        super().__init__(size, scale, ratio)
         self.tries, self.weight = tries, weight.double()
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         boxes = [super(RareClassCrop, self).make_params(flat_inputs) for _ in range(self.tries)]
-        mask = first_mask(flat_inputs).as_subclass(Tensor)
+        mask = first_mask(flat_inputs)
         weight = F.pad(self.weight, (0, VOID + 1 - len(self.weight)))[mask.reshape(mask.shape[-2:]).long()]
         scores = torch.stack([v2.functional.crop(weight[None], **box).mean() for box in boxes])
         return boxes[int(torch.multinomial(scores, 1)) if scores.sum() > 0 else 0]

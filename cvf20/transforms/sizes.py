@@ -1,7 +1,7 @@
 """What changes sizes, by one rule for image and mask, so that neither lies beside the other.
 
-Images are resampled with half-pixel centres. torchvision's nearest neighbour for masks is the older rule that takes a
-pixel's corner: masks then lie half an output pixel beside their images. `resize_mask` takes the centre.
+Images are resampled with half-pixel centres. torchvision's nearest neighbour for masks takes a pixel's corner: masks then
+lie half an output pixel beside their images. `resize_mask` takes the centre.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import PIL.Image
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -22,13 +23,13 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     A centre that falls between two pixels, as it always does when a side is halved, takes the one before and the one
     after in turn: always the same one would shift the mask by half a pixel.
     """
-    rows, columns = (_centres(found, wanted, mask.device) for found, wanted in zip(mask.shape[-2:], size, strict=True))
+    rows, columns = map(_centres, mask.shape[-2:], size)
     return mask[..., rows, :][..., columns]
 
 
-def _centres(found: int, wanted: int, device) -> Tensor:
+def _centres(found: int, wanted: int) -> Tensor:
     """(wanted,) indices of the pixels, of `found` along a side, in which the centres of `wanted` pixels lie."""
-    number = torch.arange(wanted, device=device)
+    number = torch.arange(wanted)
     twice = (2 * number + 1) * found  # of a pixel's centre, in units of 1 / (2 · wanted) pixels
     between = twice % (2 * wanted) == 0
     return twice // (2 * wanted) - (between & (number % 2 == 0)).long()
@@ -58,9 +59,8 @@ class RandomResizedCrop(v2.RandomResizedCrop):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not isinstance(inpt, tv_tensors.Mask):
             return super().transform(inpt, params)
-        return tv_tensors.wrap(
-            resize_mask(v2.functional.crop(inpt.as_subclass(Tensor), **params), self.size), like=inpt
-        )
+        part = v2.functional.crop(inpt.as_subclass(Tensor), **params)
+        return tv_tensors.wrap(resize_mask(part, self.size), like=inpt)
 
 
 class Resize(Geometric):
@@ -68,16 +68,13 @@ class Resize(Geometric):
 
     def __init__(self, size: tuple[int, int]):
         super().__init__()
-        if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"size={size!r}: (height, width), each at least 1, is wanted")
         self.size = tuple(size)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"size": self.size}
 
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
-        size = params["size"]
-        return resize_mask(planes, size) if is_mask else v2.functional.resize(planes, list(size), antialias=True)
+        return (resize_mask if is_mask else v2.functional.resize)(planes, params["size"])
 
 
 class ScaleInto(Resize):
@@ -97,13 +94,11 @@ class PadTo(Resize):
 
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
         found = tuple(planes.shape[-2:])
-        if any(length > limit for length, limit in zip(found, self.size, strict=True)):
+        if found[0] > self.size[0] or found[1] > self.size[1]:
             raise ValueError(f"image or mask of size {found} does not fit into size={self.size}")
         if is_mask:
-            padded = planes.new_full((*planes.shape[:-2], *self.size), VOID)
-            padded[..., : found[0], : found[1]] = planes
-            return padded
-        rows, columns = (reflected(length, limit) for length, limit in zip(found, self.size, strict=True))
+            return F.pad(planes, (0, self.size[1] - found[1], 0, self.size[0] - found[0]), value=VOID)
+        rows, columns = map(reflected, found, self.size)
         return planes[..., rows, :][..., columns]
 
 

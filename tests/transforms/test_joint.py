@@ -103,16 +103,6 @@ def test_zero_strength_changes_nothing(shape, fill):
     assert mask_out.equal(mask.long())
 
 
-def test_flip_happens_with_its_probability():
-    image, mask = blobs(20, 30)
-    for flip, (wanted_image, wanted_mask) in {0.0: (image, mask), 1.0: (image.flip(-1), mask.flip(-1))}.items():
-        out_image, out_mask = train_transforms((20, 30), (0.0,) * 3, (1 / 255,) * 3, crop=(1.0, 1.0), flip=flip)(
-            image, mask
-        )
-        torch.testing.assert_close(out_image.as_subclass(torch.Tensor), wanted_image.float().as_subclass(torch.Tensor))
-        assert out_mask.equal(wanted_mask.long())
-
-
 def test_a_quarter_turn_four_times_is_the_identity():
     turn = RandomQuarterTurn()
     image, mask = blobs(24, 24)
@@ -235,22 +225,10 @@ def test_evaluation_keeps_the_labels_at_their_own_size():
     assert same_mask.equal(mask.long())
 
 
-def test_channels_that_do_not_fit_are_named():
-    """torchvision's Normalize would make three channels of one."""
-    grey, mask = tv_tensors.Image(torch.zeros(1, 8, 9, dtype=torch.uint8)), tv_tensors.Mask(torch.zeros(8, 9))
-    for transforms in (eval_transforms(), eval_transforms((4, 4)), to_input(), train_transforms((4, 4))):
-        with pytest.raises(ValueError, match="mean has 3 values, wanted 1 or as many as the 1 channels"):
-            transforms(grey, mask)
-    assert eval_transforms(None, (0.5,), (0.5,))(grey, mask)[0].shape == (1, 8, 9)
-    assert eval_transforms(None, (0.5,), (0.5,))(blobs(8, 9)[0]).shape == (3, 8, 9), "one value serves all"
-
-
 def test_pil_images_become_input_too():
     image, mask = blobs(12, 15)
     picture = v2.functional.to_pil_image(image)
     torch.testing.assert_close(to_input()(picture, mask)[0], to_input()(image, mask)[0])
-    with pytest.raises(ValueError, match="image is Image, wanted a float tensor"):
-        NormalizeImage("standard")(picture)
 
 
 class Few:
@@ -269,12 +247,6 @@ def test_channel_statistics_are_those_of_all_pixels():
     normalised = torch.cat([to_input(mean, std)(tv_tensors.Image(image)).flatten(1) for image in images], 1)
     torch.testing.assert_close(normalised.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(normalised.std(1, correction=0), torch.ones(2), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("wrong", [{"fill": "black"}, {"degrees": -1}, {"displacement": -0.5}, {"spacing": 0}])
-def test_wrong_settings_are_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        RandomWarp(**wrong)
 
 
 def test_settings_are_shown_by_the_pipeline():
@@ -318,8 +290,6 @@ def test_some_crops_may_lie_anywhere(anywhere):
     crop = RandomForegroundCrop((10, 15), anywhere)
     shown = sum(int(crop(*pixel_and_frame(0, 0))[1].sum()) for _ in range(200)) / 200
     assert abs(shown - (1 - anywhere)) < 0.12
-    with pytest.raises(ValueError, match="anywhere=1.5"):
-        RandomForegroundCrop((10, 15), 1.5)
 
 
 def test_a_crop_larger_than_the_image_is_an_error():
@@ -366,8 +336,3 @@ def test_background_subtraction_removes_a_slope_and_keeps_small_things():
 def test_an_image_of_one_value_stays_finite():
     for kind in ("standard", "median", "background", "percentile"):
         assert torch.isfinite(NormalizeImage(kind)(tv_tensors.Image(torch.ones(1, 16, 16)))).all()
-
-
-def test_an_unknown_normalisation_is_an_error():
-    with pytest.raises(ValueError, match="kind='mean'.*'standard', 'median', 'background', 'percentile'"):
-        NormalizeImage("mean")
