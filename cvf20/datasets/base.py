@@ -1,11 +1,10 @@
 """What all data sets share: finding the files, decoding them once, handing out (image, mask) pairs."""
 
-import hashlib
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,24 +12,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from cvf20.datasets import pictures
-from cvf20.datasets.download import fetch, locate, registry
-from cvf20.datasets.pictures import read_image as read_image
+from cvf20.datasets.download import fetch, flag, registry
+from cvf20.datasets.pictures import read_image
 from cvf20.labels import VOID
 from cvf20.labels.instances import separate_touching
+from cvf20.paths import data_dir
 
 SAMPLES = Path(__file__).parent / "samples"
 
-
-class Sample(NamedTuple):
-    name: str
-    image: Tensor  # (C, H, W) uint8
-    mask: Tensor  # (H, W) uint8 classes, or int32 instances
-
-
-# Shared by all instances, so that train with and without augmentation cost one copy; beside each sample what its files
-# and tensors were like, so that one that was edited since is read again
-_decoded: dict[tuple, tuple[Sample, tuple]] = {}
+_decoded: dict[tuple, tuple[Tensor, Tensor]] = {}  # shared, so that train with and without augmentation cost one copy
+_say_once = cache(print)
 
 
 class SegmentationDataset(Dataset):
@@ -44,8 +35,8 @@ class SegmentationDataset(Dataset):
     Item i is (tv_tensors.Image (C, H, W) uint8, tv_tensors.Mask (H, W)), the caller's own copy; `images`, `masks` and
     `names` give the shared originals. `title` says SYNTHETIC or sample where it is one.
 
-    A subclass names its constants, lists the samples of a split (`sample_names`) and reads one (`read_sample`); it may
-    say which files it wants (`wanted`) and draw a stand-in (`stand_in`).
+    A subclass names its constants, lists the samples of a split (`sample_names`) and says which two `files` belong to
+    one; it may decode them its own way (`read_sample`) and draw a stand-in (`stand_in`).
     """
 
     name: str
@@ -54,70 +45,76 @@ class SegmentationDataset(Dataset):
     palette: np.ndarray  # (K, 3) uint8, colour of each class
     num_classes: int  # logits per pixel: K, or 1 where the task is foreground against background
     splits: tuple[str, ...] = ("train", "val", "test")
+    source = ""  # owner/repository/commit/folder on GitHub that the files of the registry come from
     synthetic = sample = False
-    folder: Path | None = None  # where the files are
+    stand_in: Callable | None = None  # gives the drawn samples of this selection: name, image, mask as in `read_sample`
 
     def __init__(self, root: str | Path | None = None, split: str = "train", transforms: Callable | None = None):
         if split not in self.splits:
             raise ValueError(f"split={split!r} of {self.name}: expected one of {', '.join(self.splits)}")
         self.split, self.transforms = split, transforms
-        self.folder = locate(self, root)
-        if self.folder is None and (SAMPLES / self.name).is_dir():
-            self.folder, self.sample = SAMPLES / self.name, True
-        self.synthetic = self.folder is None
-        samples = [as_sample(*made) for made in self.stand_in()] if self.synthetic else self._read(self.folder)
-        self.names, self.images, self.masks = map(list, zip(*samples, strict=True)) if samples else ([], [], [])
+        self.locate(root)
+        made = [(name, *as_tensors(*pair)) for name, *pair in self.stand_in()] if self.synthetic else self.decoded()
+        self.names, self.images, self.masks = map(list, zip(*made, strict=True)) if made else ([], [], [])
 
     def sample_names(self) -> list[str]:
         """Names of the samples in this selection, in order; `folder` says where the files are."""
         raise NotImplementedError
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) or (H, W) uint8 and mask (H, W) of one sample; `read_image` reads the files."""
+    def files(self, name: str) -> tuple[str, str]:
+        """Image and mask of one sample, below `folder`."""
         raise NotImplementedError
 
-    def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        """Name, image and mask of the drawn samples for this selection, arrays as in `read_sample`."""
-        raise NotImplementedError
-
-    def has_stand_in(self) -> str:
-        """What stands for the real data where it is not at hand, or an empty string."""
-        if (SAMPLES / self.name).is_dir():
-            return "a small real sample"
-        return "" if type(self).stand_in is SegmentationDataset.stand_in else "a drawn, SYNTHETIC stand-in"
-
-    def cache_key(self) -> tuple:
-        """What besides folder and name decides how a sample is decoded: whatever was chosen for this data set."""
-        return tuple((key, repr(value)) for key, value in vars(self).items() if key != "transforms")
-
-    def wanted(self) -> list[str]:
-        """The files that have to be in `folder`; a data set without a list of files wants its folder."""
-        return list(registry(self.name)) or [""]
-
-    def missing(self) -> list[str]:
-        return [file for file in self.wanted() if not (self.folder / file).exists()]
+    def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, 3) or (H, W) uint8 and mask (H, W) of one sample."""
+        return read_image(image, "RGB"), read_image(mask, "labels")
 
     def fetch(self) -> None:
         """Download into `folder` what it lacks; OSError where that fails."""
-        fetch(self.name, self.folder)
+        fetch(self.name, self.source, self.folder)
 
-    def _read(self, folder: Path) -> list[Sample]:
-        how = type(self), folder.resolve(), self.cache_key()
+    def locate(self, root: str | Path | None) -> None:
+        """Set `folder` to where all wanted files are, fetched first where root is None, else `sample` or `synthetic`.
 
-        def decode(name: str) -> Sample:
-            key = *how, name
-            sample, state = _decoded.get(key, (None, None))
-            if sample is None or state != _state(sample, state[0]):
-                pictures.seen.paths = paths = []
-                sample = as_sample(name, *self.read_sample(folder, name))
-                if sample.image.shape[-2:] != sample.mask.shape:
-                    sizes = f"image {tuple(sample.image.shape[-2:])} and mask {tuple(sample.mask.shape)}"
-                    raise ValueError(f"{sizes} differ in size: {', '.join(map(str, paths)) or name}")
-                if paths:
-                    _decoded[key] = sample, _state(sample, paths)
-            return sample
+        FileNotFoundError: files are missing below a root that was given, or a part of them is there; made-up data
+        would then hide real data.
+        """
+        sample = SAMPLES / self.name
+        instead = "a small real sample" if sample.is_dir() else "a drawn, SYNTHETIC stand-in" if self.stand_in else ""
+        self.folder = Path(data_dir() if root is None else root).expanduser() / self.name
+        if not (instead and flag("CVF20_SYNTHETIC")):
+            wanted = [file for name in self.sample_names() for file in self.files(name)] or [""]
+            if not (missing := [file for file in wanted if not (self.folder / file).exists()]):
+                return
+            found = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+            reason = f"{self.folder} holds {', '.join(found[:5]) or 'nothing'}{' …' if len(found) > 5 else ''}"
+            if root is None:
+                try:
+                    return self.fetch()
+                except OSError as error:
+                    reason += f"; {error}"
+            if found or not instead or root is not None:
+                count = f"{len(missing)} of {len(wanted)} wanted files are missing"
+                raise FileNotFoundError(f"{self.name}: {count}, first {self.folder / missing[0]}; {reason}")
+            _say_once(f"{self.name}: {reason}. Using {instead} instead.")
+        self.folder, self.sample, self.synthetic = sample, sample.is_dir(), not sample.is_dir()
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes outside the interpreter's lock
+    def decoded(self) -> list[tuple[str, Tensor, Tensor]]:
+        """Name, image and mask of each sample; decoded anew where its files, its tensors or the choices changed."""
+        choices = type(self), str({key: value for key, value in vars(self).items() if key != "transforms"})
+
+        def decode(name: str) -> tuple[str, Tensor, Tensor]:
+            files = [self.folder / file for file in self.files(name)]
+            key = *choices, *files, *((s.st_mtime_ns, s.st_size) for s in (file.stat() for file in files))
+            if key not in _decoded or any(tensor._version for tensor in _decoded[key]):
+                image, mask = self.read_sample(*files)
+                if image.shape[:2] != mask.shape:
+                    sizes = f"image {image.shape[:2]} and mask {mask.shape}"
+                    raise ValueError(f"{sizes} differ in size: {', '.join(map(str, files))}")
+                _decoded[key] = as_tensors(image, mask)
+            return name, *_decoded[key]
+
+        with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
             return list(pool.map(decode, self.sample_names()))
 
     @property
@@ -128,7 +125,7 @@ class SegmentationDataset(Dataset):
     @property
     def sha256(self) -> str:
         """Digest of every name, shape, image and mask, in order, as they are now."""
-        digest = hashlib.sha256()
+        digest = sha256()
         for name, image, mask in zip(self.names, self.images, self.masks, strict=True):
             digest.update(f"{name} {tuple(image.shape)} {tuple(mask.shape)} {mask.dtype}\n".encode())
             digest.update(image.contiguous().numpy())
@@ -165,6 +162,9 @@ class InstanceDataset(SegmentationDataset):
         self.target = target
         super().__init__(root, split, transforms)
 
+    def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+        return read_image(image, "RGB"), self.as_target(read_image(mask, "labels"))
+
     def as_target(self, instances: np.ndarray) -> np.ndarray:
         if self.target == "instances":
             return instances.astype(np.int32) + (instances >= VOID)
@@ -173,18 +173,11 @@ class InstanceDataset(SegmentationDataset):
 
 def listed(file: Path, name: str, split: str) -> list[str]:
     """Names of a split, without extension: one a line in the folder's own list, else those of the data set's list."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    own = [Path(line.strip()).stem for line in lines if line.strip()]
+    own = [Path(line).stem for line in file.read_text(encoding="utf-8").split()] if file.is_file() else []
     return own or [sample for sample, part in registry(f"{name}_splits").items() if part == split]
 
 
-def as_sample(name: str, image: np.ndarray, mask: np.ndarray) -> Sample:
-    """Channels first, as contiguous tensors."""
-    channels_first = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    return Sample(name, torch.tensor(np.ascontiguousarray(channels_first)), torch.tensor(np.ascontiguousarray(mask)))
-
-
-def _state(sample: Sample, paths: list) -> tuple:
-    """What changes where the sample's files, or its tensors in place, are edited."""
-    stats = [os.stat(path) if os.path.exists(path) else None for path in paths]
-    return paths, [s and (s.st_mtime_ns, s.st_size) for s in stats], sample.image._version, sample.mask._version
+def as_tensors(image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Image (C, H, W) and mask (H, W)."""
+    image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+    return torch.tensor(np.ascontiguousarray(image)), torch.tensor(np.ascontiguousarray(mask))

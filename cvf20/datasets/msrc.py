@@ -5,18 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.datasets.base import SegmentationDataset, listed, read_image
-from cvf20.datasets.download import DownloadError
-from cvf20.datasets.pictures import colour_tables, match_colours
+from cvf20.datasets.base import SegmentationDataset, listed
+from cvf20.datasets.pictures import colour_tables, match_colours, read_image
 from cvf20.datasets.stand_ins import objects
 from cvf20.labels import VOID
 
-ORIGIN = (
-    "MSRC_ObjCategImageDatabase_v2 of Microsoft Research Cambridge "
-    "(www.microsoft.com/en-us/research/project/image-understanding)"
-)
-LAYOUTS = (("Images", "GroundTruth"), ("images", "targets"))  # the official one, the lecture's
-EXTENSIONS = (".bmp", ".png", ".jpg", ".jpeg")
+ORIGIN = "MSRC_ObjCategImageDatabase_v2 of Microsoft Research Cambridge (data/README.md says where)"
+FOLDERS = ("Images", "GroundTruth", "images", "targets")  # of the official layout, of the lecture's
 CLASSES = {
     **{"building": (128, 0, 0), "grass": (0, 128, 0), "tree": (128, 128, 0), "cow": (0, 0, 128)},
     **{"horse": (128, 0, 128), "sheep": (0, 128, 128), "sky": (128, 128, 128), "mountain": (64, 0, 0)},
@@ -45,30 +40,24 @@ class MSRC(SegmentationDataset):
     def sample_names(self) -> list[str]:
         return listed(self.folder / f"{self.split}.txt", self.name, self.split)
 
-    def wanted(self) -> list[str]:
-        names = self.sample_names()
-        return [f"Images/{name}" for name in names] + [f"GroundTruth/{name}_GT" for name in names]
-
-    def missing(self) -> list[str]:
-        return [file for file in self.wanted() if Path(file).name not in self.pictures]
+    def files(self, name: str) -> tuple[str, str]:
+        return self.pictures.get(name, f"Images/{name}"), self.pictures.get(f"{name}_GT", f"GroundTruth/{name}_GT")
 
     @cached_property
-    def pictures(self) -> dict[str, Path]:
-        """Photographs and labels by their name without extension; of several, the earliest of EXTENSIONS."""
-        files = [file for layout in LAYOUTS for kind in layout for file in (self.folder / kind).glob("*")]
-        files = [file for file in files if file.suffix.lower() in EXTENSIONS]
-        return {file.stem: file for file in sorted(files, key=lambda file: -EXTENSIONS.index(file.suffix.lower()))}
+    def pictures(self) -> dict[str, str]:
+        """Photographs and labels by their name without extension."""
+        found = sorted((file for folder in FOLDERS for file in (self.folder / folder).glob("*")), reverse=True)
+        return {file.stem: str(file) for file in found if file.suffix.lower() in (".bmp", ".png", ".jpg", ".jpeg")}
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        image = read_image(self.pictures[name], "RGB")
-        labels = match_colours(self.pictures[f"{name}_GT"], *class_tables())
-        return image, np.where(labels == self.num_classes, np.uint8(VOID), labels)
+    def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+        labels = match_colours(mask, *class_tables())
+        return read_image(image, "RGB"), np.where(labels == self.num_classes, np.uint8(VOID), labels)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         return objects(self.split, self.classes)
 
     def fetch(self) -> None:
-        raise DownloadError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {self.folder}")
+        raise OSError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {self.folder}")
 
 
 @cache

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.datasets.base import InstanceDataset, read_image
+from cvf20.datasets.base import InstanceDataset
 from cvf20.datasets.download import registry
 from cvf20.datasets.stand_ins import streets
-
-TEST_IMAGES, VALIDATION_STEP = 50, 6
 
 
 class PennFudan(InstanceDataset):
@@ -25,16 +23,16 @@ class PennFudan(InstanceDataset):
     classes = ("background", "person")
     palette = np.array([(0, 0, 0), (250, 190, 40)], dtype=np.uint8)
     parted = False
+    source = "gmguarino/PennFudan/4d34ade817620786f55ef379ac51534d4d6ea218"
 
     def sample_names(self) -> list[str]:
         names = sorted(Path(file).stem for file in registry(self.name) if file.startswith("PNGImages/"))
-        rest, test = names[:-TEST_IMAGES], names[-TEST_IMAGES:]
-        val = rest[VALIDATION_STEP - 1 :: VALIDATION_STEP]
-        return {"train": [name for name in rest if name not in val], "val": val, "test": test}[self.split]
+        rest, test = names[:-50], names[-50:]
+        train = [name for i, name in enumerate(rest) if i % 6 != 5]
+        return {"train": train, "val": rest[5::6], "test": test}[self.split]
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        image = read_image(folder / "PNGImages" / f"{name}.png", "RGB")
-        return image, self.as_target(read_image(folder / "PedMasks" / f"{name}_mask.png", "labels"))
+    def files(self, name: str) -> tuple[str, str]:
+        return f"PNGImages/{name}.png", f"PedMasks/{name}_mask.png"
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         return [(name, image, self.as_target(people)) for name, image, people in streets(self.split)]

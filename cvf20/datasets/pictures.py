@@ -1,33 +1,23 @@
 """The one way in which pictures come from files: checked, upright, and every refusal names its file."""
 
-import threading
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-T = Image.Transpose
-UPRIGHT = {  # EXIF orientation -> what turns the picture upright
-    **{2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM},
-    **{5: T.TRANSPOSE, 6: T.ROTATE_270, 7: T.TRANSVERSE, 8: T.ROTATE_90},
-}
-MAX_PIXELS = 89_000_000  # Pillow warns from here on; a small file can hold a picture that fills the memory
-seen = threading.local()  # seen.paths, where it is a list, gets every path read in this thread
+ORIENTATION = 274  # EXIF tag
 
 
 def read_image(path: str | Path, kind: str | None = None) -> np.ndarray:
     """Pixels of the file's only picture, turned upright as its EXIF tag says.
 
     kind: "RGB":    (H, W, 3) uint8, converted; a picture of more than 8 bits is refused, since that would clip it
-          "grey":   (H, W) as deep as it is stored
-          "labels": (H, W) integers: a palette's indices, or grey values
+          "labels": (H, W) whole numbers of any depth: a palette's indices, or grey values
           None:     (H, W) as deep as it is stored where it is grey, else as "RGB"
 
     Raises OSError or ValueError, which name the file: not there, no picture, truncated, several pictures in one file
     (of an MPO photograph the first is meant), too large, nan or infinite values, another kind than wanted.
     """
-    if hasattr(seen, "paths"):
-        seen.paths.append(path)
     try:
         with Image.open(path) as image:
             return _pixels(image, kind)
@@ -38,27 +28,22 @@ def read_image(path: str | Path, kind: str | None = None) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, kind: str | None) -> np.ndarray:
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} × {image.height} pixels, wanted at most {MAX_PIXELS:,}")
     if image.format != "MPO" and (count := getattr(image, "n_frames", 1)) > 1:
         raise ValueError(f"it holds {count} pictures, wanted one")
-    try:
-        turn = UPRIGHT.get(image.getexif().get(274))
-    except Exception:  # an odd tag beside it is no reason to refuse the picture
-        turn = None
-    deep = image.mode[0] in "IF"
+    turn, deep = image.getexif().get(ORIENTATION), image.mode[0] in "IF"
     if kind == "RGB" and deep:
         raise ValueError(f"its mode is {image.mode}, wanted 8 bits per channel")
     if kind == "RGB" or kind is None and not deep and image.mode != "L":
         image = image.convert("RGB")
-    pixels = np.asarray(image if turn is None else image.transpose(turn))
-    if kind in ("grey", "labels") and pixels.ndim != 2 or kind == "labels" and pixels.dtype.kind == "f":
-        raise ValueError(f"its mode is {image.mode}, wanted one channel" + " of whole numbers" * (kind == "labels"))
-    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
-        raise ValueError(f"{(~finite).sum()} of its pixels are nan or infinite")
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * (1 if kind == "labels" else 255)
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    pixels = np.asarray(image)
+    if kind == "labels" and (pixels.ndim != 2 or pixels.dtype.kind == "f"):
+        raise ValueError(f"its mode is {image.mode}, wanted one channel of whole numbers")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ValueError("some of its pixels are nan or infinite")
+    if turn in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    pixels = pixels[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+    return pixels.astype(np.uint8 if pixels.dtype == bool else pixels.dtype.newbyteorder("="), order="C", copy=False)
 
 
 def match_colours(path: str | Path, code_of_index: np.ndarray, index_of_code: np.ndarray) -> np.ndarray:
@@ -71,8 +56,8 @@ def match_colours(path: str | Path, code_of_index: np.ndarray, index_of_code: np
     index = index_of_code[codes]
     unknown = code_of_index[index] != codes
     if unknown.any():
-        row, column = (int(place[0]) for place in unknown.nonzero())
-        colour = tuple(int(value) for value in pixels[row, column])
+        row, column = np.argwhere(unknown)[0]
+        colour = tuple(pixels[row, column].tolist())
         raise ValueError(f"{path}: unknown colour {colour} in row {row}, column {column} ({unknown.sum()} such pixels)")
     return index
 
@@ -82,16 +67,15 @@ def colour_tables(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Of two equal colours the later one counts.
     """
-    code_of_index = pack(np.asarray(colours))
+    code_of_index = pack(colours)
     index_of_code = np.zeros(1 << 24, dtype=np.uint8)
     index_of_code[code_of_index] = np.arange(len(code_of_index))
     return code_of_index, index_of_code
 
 
 def pack(colours: np.ndarray) -> np.ndarray:
-    """One int32 for each colour (…, 3 or 4), without its opacity."""
-    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
-    return red << 16 | green << 8 | blue
+    """One number for each colour (…, 3 or 4), without its opacity."""
+    return colours[..., :3].astype(np.int32) @ (1 << 16, 1 << 8, 1)
 
 
 def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:

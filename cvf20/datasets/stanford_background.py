@@ -4,22 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.datasets.base import SegmentationDataset, read_image
+from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.download import registry
 from cvf20.datasets.stand_ins import scenes
 
 # train/img_0076 is val/img_0022 byte for byte, and train/img_0342 is test/img_0045 encoded once more.
 LEAKS = ("img_0076", "img_0342")
 CLASSES = {
-    "sky": (135, 196, 240),
-    "tree": (28, 94, 48),
-    "road": (120, 116, 124),
-    "grass": (124, 190, 66),
-    "water": (36, 86, 176),
-    "building": (178, 92, 62),
-    "mountain": (122, 86, 150),
-    "foreground": (250, 190, 40),
-    "misc": (214, 40, 120),
+    **{"sky": (135, 196, 240), "tree": (28, 94, 48), "road": (120, 116, 124), "grass": (124, 190, 66)},
+    **{"water": (36, 86, 176), "building": (178, 92, 62), "mountain": (122, 86, 150)},
+    **{"foreground": (250, 190, 40), "misc": (214, 40, 120)},
 }
 
 
@@ -34,26 +28,26 @@ class StanfordBackground(SegmentationDataset):
     classes = tuple(CLASSES)
     palette = np.array(list(CLASSES.values()), dtype=np.uint8)
     num_classes = 9
+    source = "jongwonjlee/cs498-ss22/b45f447ed4a8adb610b05fc841293587e97fdce7/mp4/sbd"
 
     def __init__(self, root=None, split="train", transforms=None, keep_leaks=False):
         self.keep_leaks = keep_leaks
         super().__init__(root, split, transforms)
 
-    def cache_key(self) -> tuple:
-        return (self.split,)
-
     def sample_names(self) -> list[str]:
-        files = [file for file in registry(self.name) if file.startswith(f"{self.split}/") and file.endswith(".jpg")]
-        leaks = () if self.keep_leaks or self.split != "train" else LEAKS
-        return [Path(file).stem for file in files if Path(file).stem not in leaks]
+        files = [Path(file) for file in registry(self.name)]
+        names = [file.stem for file in files if file.parent.name == self.split and file.suffix == ".jpg"]
+        return [name for name in names if self.keep_leaks or self.split != "train" or name not in LEAKS]
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        image = read_image(folder / self.split / f"{name}.jpg", "RGB")
-        file = folder / self.split / f"{name}.png"
-        mask = read_image(file, "labels")  # palette indices are the classes
-        if mask.max() >= self.num_classes:
-            raise ValueError(f"{file}: expected classes 0 … 8, found {mask.max()}")
-        return image, mask
+    def files(self, name: str) -> tuple[str, str]:
+        return f"{self.split}/{name}.jpg", f"{self.split}/{name}.png"
+
+    def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+        """As in the base: the mask's palette indices are the classes."""
+        pixels, labels = super().read_sample(image, mask)
+        if labels.max() >= self.num_classes:
+            raise ValueError(f"{mask}: expected classes 0 … 8, found {labels.max()}")
+        return pixels, labels
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         return scenes(self.split)

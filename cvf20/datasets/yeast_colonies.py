@@ -30,6 +30,7 @@ class YeastColonies(SegmentationDataset):
     palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
     num_classes = 1
     splits = tuple(COLONIES)
+    source = "Romrchp/utae-cell-segmentation/223c6918692457a55097715998bddde92fb46c76/dtsub"
 
     def __init__(self, root=None, split="train", transforms=None, colonies: Sequence[int] | None = None):
         of_split = COLONIES.get(split, ())
@@ -43,17 +44,15 @@ class YeastColonies(SegmentationDataset):
         some = self.colonies != COLONIES[self.split]
         return super().title + (f", colonies {', '.join(map(str, self.colonies))}" if some else "")
 
-    def cache_key(self) -> tuple:
-        return (self.split,)
-
     def sample_names(self) -> list[str]:
         wanted = tuple(f"{self.split}_input/set_{colony}_" for colony in self.colonies)
         return [Path(file).stem.removesuffix("_input") for file in registry(self.name) if file.startswith(wanted)]
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        image = invert_viridis(folder / f"{self.split}_input" / f"{name}_input.png")
-        mask = invert_viridis(folder / f"{self.split}_mask" / f"{name}_mask.png")
-        return image, (mask > 127).astype(np.uint8)
+    def files(self, name: str) -> tuple[str, str]:
+        return f"{self.split}_input/{name}_input.png", f"{self.split}_mask/{name}_mask.png"
+
+    def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+        return invert_viridis(image), (invert_viridis(mask) > 127).astype(np.uint8)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         return [frame for number in self.colonies for frame in colony(number)]

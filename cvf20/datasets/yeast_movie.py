@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.datasets.base import InstanceDataset, read_image
-from cvf20.datasets.pictures import stretch
+from cvf20.datasets.base import InstanceDataset
+from cvf20.datasets.download import registry
+from cvf20.datasets.pictures import read_image, stretch
 
 
 class YeastMovie(InstanceDataset):
@@ -25,19 +26,21 @@ class YeastMovie(InstanceDataset):
     classes = ("background", "cell")
     palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
     splits = ("train", "val", "test", "all")
+    source = "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1"
 
     def __init__(self, root=None, split="train", transforms=None, target="binary"):
         super().__init__(root, "all" if split is None else split, transforms, target)
 
     def sample_names(self) -> list[str]:
-        return sorted(file.name[:5] for file in self.folder.glob("im0??_mask1.tif"))
+        frames = [file[:5] for file in registry(self.name) if file.endswith("_mask1.tif")]
+        return [frame for frame in frames if not self.sample or (self.folder / self.files(frame)[0]).exists()]
 
-    def read_sample(self, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def files(self, name: str) -> tuple[str, str]:
+        return f"{name}_channel1_phase.tif", f"{name}_mask1.tif"
+
+    def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
         """The region of the split, as image and target; contrast and gaps are made on the whole field before."""
-        image = stretch(read_image(folder / f"{name}_channel1_phase.tif", "grey"))
-        mask = self.as_target(read_image(folder / f"{name}_mask1.tif", "labels"))
-        if image.shape != mask.shape:
-            return image, mask  # the base's error names the files
-        y, x = image.shape[0] // 2, image.shape[1] // 2  # 260, 346
-        regions = {"train": np.s_[:, x:], "val": np.s_[:y, :x], "test": np.s_[y:, :x], "all": np.s_[:, :]}
-        return image[regions[self.split]], mask[regions[self.split]]
+        field, cells = stretch(read_image(image, "labels")), self.as_target(read_image(mask, "labels"))
+        y, x = field.shape[0] // 2, field.shape[1] // 2  # 260, 346
+        region = {"train": np.s_[:, x:], "val": np.s_[:y, :x], "test": np.s_[y:, :x], "all": np.s_[:, :]}[self.split]
+        return field[region], cells[region]

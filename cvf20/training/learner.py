@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from cvf20.datasets.base import read_image
+from cvf20.datasets.pictures import read_image
 from cvf20.training import results
 from cvf20.training.devices import make_accelerator, same_random_state, to_device
 from cvf20.training.fitting import check, train_network

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cvf20.datasets import download
+from cvf20.datasets import base, download
 
 
 @pytest.fixture(autouse=True)
@@ -10,7 +10,8 @@ def clean_environment(monkeypatch):
     for variable in ("CVF20_SYNTHETIC", "CVF20_OFFLINE", "CVF20_BASE_URL"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(download, "_failed", {})
-    monkeypatch.setattr(download, "_announced", set())
+    download.no_answer.cache_clear()
+    base._say_once.cache_clear()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import zipfile
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlparse
 
@@ -19,6 +20,8 @@ from cvf20.datasets import MSRC, Nuclei, PennFudan, StanfordBackground, YeastCol
 NAME = "yeast_movie"
 FILES = {f"part{i % 2}/file{i:02d}.bin": bytes([i]) * (2000 + i) for i in range(12)}
 VICTIM = "part1/file05.bin"
+FRAMES = ["im000", "im002"]  # of the sample
+fetch = partial(download.fetch, NAME, YeastMovie.source)
 
 
 class Server(ThreadingHTTPServer):
@@ -56,9 +59,11 @@ def server(monkeypatch):
     monkeypatch.setenv("CVF20_BASE_URL", server.url + "/")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "RETRIES", 0)
+    files = YeastMovie.files
     checksums = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
     monkeypatch.setattr(download, "registry", lambda name: checksums)
-    monkeypatch.setattr(YeastMovie, "wanted", lambda self: list(FILES))
+    monkeypatch.setattr(YeastMovie, "sample_names", lambda self: FRAMES if self.sample else list(FILES))
+    monkeypatch.setattr(YeastMovie, "files", lambda self, name: files(self, name) if self.sample else (name,))
     yield server
     server.shutdown()
     server.server_close()
@@ -77,13 +82,13 @@ def folder(server, tmp_path, monkeypatch):
 
 def test_everything_is_fetched_once_and_then_read_from_disk(server, tmp_path):
     folder = tmp_path / "new" / NAME
-    download.fetch(NAME, folder)
+    fetch(folder)
     assert contents(folder) == FILES
-    assert sorted(server.requests) == sorted([*FILES, ""]), "one request asks who is there"
+    assert sorted(server.requests) == sorted([*FILES, "/"]), "one request asks who is there"
     assert not (tmp_path / "new" / f".{NAME}.partial").exists()
     server.requests = []
-    download.fetch(NAME, folder)
-    assert server.requests == [""]
+    fetch(folder)
+    assert not server.requests
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("wrong", "hash"), ("missing", "404"), ("cut", "IncompleteRead")])
@@ -93,31 +98,31 @@ def test_one_bad_file_is_named_once_and_spoils_nothing(server, folder, capsys, f
     assert all(movie.sample and not movie.synthetic for movie in movies)
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1 and "a small real sample" in printed
-    assert VICTIM in printed and reason in printed and "1 of 12 files" in printed and server.url in printed
+    assert VICTIM in printed and reason in printed and server.url in printed
     assert not folder.exists(), "an incomplete data set must not look like one"
     assert server.requests.count(VICTIM) == 1, "nor is it asked for again"
 
 
 def test_a_stopped_download_goes_on_with_the_rest(server, folder, monkeypatch):
     server.faults = {file: "cut" for file in list(FILES)[7:]}
-    with pytest.raises(download.DownloadError, match="5 of 12 files"):
-        download.fetch(NAME, folder)
+    with pytest.raises(OSError, match=list(FILES)[7]):
+        fetch(folder)
     staging = folder.with_name(f".{NAME}.partial")
     assert contents(staging) == {file: FILES[file] for file in list(FILES)[:7]}, "half a file must not stay"
     (staging / "part0/file00.bin").write_bytes(b"half")  # and what a crash may leave behind
     (staging / "part0/tmp1234").write_bytes(b"leftover")
     server.faults, server.requests = {}, []
     monkeypatch.setattr(download, "_failed", {})  # a new process
-    download.fetch(NAME, folder)
+    fetch(folder)
     assert contents(folder) == FILES
-    assert {*server.requests} == {"", "part0/file00.bin", *list(FILES)[7:]}
+    assert {*server.requests} == {"part0/file00.bin", *list(FILES)[7:]}
 
 
 def test_a_file_that_fails_once_is_tried_again(server, folder, monkeypatch):
     server.faults[VICTIM] = "cut"
     monkeypatch.setattr(download, "RETRIES", 1)
     monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: server.faults.clear())
-    download.fetch(NAME, folder)
+    fetch(folder)
     assert contents(folder) == FILES and server.requests.count(VICTIM) == 2
 
 
@@ -125,7 +130,7 @@ def test_missing_files_are_added_and_those_of_the_user_stay(server, folder):
     mine = folder / "part0" / "file00.bin"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"edited by hand")
-    download.fetch(NAME, folder)
+    fetch(folder)
     assert contents(folder) == FILES | {"part0/file00.bin": b"edited by hand"}
     assert "part0/file00.bin" not in server.requests
 
@@ -158,12 +163,12 @@ def test_a_folder_that_cannot_be_made_leads_to_the_sample(server, tmp_path, monk
 
 
 def test_of_two_downloads_at_once_the_second_waits(server, folder):
-    threads = [threading.Thread(target=download.fetch, args=(NAME, folder)) for _ in range(3)]
+    threads = [threading.Thread(target=fetch, args=(folder,)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert contents(folder) == FILES and len(server.requests) == len(FILES) + 3
+    assert contents(folder) == FILES and server.requests.count(VICTIM) == 1
 
 
 # --- networks that do not answer --------------------------------------------------------------------------------------
@@ -211,22 +216,18 @@ def test_a_name_that_is_never_resolved_or_routed_costs_seconds(tmp_path, monkeyp
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(download, "PATIENCE", 0.5)
     started = time.monotonic()
-    for name in ("yeast_movie", "stanford_background"):
-        with pytest.raises(download.DownloadError, match="raw.githubusercontent.com: no answer in 0.5 s"):
-            download.fetch(name, tmp_path / name)
+    for cls in (YeastMovie, StanfordBackground):
+        with pytest.raises(OSError, match="raw.githubusercontent.com.*: no answer in 0.5 s"):
+            download.fetch(cls.name, cls.source, tmp_path / cls.name)
     assert time.monotonic() - started < 3
     hang.set()
-
-
-def test_patience_is_a_few_seconds():
-    assert download.PATIENCE <= 5 and max(download.TIMEOUT) <= 10
 
 
 def test_a_closed_port_is_no_wait_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("CVF20_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(download.DownloadError, match="127.0.0.1:9: ConnectionError"):
-        download.fetch(NAME, tmp_path / NAME)
+    with pytest.raises(OSError, match="127.0.0.1:9.*: ConnectionError"):
+        fetch(tmp_path / NAME)
 
 
 # --- roots ------------------------------------------------------------------------------------------------------------
@@ -234,11 +235,11 @@ def test_a_closed_port_is_no_wait_at_all(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("cls", EVERY)
 def test_a_given_root_that_holds_nothing_is_an_error(tmp_path, cls):
-    with pytest.raises(FileNotFoundError, match=rf"{cls.name}: (\d+) of \1 wanted files.*there is no .*{cls.name}"):
+    with pytest.raises(FileNotFoundError, match=rf"{cls.name}: (\d+) of \1 wanted files.*{cls.name} holds nothing"):
         cls(tmp_path)
     (tmp_path / cls.name / "pictures").mkdir(parents=True)
     (tmp_path / cls.name / "notes.txt").write_text("")
-    with pytest.raises(FileNotFoundError, match=rf"first {tmp_path / cls.name}/.*holds notes.txt, pictures/"):
+    with pytest.raises(FileNotFoundError, match=rf"first {tmp_path / cls.name}/.*holds notes.txt, pictures"):
         cls(str(tmp_path))
 
 
@@ -258,51 +259,48 @@ def png(pixels):
     return file.getvalue()
 
 
-def test_nuclei_are_joined_from_the_archive_and_checked(tmp_path, monkeypatch):
+@pytest.mark.parametrize("value", [1, 2])
+def test_nuclei_are_joined_from_the_archive_and_checked(server, tmp_path, monkeypatch, value):
     """Two nuclei that overlap in a pixel: the first file keeps it; members that are not wanted are left where they are."""
     field, image = "ab" * 32, png(np.full((4, 5, 4), 200, np.uint8))
     nuclei_of = [np.zeros((4, 5), np.uint8) for _ in range(2)]
     nuclei_of[0][:2, :3], nuclei_of[1][1:, 2:] = 255, 255
-    joined = np.where(nuclei_of[0] > 0, 1, 2 * (nuclei_of[1] > 0)).astype("<i4")
+    joined = np.where(nuclei_of[0] > 0, 1, value * (nuclei_of[1] > 0)).astype("<i4")
+    below = f"repository-commit/stage1_train/{field}"
+    with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
+        archive.writestr(f"{below}/masks/", "")
+        for number, mask in enumerate(nuclei_of):
+            archive.writestr(f"{below}/masks/{number}.png", png(mask))
+        archive.writestr(f"{below}/images/{field}.png", image)
+        archive.writestr("../../outside.png", image)
     known = {
         f"images/{field[:12]}.png": hashlib.sha256(image).hexdigest(),
         f"masks/{field[:12]}.png": "pixels:" + hashlib.sha256(joined).hexdigest(),
     }
+    monkeypatch.setitem(FILES, "archive.zip", content.getvalue())
+    monkeypatch.setattr(nuclei, "ARCHIVE", f"{server.url}/{NAME}/archive.zip")
+    monkeypatch.setattr(download, "registry", lambda name: known)
+    fetch = partial(download.fetch, "nuclei", Nuclei.source, tmp_path / "nuclei", nuclei.bring_from_archive)
+    if value == 1:
+        with pytest.raises(OSError, match=f"{field[:12]}.png has not the sha256 pixels:"):
+            fetch()
+        assert not (tmp_path / "nuclei").exists()
+    else:
+        fetch()
+        assert sorted(contents(tmp_path / "nuclei")) == sorted(known), "nothing but what was asked for"
+        assert np.array_equal(Image.open(tmp_path / f"nuclei/masks/{field[:12]}.png"), joined)
 
-    def retrieve(url, known_hash, fname, path, **choices):
-        path.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path / fname, "w") as archive:
-            below = f"repository-commit/stage1_train/{field}"
-            for number, mask in enumerate(nuclei_of):
-                archive.writestr(f"{below}/masks/{number}.png", png(mask))
-            archive.writestr(f"{below}/images/{field}.png", image)
-            archive.writestr("../../outside.png", image)
-        return path / fname
 
-    monkeypatch.setattr(nuclei.pooch, "retrieve", retrieve)
-    for module in (nuclei, download):
-        monkeypatch.setattr(module, "registry", lambda name: known)
-    monkeypatch.setattr(download, "reach", lambda url: None)
-    download.fetch("nuclei", tmp_path / "nuclei", nuclei.join_archive)
-    assert sorted(contents(tmp_path / "nuclei")) == sorted(known), "nothing but what was asked for"
-    assert np.array_equal(Image.open(tmp_path / f"nuclei/masks/{field[:12]}.png"), joined)
-    nuclei_of[1][3, 4] = 0
-    with pytest.raises(download.DownloadError, match=f"{field[:12]}.png has the sha256 .*, wanted pixels:"):
-        download.fetch("nuclei", tmp_path / "again" / "nuclei", nuclei.join_archive)
-    assert not (tmp_path / "again" / "nuclei").exists() and not list(tmp_path.parent.glob("outside.png"))
+@pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, Nuclei])
+def test_the_source_is_a_fixed_commit(cls):
+    owner, repository, commit, *_ = cls.source.split("/")
+    assert len(commit) == 40 and int(commit, 16) and owner and repository
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
 def test_flags(monkeypatch, value, expected):
     monkeypatch.setenv("CVF20_SYNTHETIC", value)
     assert download.flag("CVF20_SYNTHETIC") is expected
-
-
-def test_default_address_is_the_raw_file_of_a_fixed_commit():
-    for name, source in download.SOURCES.items():
-        owner, repository, commit, *_ = source.split("/")
-        assert len(commit) == 40 and int(commit, 16) and owner and repository
-        assert download.base_url(name) == f"https://raw.githubusercontent.com/{source}/"
 
 
 @pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, Nuclei])

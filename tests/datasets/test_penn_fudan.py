@@ -38,7 +38,10 @@ def test_no_person_has_the_number_of_void(tmp_path, synthetic):
     for folder, name, pixels in (("PNGImages", "a", np.zeros((2, 3, 3), np.uint8)), ("PedMasks", "a_mask", people)):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
-    assert data.read_sample(tmp_path, "a")[1].tolist() == [[0, 1, 254], [256, 257, 301]]
+    assert data.read_sample(*(tmp_path / file for file in data.files("a")))[1].tolist() == [
+        [0, 1, 254],
+        [256, 257, 301],
+    ]
 
 
 def test_the_stand_in_shows_people_who_touch(synthetic):
