@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def load_run(run: str | Path | None = None, code: str | Path | None = None) -> R
         raise ValueError(f"{weights}: the result does not say how its network is built (lambdas, local classes?)")
     network = build(result["network"], code)
     network.load_state_dict(read_state(weights, result.get("key")))
-    steps = dict(_steps(result["recipe"].get("valid_transforms")))
+    steps = _steps(result["recipe"].get("valid_transforms"))
     if "Normalize" not in steps or not steps.keys() <= KNOWN:
         raise ValueError(f"{weights}: validated with {[*steps]}, wanted Normalize and none but {sorted(KNOWN)}")
     sets = {getattr(value, "name", None): value for value in vars(datasets).values() if isinstance(value, type)}
@@ -74,23 +74,24 @@ def load_run(run: str | Path | None = None, code: str | Path | None = None) -> R
     return Run(network.eval(), result["data"], palette, steps["Normalize"]["mean"], steps["Normalize"]["std"], *sizes)
 
 
-def _steps(described) -> Iterator[tuple[str, dict]]:
-    """The transforms of a run's validation, one after the other, with their settings."""
+def _steps(described: dict | None) -> dict[str, dict]:
+    """The transforms of a run's validation and their settings, by name."""
+    steps = {}
     for name, settings in (described or {}).items():
-        inner = settings["transforms"] if name == "Compose" else ()
-        yield from (step for each in inner for step in _steps(each)) if inner else [(name, settings)]
+        inner = [_steps(each) for each in settings["transforms"]] if name == "Compose" else [{name: settings}]
+        steps |= {key: value for each in inner for key, value in each.items()}
+    return steps
 
 
 def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
     """Result and weights of a finished run: its folder, or its name's beginning in runs/ (the newest) or weights/."""
-    results, weights, files = project_dir() / "results", project_dir() / "weights", []
-    name = Path(run or "").name
+    weights, name, files = project_dir() / "weights", Path(run or "").name, []
     if run is not None:
         kept = [*runs_dir().glob(f"{name}/best.pt"), *runs_dir().glob(f"{name}-*/best.pt")]
         files = [Path(run) / "best.pt", *sorted(kept, key=lambda file: file.stat().st_mtime, reverse=True)]
     found = []
     for file in [*files, *sorted(weights.glob(f"{name.removesuffix('.pt')}*.pt"))]:
-        result = file.with_name("result.json") if file in files else results / f"{file.stem}.json"
+        result = file.with_name("result.json") if file in files else project_dir() / f"results/{file.stem}.json"
         if file.is_file() and result.is_file():
             found.append((json.loads(result.read_text("utf-8")), file))
     if run is None:
@@ -105,7 +106,7 @@ def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
 def read_photograph(path: Path, run: Run) -> Image.Image:
     """The picture the right way up, "RGB" or "L", decoded as the run's data set decodes its own.
 
-    Pictures of more than 8 bits are stretched to 0 … 255. OSError or ValueError name a file that does not decode.
+    Pictures of more than 8 bits are stretched to 0 … 255.
     """
     if run.data == "yeast_colonies":
         with contextlib.suppress(ValueError):  # not in viridis' colours: the picture is grey already
@@ -129,21 +130,17 @@ def predict_labels(run: Run, image: Image.Image, precision: str = "auto") -> Ten
     normalised = v2.functional.normalize(pixels, list(run.mean), list(run.std))[None].to(accelerator.device)
     model = run.model.to(accelerator.device, memory_format=torch.channels_last).eval()
     outputs = forward(model, normalised, accelerator, size, flips=True)
-    if isinstance(model, WatershedNet):
-        outputs = outputs[:, :1]  # the foreground
-    found = probabilities(outputs, model)
+    found = probabilities(outputs[:, :1] if isinstance(model, WatershedNet) else outputs, model)  # its foreground
     labels = found[:, 0] > 0.5 if found.shape[1] == 1 else found.argmax(1)
     return labels[0].to(torch.uint8).cpu()
 
 
-def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem: Path) -> list[Path]:
-    """<stem>_labels.png (palette picture, values are classes) and <stem>_overlay.png; their paths."""
+def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem: Path) -> None:
+    """<stem>_labels.png (palette picture, values are classes) and <stem>_overlay.png."""
     picture = Image.fromarray(labels.numpy())
     picture.putpalette(np.asarray(palette, np.uint8).tobytes())
-    overlay = Image.blend(image.convert("RGB"), picture.convert("RGB"), alpha=0.5)
-    paths = [stem.with_name(f"{stem.name}_{kind}.png") for kind in ("labels", "overlay")]
-    picture.save(paths[0]), overlay.save(paths[1])
-    return paths
+    picture.save(f"{stem}_labels.png")
+    Image.blend(image.convert("RGB"), picture.convert("RGB"), alpha=0.5).save(f"{stem}_overlay.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,14 +155,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         parser.error(str(error))
-    used, failures = set(), 0
-    for number, path in enumerate(options.images, start=1):
-        stem = path.stem if path.stem not in used else f"{path.stem}_{number}"  # a/x.jpg and b/x.jpg
-        used.add(stem)
+    stems, failures = [path.stem for path in options.images], 0
+    for n, path in enumerate(options.images):
+        stem = path.stem if path.stem not in stems[:n] else f"{path.stem}_{n + 1}"  # a/x.jpg and b/x.jpg
         try:
             image = read_photograph(path, run)
-            written = write_pictures(predict_labels(run, image), image, run.palette, options.out / stem)
-            print(f"{path}: {', '.join(map(str, written))}")
+            write_pictures(predict_labels(run, image), image, run.palette, options.out / stem)
+            print(f"{path}: {options.out / stem}_labels.png, {options.out / stem}_overlay.png")
         except Exception as error:  # whatever a broken file or a network too small for it leads to: the others go on
             failures += 1
             print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)

@@ -11,9 +11,6 @@ from cvf20.models.spec import Recorded
 class AveragedPredictions(Recorded, nn.Module):
     """A network's logits, averaged over the given scales of the image and over image and mirror image.
 
-    scales: factors on the size of the images given; 1 as they are
-    flips:  look at the mirror image, too
-
     Logits (N, K, H, W) come at the size of the images given; their softmax is the normalised geometric mean of the
     probabilities. It is a network like any other: give it the images at the labels' size.
     """

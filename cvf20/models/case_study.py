@@ -31,10 +31,7 @@ class FlattenNet(Recorded, nn.Sequential):
 
 
 class BottleneckFlattenNet(Recorded, nn.Sequential):
-    """A 1×1 convolution squeezes 128 channels to 16 before flattening (430,451 parameters).
-
-    The matrix shrinks eightfold and the 9×9 positions stay, which is what a regression of positions needs.
-    """
+    """A 1×1 convolution squeezes 128 channels to 16 and keeps the 9×9 positions (430,451 parameters)."""
 
     title = "1×1 convolution, then flatten"
 

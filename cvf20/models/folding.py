@@ -15,8 +15,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
     In eval mode batch norm is one factor and one offset per channel. Once they are in the convolution's weights, nothing
     depends on the rest of the batch any more, in training neither, and what was pretrained is kept.
-    For networks whose norms follow, in the order of registration, the convolution that they normalise.
-    Raises ValueError where something else than a convolution stands before a batch norm.
+    Before means in the order of registration. Raises ValueError where something else than a convolution stands there.
     """
     folded = copy.deepcopy(model).eval()
     for parent in list(folded.modules()):
@@ -24,9 +23,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
         for name, child in list(parent.named_children()):
             if isinstance(child, _BatchNorm):
                 if not isinstance(conv, _ConvNd):
-                    raise ValueError(
-                        f"batch norm {name!r} of {type(parent).__name__} follows {conv}, not a convolution"
-                    )
+                    raise ValueError(f"batch norm {name!r} follows {conv}, wanted a convolution")
                 setattr(parent, before, fuse_conv_bn_eval(conv, child))
                 setattr(parent, name, nn.Identity())
             before, conv = name, child

@@ -35,15 +35,12 @@ def make_layer(argument: str, layer: Layer, by_name: dict[str, Callable], *argum
 
 
 def norm_layer(norm_type: Layer, features: int, dim: int = 2) -> nn.Module | None:
-    """A normalisation of `features` channels.
-
-    "group" uses the largest of 8, 4, 2, 1 groups that divides the features, "layer" one group (over C and space).
-    """
+    """A normalisation of `features` channels; "group" uses the largest of 8, 4, 2, 1 groups that divides them."""
     by_name = {
         "batch": of_dim("BatchNorm", dim),
         "instance": partial(of_dim("InstanceNorm", dim), affine=True),
         "group": lambda f: nn.GroupNorm(next(g for g in (8, 4, 2, 1) if f % g == 0), f),
-        "layer": partial(nn.GroupNorm, 1),
+        "layer": partial(nn.GroupNorm, 1),  # over channels and space
     }
     return make_layer("norm_type", norm_type, by_name, features)
 
@@ -75,8 +72,7 @@ class IndexPool(nn.Module):
 
     def __init__(self, scale_factor: tuple[int, ...]):
         super().__init__()
-        pool = of_dim("MaxPool", len(scale_factor))
-        self.pool = pool(scale_factor, ceil_mode=True, return_indices=True)
+        self.pool = of_dim("MaxPool", len(scale_factor))(scale_factor, ceil_mode=True, return_indices=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
         pooled, indices = self.pool(x)

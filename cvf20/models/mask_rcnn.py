@@ -35,18 +35,17 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
     """Mask R-CNN of one class, small enough for two processor cores.
 
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses by name
-                (loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask), to be added up
+                (objectness, rpn_box_reg, classifier, box_reg, mask, each with loss_ before it), to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
     `detect` gives the instances themselves. Images come normalised, and stay at their size. Void (255) is blanked in
     the image, since torchvision's losses know no region to leave out.
 
-    weights:       state dict of ResNet-18, of all its layers or some; None: random. layer2 to layer4 learn, and what is
-                   random
+    weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
     aspect_ratios: height / width of the anchors; `fit_anchors` finds both
     width:         channels of the pyramid and of the mask head
-    frozen:        batch norms of the encoder that are frozen, since batches are small; the others become group norm.
-                   None: those whose statistics come with the weights
+    frozen:        names of the encoder's batch norms that are frozen, since batches are small; None: those whose
+                   statistics come with the weights. The others become group norm
     options:       any others of torchvision's, instead of those in SMALL
     """
 
@@ -95,7 +94,6 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         """Per image, best score first: boxes (n, 4) float x0, y0, x1, y1, scores (n,), masks (n, H, W) probabilities.
 
         size: (H, W) to which boxes and masks are scaled; None: that of the images
-        Puts the network into eval mode.
         """
         self.eval()
         batch, _ = self.transform(list(images))
@@ -115,7 +113,7 @@ mask_rcnn = MaskRCNN  # named as torchvision names what makes its detector
 class AsGiven(GeneralizedRCNNTransform):
     """torchvision's batch of images, padded to a multiple of 32, but not resized."""
 
-    def resize(self, image: Tensor, target: dict | None = None) -> tuple[Tensor, dict | None]:
+    def resize(self, image: Tensor, target=None):
         return image, target
 
 

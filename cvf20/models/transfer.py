@@ -88,8 +88,7 @@ class LightDecoderModel(TransferModel):
 
     A top-down pathway as in Lin et al. (2017): 1×1 convolutions bring the encoder's maps of strides 32, 16, 8 and 4 to
     one width; from the coarsest on, each is up-scaled, joined with the next and mixed by a 3×3 convolution. The
-    coarsest also gets the mean of the encoder's last map added, which tells every pixel what the whole picture shows
-    (Liu et al. 2015, ParseNet).
+    coarsest also gets the mean of the encoder's last map added: what the whole picture shows (Liu et al. 2015, ParseNet).
     """
 
     def __init__(

@@ -61,9 +61,8 @@ class UNet(EncoderDecoderSkeleton):
         fmaps = [fmaps * 2**level for level in range(depth + 1)] if isinstance(fmaps, int) else list(fmaps)
         factors = [scale_factor] * depth if isinstance(scale_factor, int) else list(scale_factor)
         if len(fmaps) != depth + 1 or len(factors) != depth:
-            raise ValueError(
-                f"fmaps={fmaps}, scale_factor={factors}: depth={depth} wants {depth + 1} and {depth} entries, or one number"
-            )
+            wanted = f"depth={depth} wants {depth + 1} and {depth} entries, or one number"
+            raise ValueError(f"fmaps={fmaps}, scale_factor={factors}: {wanted}")
         # beside the attributes that a student's class may have by the same names
         self.choices = SimpleNamespace(
             downsampling=choice("downsampling", downsampling, ("max", "stride", "index")),
@@ -92,20 +91,17 @@ class UNet(EncoderDecoderSkeleton):
     def forward(self, x: Tensor) -> Tensor:
         sizes = zip(x.shape[2:], self.divisibility_constraint, strict=True)
         if self._normalises_maps and all(size <= factor for size, factor in sizes):
+            smallest = tuple(factor + 1 for factor in self.divisibility_constraint)
             raise ValueError(
-                f"input of size {tuple(x.shape[2:])} has one pixel at the coarsest level, too few for instance "
-                f"normalisation; the smallest size is {tuple(f + 1 for f in self.divisibility_constraint)} (at least one axis)"
+                f"input of size {tuple(x.shape[2:])} is one pixel at the coarsest level, too few for instance "
+                f"normalisation; the smallest size is {smallest} (at least one axis)"
             )
         return super().forward(x)
 
     def construct_layer(self, f_in: int, f_out: int, kernel_size: int = 3) -> nn.Module:
         """Convolution → normalisation → activation, size kept."""
-        layers = {
-            "conv": self.conv_type(f_in, f_out, kernel_size, padding=get_padding(kernel_size)),
-            "norm": self.norm_type(f_out),
-            "activation": self.activation(),
-        }
-        return skip_none_sequential(layers)
+        conv = self.conv_type(f_in, f_out, kernel_size, padding=get_padding(kernel_size))
+        return skip_none_sequential({"conv": conv, "norm": self.norm_type(f_out), "activation": self.activation()})
 
     def _construct_block(self, f_in: int, f_intermediate: int, f_out: int) -> nn.Module:
         features = [f_in, *[f_intermediate] * (self.choices.convs_per_level - 1), f_out]
@@ -116,12 +112,10 @@ class UNet(EncoderDecoderSkeleton):
         p = self.choices.dropout
         return nn.Sequential(block, of_dim("Dropout", self.dim)(p)) if p else block
 
-    def _f_in(self, level: int) -> int:
-        """Channels that go down into a level, the base being level `depth`."""
+    def _f_in(self, level: int) -> int:  # channels that go down into a level, the base being level `depth`
         return self.fmaps[level - 1] if level > 0 else self.in_channels
 
-    def _f_out(self, level: int) -> int:
-        """Channels that come up out of a level."""
+    def _f_out(self, level: int) -> int:  # channels that come up out of it
         return self.fmaps[level] if self.choices.upsampling == "transposed" or level == 0 else self.fmaps[level - 1]
 
     def construct_encoder_module(self, depth: int) -> nn.Module:

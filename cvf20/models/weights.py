@@ -34,12 +34,9 @@ def write_half(source: Path, target: Path, key: str) -> None:
 
 def unwrap(network: nn.Module) -> nn.Module:
     """The network itself inside torch.compile's, DistributedDataParallel's or an averaging wrapper."""
-    while type(network).__module__.startswith("torch."):
-        inner = getattr(network, "_orig_mod", getattr(network, "module", None))
-        if inner is None:
-            break
-        network = inner
-    return network
+    is_torchs = type(network).__module__.startswith("torch.")
+    inner = getattr(network, "_orig_mod", getattr(network, "module", None)) if is_torchs else None
+    return network if inner is None else unwrap(inner)
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -58,10 +55,7 @@ def load_by_position(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Modu
     """Fill the network with the tensors of `state` in their order, whatever their names; returns the network.
 
     For weights of the course's own classes: its layers come in the same order, under other names.
-    Raises ValueError where the number of tensors differs, and as load_state_dict does where a shape differs.
+    Raises an error where the number of tensors or a shape differs.
     """
-    inner = unwrap(network)
-    if len(inner.state_dict()) != len(state):
-        raise ValueError(f"state holds {len(state)} tensors, wanted {len(inner.state_dict())}")
-    inner.load_state_dict(dict(zip(inner.state_dict(), state.values(), strict=True)))
+    unwrap(network).load_state_dict(dict(zip(unwrap(network).state_dict(), state.values(), strict=True)))
     return network

@@ -24,8 +24,8 @@ class ResidualUNet(UNet):
 class HalfResolutionUNet(UNet):
     """Works on 2×2 pixels at a time: four times fewer positions in every layer, the same field of view one level earlier.
 
-    The input's 2×2 blocks become channels, and the output predicts the 2×2 pixels of each position from its features
-    (sub-pixel convolution, Shi et al. 2016). Two dimensions, even heights and widths.
+    The input's 2×2 blocks become channels; the output predicts the 2×2 pixels of each position from its features
+    (sub-pixel convolution, Shi et al. 2016). For depth ≥ 1, two dimensions, even heights and widths.
     """
 
     def construct_input_module(self) -> nn.Module:
@@ -35,9 +35,6 @@ class HalfResolutionUNet(UNet):
         if depth > 0:
             return super().construct_encoder_module(depth)
         return self._construct_block(4 * self.in_channels, self.fmaps[0], self.fmaps[0])
-
-    def construct_base_module(self) -> nn.Module:
-        return super().construct_base_module() if self.depth > 0 else self.construct_encoder_module(0)
 
     def construct_output_module(self) -> nn.Module:
         last = None if self.final_activation is None else self.final_activation()

@@ -43,5 +43,5 @@ def test_the_same_function_without_batch_norm(build):
 
 
 def test_a_batch_norm_that_follows_no_convolution_is_named():
-    with pytest.raises(ValueError, match=r"batch norm '2' of Sequential follows ReLU\(\)"):
+    with pytest.raises(ValueError, match=r"batch norm '2' follows ReLU\(\)"):
         fold_batch_norm(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)))

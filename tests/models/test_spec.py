@@ -190,7 +190,7 @@ def test_weights_by_position():
     state = {f"any.{name}": value for name, value in theirs.state_dict().items()}
     assert load_by_position(ours, state) is ours
     assert all(a.equal(b) for a, b in zip(ours.state_dict().values(), state.values(), strict=True))
-    with pytest.raises(ValueError, match="state holds 16 tensors, wanted"):
+    with pytest.raises(ValueError, match="zip"):
         load_by_position(FlattenNet(), state)
     with pytest.raises(RuntimeError, match="size mismatch for 0.weight"):
         load_by_position(BaseConv(1, 2, (5, 4)), state)

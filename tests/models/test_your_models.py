@@ -60,12 +60,11 @@ def test_the_dilated_base_drops_channels_like_every_other_block():
 
 def test_half_resolution_works_on_a_quarter_of_the_positions():
     """Its first layer sees half the height and width; far from the border a shifted input gives a shifted output."""
-    net = HalfResolutionUNet(0, 1, 1, (4,)).eval()
+    net = HalfResolutionUNet(1, 1, 1, (4, 8)).eval()
     seen = []
-    net.base_module.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    net.encoder_modules[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     net(torch.randn(1, 1, 8, 12))
     assert seen == [(1, 4, 4, 6)]
-    net = HalfResolutionUNet(1, 1, 1, (4, 8)).eval()
     x = torch.randn(1, 1, 96, 96)
     out, moved = net(x), net(x.roll((4, 4), (2, 3)))
     assert torch.allclose(moved[..., 36:64, 36:64], out[..., 32:60, 32:60], atol=1e-5)
