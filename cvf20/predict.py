@@ -46,12 +46,6 @@ class Run:
     resized: tuple[int, int] | None = None  # of what it was validated on, where images were resized
     padded: tuple[int, int] | None = None  # that they had to fit into, where they were padded
 
-    def factor(self, height: int, width: int) -> float:
-        """By how much to scale an image: to as many pixels as in validation, or to fit; 1 where neither says so."""
-        if self.resized:
-            return math.sqrt(math.prod(self.resized) / (height * width))
-        return min(self.padded[0] / height, self.padded[1] / width) if self.padded else 1.0
-
 
 def load_run(run: str | Path | None = None, code: str | Path | None = None) -> Run:
     """A finished run's network with its best weights, and how it wants its images.
@@ -124,8 +118,12 @@ def predict_labels(run: Run, image: Image.Image, precision: str = "auto") -> Ten
     The network sees it in its own aspect at about as many pixels as it was validated on; the logits of image and
     mirror image are averaged, and interpolated to the photograph's size.
     """
-    accelerator, size = make_accelerator(precision), (image.height, image.width)
-    seen = [max(1, round(run.factor(*size) * length)) for length in image.size]
+    accelerator, size, factor = make_accelerator(precision), (image.height, image.width), 1.0
+    if run.resized:  # to as many pixels
+        factor = math.sqrt(math.prod(run.resized) / math.prod(size))
+    elif run.padded:  # to fit
+        factor = min(run.padded[0] / size[0], run.padded[1] / size[1])
+    seen = [max(1, round(factor * length)) for length in image.size]
     pixels = v2.functional.to_dtype(v2.functional.to_image(image.resize(seen, Image.Resampling.BILINEAR)), scale=True)
     normalised = v2.functional.normalize(pixels, list(run.mean), list(run.std))[None].to(accelerator.device)
     model = run.model.to(accelerator.device, memory_format=torch.channels_last).eval()

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import struct
 import sys
 
 import matplotlib.pyplot as plt
@@ -98,14 +97,6 @@ def test_command_writes_labels_and_overlay_and_goes_on_after_bad_images(tmp_path
         assert np.array_equal(classes, expected)
 
 
-def test_only_good_images_give_zero(tmp_path):
-    finished()
-    (tmp_path / "other").mkdir()
-    same_name = [photograph(tmp_path / "a.png"), photograph(tmp_path / "other/a.png", (5, 5))]
-    assert main(["--weights", "02_tiny-seed0", *map(str, same_name)]) == 0
-    assert Image.open("predictions/a_2_labels.png").size == (5, 5)  # no picture replaces another
-
-
 # Which run
 
 
@@ -190,13 +181,6 @@ def test_a_students_own_network(tmp_path, capsys, monkeypatch):
             main(["--weights", "02_tiny", photo])
         assert "your_models.py" in (said := capsys.readouterr().err) and "--code" in said
         assert main(["--weights", "02_tiny", "--code", "mine.py", photo]) == 0
-
-
-def test_a_compiled_networks_weights_load():
-    network = BaseConv(3, 9, (4,))
-    folder = finished(network=network)
-    torch.save(torch.compile(network, backend="eager").state_dict(), folder / "best.pt")
-    assert load_run(folder).model[0].weight.equal(network[0].weight)
 
 
 # What the network sees, and what becomes of its logits
@@ -291,33 +275,6 @@ def test_of_a_watershed_network_the_foreground_is_drawn():
 # Pictures
 
 
-def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned by 90°
-    path = photograph(tmp_path / "p.jpg", (30, 20), exif=exif)
-    assert read_photograph(path, photographs()).size == (20, 30)
-
-
-def test_an_odd_exif_tag_does_not_stop_a_batch(tmp_path):
-    """Pillow#4665: such a photograph ended the command with a TypeError."""
-    finished()
-    tags = struct.pack("<HHIHH", 274, 3, 1, 6, 0) + struct.pack("<HHI", 282, 1, 1) + b"ab\0\0" * 2
-    odd = photograph(tmp_path / "odd.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + tags)
-    assert main(["--weights", "02_tiny", str(odd), str(photograph(tmp_path / "next.jpg"))]) == 0
-    assert made() == ["next_labels.png", "next_overlay.png", "odd_labels.png", "odd_overlay.png"]
-
-
-def test_pixels_that_are_no_numbers_are_an_error_that_names_the_file(tmp_path, capsys):
-    finished()
-    values = np.random.default_rng(0).random((20, 30), np.float32)
-    for name, value in (("fine", 0.5), ("nan", np.nan), ("inf", np.inf)):
-        values[3, 4] = value
-        Image.fromarray(values).save(tmp_path / f"{name}.tif")
-    assert main(["--weights", "02_tiny", *(str(tmp_path / f"{name}.tif") for name in ("nan", "fine", "inf"))]) == 1
-    nan, inf = capsys.readouterr().err.splitlines()
-    assert "nan.tif" in nan and "inf.tif" in inf and made() == ["fine_labels.png", "fine_overlay.png"]
-
-
 def a_colony(folder, grey):
     plt.imsave(folder / "it_input.png", grey, cmap="viridis", vmin=0, vmax=255)
     return YeastColonies, folder / "it_input.png", grey
@@ -334,15 +291,3 @@ def test_a_data_sets_own_files_are_read_as_in_training(tmp_path, write):
     cls, path, wanted = write(tmp_path, np.random.default_rng(0).integers(0, 256, (12, 10), dtype=np.uint8))
     found = read_photograph(path, photographs(data=cls, channels=1))
     assert found.mode == "L" and np.abs(np.asarray(found).astype(int) - wanted).max() <= 1  # two greys share a colour
-
-
-def test_what_is_grey_already_is_no_viridis(tmp_path):
-    path = photograph(tmp_path / "grey.png", mode="L")
-    assert np.array_equal(read_photograph(path, photographs(data=YeastColonies, channels=1)), Image.open(path))
-
-
-def test_sixteen_bits_are_stretched_not_cut_off(tmp_path):
-    values = np.linspace(200, 60000, 300).astype(np.uint16).reshape(15, 20)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    found = np.asarray(read_photograph(tmp_path / "deep.png", photographs()))
-    assert found.shape == (15, 20, 3) and len(np.unique(found)) > 250 and (np.diff(found[..., 0].ravel()) >= 0).all()

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
-from cvf20.models.weights import plain_names, read_state, unwrap
+from cvf20.models.weights import own_names, plain_names, read_state, unwrap
 from cvf20.training.describe import Description
 from cvf20.training.devices import same_random_state, seed_everything
 from cvf20.training.digests import array_digest
@@ -116,8 +116,7 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Fill a network, of which parts may be compiled, with a state dict saved from a compiled one or not."""
     inner = unwrap(network)
-    names = dict(zip(plain_names(inner.state_dict()), inner.state_dict(), strict=True))
-    nn.Module.load_state_dict(inner, {names.get(name, name): value for name, value in plain_names(state).items()})
+    nn.Module.load_state_dict(inner, own_names(inner, state))
 
 
 def _digest(network: nn.Module) -> str:

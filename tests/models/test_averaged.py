@@ -37,9 +37,3 @@ def test_flips_are_those_of_validate():
     model, loader, accelerator = tiny_unet(), DataLoader(Patches(4, void=True), 2), make_accelerator("fp32")
     own = validate(AveragedPredictions(model), loader, accelerator=accelerator)
     assert own == pytest.approx(validate(model, loader, accelerator=accelerator, flips=True), abs=1e-6)
-
-
-def test_any_size_of_image():
-    averaged = AveragedPredictions(tiny_unet().eval(), scales=(0.1, 1.0))
-    for size in ((1, 1), (3, 8), (17, 5)):
-        assert averaged(torch.rand(1, 3, *size)).shape == (1, 3, *size)

@@ -10,7 +10,7 @@ from torch import nn
 
 from cvf20 import models
 from cvf20.models import UNet, build, load_by_position, spec_of
-from cvf20.models.base import Concatenate, EncoderDecoderSkeleton, get_padding, skip_none_sequential
+from cvf20.models.base import EncoderDecoderSkeleton, get_padding, skip_none_sequential
 
 NAMES = (4, 8, 16)  # feature maps of depth 2
 
@@ -38,12 +38,6 @@ class Block(nn.Module):
 class ConvType(UNet):
     def construct_layer(self, f_in, f_out, kernel_size=3):
         return nn.Sequential(self.conv_type(f_in, f_out, kernel_size, padding=get_padding(kernel_size)), nn.ELU())
-
-
-class NormAndActivation(UNet):
-    def construct_layer(self, f_in, f_out, kernel_size=3):
-        conv = self.conv_type(f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size))
-        return skip_none_sequential(conv, self.norm_type(f_out), self.activation())
 
 
 class NamedLayers(UNet):
@@ -84,18 +78,6 @@ class OwnAttributes(UNet):
         )
 
 
-class OwnMerge(UNet):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.note = "after"
-
-    def construct_merge_module(self, depth):
-        return Concatenate()
-
-    def construct_upsampling_module(self, depth):
-        return nn.Upsample(scale_factor=self.scale_factors[depth], mode="bilinear", align_corners=True)
-
-
 class Transposed(UNet):
     def construct_upsampling_module(self, depth):
         f, factor = self.fmaps[depth], self.scale_factors[depth]
@@ -124,13 +106,6 @@ class OwnForward(UNet):
         return self.final_module(current)
 
 
-class DeepSupervision(OwnForward):
-    """A wrapper around the inherited forward."""
-
-    def forward(self, input_):
-        return super(OwnForward, self).forward(input_) + self.final_module(self.encoder_modules[0](input_))
-
-
 class InputAndOutput(UNet):
     def construct_input_module(self):
         return nn.BatchNorm2d(self.in_channels)
@@ -152,19 +127,6 @@ class NamesLikeOurs(UNet):
 
     def construct_skip_module(self, depth):
         return nn.Dropout2d(self.dropout)
-
-
-class PreActivation(UNet):
-    def construct_layer(self, f_in, f_out, kernel_size=3):
-        conv = self.conv_type(f_in, f_out, kernel_size=kernel_size, padding=get_padding(kernel_size))
-        return skip_none_sequential(self.norm_type(f_in), self.activation(), conv)
-
-
-class Deeper(UNet):
-    def construct_encoder_module(self, depth):
-        return nn.Sequential(
-            super().construct_encoder_module(depth), self.construct_layer(self.fmaps[depth], self.fmaps[depth])
-        )
 
 
 class Skeleton(EncoderDecoderSkeleton):
@@ -200,18 +162,13 @@ class Skeleton(EncoderDecoderSkeleton):
 
 SUBCLASSES = [
     ConvType,
-    NormAndActivation,
     NamedLayers,
     BlocksByDictionary,
     OwnAttributes,
-    OwnMerge,
     Transposed,
     OwnForward,
-    DeepSupervision,
     InputAndOutput,
     NamesLikeOurs,
-    PreActivation,
-    Deeper,
 ]
 ARGUMENTS = {
     "as it is": {},
@@ -243,12 +200,6 @@ def test_a_students_attributes_change_no_other_block():
 
 def test_a_subclass_of_the_skeleton():
     assert Skeleton(2, 1, 3, NAMES, nn.Sigmoid)(torch.rand(2, 1, 12, 8)).shape == (2, 3, 12, 8)
-
-
-def test_an_activation_with_weights_is_copied_for_every_layer():
-    shared = nn.PReLU(init=0.1)
-    slopes = [m.weight for m in UNet(2, 1, 1, 4, activation=shared).modules() if isinstance(m, nn.PReLU)]
-    assert len({id(slope) for slope in slopes}) == 10 and all(slope.item() == pytest.approx(0.1) for slope in slopes)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

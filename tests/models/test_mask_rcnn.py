@@ -52,13 +52,6 @@ def test_training_gives_torchvisions_five_losses(detector, case, bf16):
     detector.zero_grad()
 
 
-def test_a_batch_of_images_with_and_without_people(detector):
-    (first, nobody), (second, somebody) = batch(), batch((10, 60, 20, 40))
-    detector.train()
-    losses = detector(torch.cat([first, second]), torch.cat([nobody, somebody]))
-    assert losses["loss_mask"] > 0
-
-
 @pytest.mark.parametrize("bf16", [False, True])
 def test_evaluation_gives_one_tensor_and_detections_of_any_size(detector, bf16):
     images, _ = batch((10, 60, 20, 40))

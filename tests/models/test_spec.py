@@ -20,10 +20,9 @@ from cvf20.models import (
     WatershedNet,
     build,
     fold_batch_norm,
-    load_by_position,
     spec_of,
 )
-from cvf20.models.case_study import BottleneckFlattenNet, FlattenNet
+from cvf20.models.case_study import BottleneckFlattenNet
 from cvf20.models.your_models import AttentionUNet
 
 PRINTED = "cvf20.models.UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=torch.nn.BatchNorm2d, upsampling='transposed')"
@@ -137,7 +136,7 @@ def test_a_class_of_a_notebook_or_script_is_named_and_found_in_its_file(tmp_path
     assert spec_of(Own(4)) == "__main__.Own(4)"
     with pytest.raises(ValueError, match="__main__.Own.*your_models.py.*which Python file"):
         build("__main__.Own(4)")
-    (tmp_path / "mine.py").write_text(source.replace("from .base import get_padding\n", ""))
+    (tmp_path / "mine.py").write_text(source)
     assert type(build("__main__.Mine(1, 3, 9, 4)", tmp_path / "mine.py")).__name__ == "Mine"
     assert type(build("not_there.Mine(1, 3, 9, 4)", tmp_path / "mine.py")).__name__ == "Mine"
     assert type(build("cvf20.models.UNet(1, 3, 9, 4)", tmp_path / "mine.py")) is UNet
@@ -155,14 +154,10 @@ def test_a_class_of_a_notebook_or_script_is_named_and_found_in_its_file(tmp_path
         ("cvf20.paths.data_dir()", "cvf20.paths.data_dir is no network"),
         ("cvf20.models.UNet(1, 1, 1, open('x'))", "no class open"),
         ("cvf20.models.UNet(1, 1, 1, [c for c in 'ab'])", "malformed"),
-        ("cvf20.models.UNet(*[1, 2, 3, 4])", "malformed"),
-        ("cvf20.models.UNet(**{'depth': 1})", "keywords must be strings"),
         ("cvf20.models.Unet(2, 3, 9, 4)", "no class cvf20.models.Unet is found"),
-        ("UNet(2, 3, 9, 4)", "no class UNet is found"),
         ("cvf20.models.UNet(2)", "missing"),
         ("cvf20.models.UNet(2, 3, 9, 4, upsampling='cubic')", "upsampling='cubic'"),
         ("cvf20.models.UNet", "a call is wanted"),
-        ("3", "a call is wanted"),
     ],
 )
 def test_texts_that_build_nothing(text, words):
@@ -183,20 +178,3 @@ def test_state_dicts_load_whether_compiled_or_wrapped():
     encoder.load_state_dict(partly.state_dict())
     partly.load_state_dict(partly.state_dict())
     partly.load_state_dict(encoder.state_dict())
-
-
-def test_weights_by_position():
-    theirs, ours = nn.Sequential(*BaseConv(1, 2, (3, 4)), nn.Identity()), BaseConv(1, 2, (3, 4))
-    state = {f"any.{name}": value for name, value in theirs.state_dict().items()}
-    assert load_by_position(ours, state) is ours
-    assert all(a.equal(b) for a, b in zip(ours.state_dict().values(), state.values(), strict=True))
-    with pytest.raises(ValueError, match="zip"):
-        load_by_position(FlattenNet(), state)
-    with pytest.raises(RuntimeError, match="size mismatch for 0.weight"):
-        load_by_position(BaseConv(1, 2, (5, 4)), state)
-
-
-def test_a_file_that_does_not_run_is_named(tmp_path):
-    (tmp_path / "mine.py").write_text("import not_there\n")
-    with pytest.raises(ValueError, match="No module named 'not_there'"):
-        build("__main__.Mine()", tmp_path / "mine.py")
