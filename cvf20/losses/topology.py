@@ -45,15 +45,17 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
 
 def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.ndarray:
     correct = to_strip(predicted & true)
-    correct_label = ndimage.label(correct, STRUCTURE[connectivity])[0].ravel()
-    width = correct.shape[1]  # in flat memory, the step to one of every two opposite neighbours:
-    offsets = (1, width) if connectivity == 4 else (1, width, width + 1, width - 1)
+    width, correct_label = correct.shape[1], ndimage.label(correct, STRUCTURE[connectivity])[0].ravel()
+    steps = (1, width) if connectivity == 4 else (1, width, width + 1, width - 1)  # to neighbours in flat memory
+    correct, steps = correct.ravel(), (*steps, *(-step for step in steps))
     critical = np.zeros(correct.size, dtype=bool)
     for mistakes in (predicted & ~true, true & ~predicted):
         wrong = to_strip(mistakes)
         label, count = ndimage.label(wrong, STRUCTURE[connectivity])
-        label = label.ravel()
-        mistake, neighbour = _touching(wrong.ravel(), correct.ravel(), label, correct_label, offsets)
+        label, wrong = label.ravel(), wrong.ravel()
+        beside = [np.flatnonzero(wrong & np.roll(correct, -step)) for step in steps]
+        mistake = label[np.concatenate(beside)]
+        neighbour = correct_label[np.concatenate([here + step for here, step in zip(beside, steps, strict=True)])]
         # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
         some_neighbour = np.zeros(count + 1, dtype=correct_label.dtype)
         some_neighbour[mistake] = neighbour
@@ -62,19 +64,6 @@ def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.
         pixels = np.flatnonzero(wrong)
         critical[pixels] = is_critical[label[pixels]]
     return from_strip(critical, true.shape)
-
-
-def _touching(
-    wrong: np.ndarray, correct: np.ndarray, wrong_label: np.ndarray, correct_label: np.ndarray, offsets: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (mistake, correct component) of all pairs of neighbouring pixels, from flat strips."""
-    pairs = []
-    for offset in offsets:
-        here = np.flatnonzero(wrong[:-offset] & correct[offset:])
-        pairs.append((wrong_label[here], correct_label[here + offset]))
-        here = np.flatnonzero(correct[:-offset] & wrong[offset:])
-        pairs.append((wrong_label[here + offset], correct_label[here]))
-    return tuple(np.concatenate(labels) for labels in zip(*pairs, strict=True))
 
 
 class TopologyLoss(nn.Module):

@@ -1,7 +1,6 @@
 """Metrics of topology: which cells are merged, split, missed or invented, and how many pieces and holes there are.
 
-4-connectivity throughout. An object is a component of a mask, or a label of an instance image; void (255 in a target)
-is background in both.
+An object is a 4-connected component of a mask, or a label of an instance image; void is background in both.
 """
 
 import numpy as np
@@ -15,8 +14,9 @@ from cvf20.labels import VOID, split_void
 from cvf20.labels.components import label_components
 from cvf20.labels.instances import consecutive
 from cvf20.metrics.overlaps import Relation, label_overlaps, relate
-from cvf20.metrics.semantic import binary_iou, check_same_shape, image_pair
+from cvf20.metrics.semantic import binary_iou, image_pair
 
+Images = list[tuple[np.ndarray, np.ndarray]]
 STATES = ("background", "right", "merged", "split", "missed", "spurious")
 COUNTS = ("splits", "merges", "missed", "spurious", "betti0", "betti1", "cells", "right")
 
@@ -35,8 +35,7 @@ def topology_errors(
       splits    the mirror image: Σ (components at least half inside − 1) over the cells that have any
       missed    cells of which less than half is foreground in the prediction
       spurious  components of which less than half is foreground in the target
-      betti0    Σ over the images of |components − components|, so errors that cancel within an image do not show
-      betti1    the same of holes; both compare whole images, cut cells included
+      betti0    Σ over the images of |components − components|, cut cells included; betti1 the same of holes
       cells     that were counted
     Exchanging the arguments exchanges merges with splits and missed with spurious (without exclude_border).
     """
@@ -51,20 +50,16 @@ def topology_scores(logits: Tensor, target: Tensor, exclude_border: bool = True)
     IoU; the counts of `topology_errors` per 100 cells counted (nan where there is none), among them right: neither
     merged nor split nor missed; VI and ARE of `partition_errors`.
     """
-    if logits.ndim != 4 or logits.shape[1] != 1:
-        raise ValueError(f"logits must be (N, 1, H, W), found {tuple(logits.shape)}")
-    target = target.squeeze(1) if target.ndim == 4 else target
-    check_same_shape(logits.squeeze(1), target)
+    prediction, target = image_pair(logits > 0, target)
     labels, keep = split_void(target, num_classes=2)
-    prediction, true = (logits.squeeze(1) > 0) & keep, (labels == 1) & keep
-    images = object_images(prediction, true, instances=False)
+    images = object_images(prediction * keep, labels, instances=False)
     counts = count_errors(images, exclude_border)
     cells = counts.pop("cells")
     scores = {name: 100 * count / cells if cells else float("nan") for name, count in counts.items()}
     return {"IoU": binary_iou(prediction, target)} | scores | partition_errors(images, exclude_border)
 
 
-def partition_errors(images: list[tuple[np.ndarray, np.ndarray]], exclude_border: bool = False) -> dict[str, float]:
+def partition_errors(images: Images, exclude_border: bool = False) -> dict[str, float]:
     """Variation of information VI (bits) and adapted Rand error ARE, by scikit-image, averaged over `object_images`.
 
     Both look at the target's cells only (with exclude_border at those that are not cut). Images without a cell do not
@@ -98,13 +93,9 @@ def error_map(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).byte()
 
 
-def object_images(
-    prediction: Tensor, target: Tensor, instances: bool | None = None
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def object_images(prediction: Tensor, target: Tensor, instances: bool | None = None) -> Images:
     """Predicted and true objects (H, W) of every image as 1, 2, … without gaps, 0 in the background and where void."""
     prediction, target = image_pair(prediction, target)
-    if target.numel() == 0:
-        raise ValueError(f"prediction and target must have at least one pixel, found {tuple(target.shape)}")
     stacks = []
     for labels in (labels.masked_fill(target == VOID, 0).cpu() for labels in (prediction, target)):
         is_mask = labels.max() <= 1 if instances is None else not instances
@@ -123,7 +114,7 @@ def compare(predicted: np.ndarray, true: np.ndarray, exclude_border: bool = Fals
     return relation._replace(spurious=relation.spurious & judged), counted
 
 
-def count_errors(images: list[tuple[np.ndarray, np.ndarray]], exclude_border: bool) -> dict[str, int]:
+def count_errors(images: Images, exclude_border: bool) -> dict[str, int]:
     """What `topology_errors` counts, and "right", the cells that are neither merged nor split nor missed."""
     total = np.zeros(len(COUNTS), dtype=np.int64)
     for predicted, true in images:

@@ -214,10 +214,8 @@ def test_scores_of_logits():
 
 
 def test_wrong_input_is_named():
-    prediction, target = draw_masks(0)
-    with pytest.raises(ValueError, match="at least one pixel"):
-        topology_errors(prediction[:, :0], target[:, :0])
-    with pytest.raises(ValueError, match=r"logits must be \(N, 1, H, W\), found \(3, 2, 8, 9\)"):
+    _, target = draw_masks(0)
+    with pytest.raises(ValueError, match=r"prediction must be .*, found \(3, 2, 8, 9\)"):
         topology_scores(torch.zeros(3, 2, 8, 9), target.long())
     with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
         topology_scores(torch.zeros(3, 1, 8, 9), 2 * target.long())
