@@ -10,10 +10,8 @@ def simple_train(dataset) -> Tensor:
     """Frequency of every class at every pixel over the masks of a data set: (K, H, W) float32.
 
     dataset: a SegmentationDataset of several classes whose masks (H, W) all have one shape
-    Void is not counted, so that the K frequencies of a pixel sum to 1; where a pixel is void in all masks they are 0.
+    Void is not counted: the K frequencies of a pixel sum to 1, or, where it is void in all masks, to 0.
     """
-    if dataset.num_classes < 2:
-        raise ValueError(f"dataset.num_classes is {dataset.num_classes}, wanted at least 2: one score per class")
     masks = torch.stack(dataset.masks)  # (N, H, W)
     counts = torch.stack([(masks == k).sum(0) for k in range(dataset.num_classes)])  # (K, H, W)
     labelled = (masks != VOID).sum(0)

@@ -49,9 +49,6 @@ def flatten_masks(masks: Tensor, scores: Tensor, *, min_score: float = 0.5, min_
                  2019, "Panoptic segmentation", section 5.2); of two identical masks one stays
     The numbers follow the scores: the best mask is 1.
     """
-    if masks.ndim != 3 or scores.shape != masks.shape[:1]:
-        found = f"found {tuple(masks.shape)} and {tuple(scores.shape)}"
-        raise ValueError(f"masks must be (n, H, W) and scores (n,), {found}")
     masks = masks if masks.dtype == torch.bool else masks > 0.5
     labels = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
     for index in scores.argsort(descending=True, stable=True).tolist():

@@ -1,8 +1,4 @@
-"""Watershed post-processing: of a network that predicts the energy inside instances, and the classical one.
-
-A watershed floods a landscape from markers until the floods meet; each marker becomes one instance (Vincent and Soille
-1991). The two functions differ in where the landscape comes from.
-"""
+"""Watersheds, which flood a landscape from markers until the floods meet (Vincent and Soille 1991), and their search."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +27,6 @@ def deep_watershed(
                 rises above the neck as one person rises above the gap to the next, only less
     smooth:     standard deviation in pixels of the Gaussian that the energy is smoothed with
     min_area:   pixels of the smallest instance
-    A component of the foreground without a summit that high is one instance.
     """
     probability, energy = (
         values.detach().cpu().double().numpy() for values in (foreground_probability(output), inner_energy(output))

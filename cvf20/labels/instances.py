@@ -38,8 +38,6 @@ def instance_numbers(labels: Tensor, void: int | None = VOID) -> Tensor:
 
 def instance_masks(labels: Tensor, void: int | None = VOID) -> Tensor:
     """(n, H, W) bool masks of the instances of one label image (H, W), by ascending number."""
-    if labels.ndim != 2:
-        raise ValueError(f"labels of one image must be (H, W), found {tuple(labels.shape)}")
     return check_integer(labels, "labels") == instance_numbers(labels, void)[:, None, None]
 
 
@@ -48,9 +46,6 @@ def instance_boxes(masks: Tensor) -> Tensor:
 
     In coordinates of the pixels' edges: a mask of a single pixel has a box of width and height 1, not 0.
     """
-    filled = masks.flatten(1).any(1)
-    if not filled.all():
-        raise ValueError(f"masks[{int((~filled).nonzero()[0])}] has no pixel, wanted at least one")
     return masks_to_boxes(masks) + masks.new_tensor([0, 0, 1, 1], dtype=torch.float32)
 
 

@@ -1,7 +1,6 @@
-"""Losses: each takes logits and labels (of any integer type, bool, or whole floats) and returns a scalar.
+"""Losses: each takes logits and labels (any integer type, bool, whole floats) and returns a scalar, float32 at least.
 
-Void (255) is left out: what a network says there has no influence, and an all-void target gives 0 with zero gradient.
-Computed in float32 at least. Shapes that do not fit and labels out of range are ValueErrors that name them.
+Void (255) is left out; where nothing counts the loss is 0 with zero gradient. Labels out of range are ValueErrors.
 """
 # ruff: noqa: F401
 

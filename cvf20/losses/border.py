@@ -18,13 +18,13 @@ from cvf20.losses.cross_entropy import binary_costs, class_costs
 def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0) -> Tensor:
     """(N, H, W) float32 weights from the distance d to the nearest border between two different labels.
 
-    target: (N, H, W) labels, any number of classes
-    sign:   "fade": 1 − exp(−d² / 2σ²), small at the border, where discretisation decides which side a pixel is on,
-            rising to 1 inside; "emphasise": 1 + w0·exp(−d² / 2σ²), the same with the other sign
+    target: (N, H, W) labels, any number of classes; void weighs 0 and is no label, see `border_distance`
     sigma:  σ, in pixels
-    Void pixels weigh 0, and void is no label: see `border_distance`. Without any border all weigh 1.
+    sign:   "fade": 1 − exp(−d² / 2σ²), small at the border, where discretisation decides which side a pixel is on,
+            rising to 1 inside; "emphasise": 1 + w0·exp(−d² / 2σ²)
     """
-    check_choices(sigma, sign, w0)
+    if sign not in ("fade", "emphasise"):
+        raise ValueError(f"sign={sign!r}, wanted 'fade' or 'emphasise'")
     target = label_images(target, "target")
     near = torch.exp(-border_distance(target).square() / (2 * sigma**2))
     weights = 1 - near if sign == "fade" else 1 + w0 * near
@@ -39,7 +39,6 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> T
 
     instances: (N, H, W), 0 background, one number per cell, or void, which is no cell
     """
-    check_choices(sigma, "emphasise", w0)
     instances = label_images(instances, "instances")
     void = instances == VOID
     cells = instances.masked_fill(void, 0).cpu().numpy()
@@ -82,13 +81,11 @@ class BorderWeightedLoss(nn.Module):
 
     logits:     (N, K, H, W); K = 1: foreground against background
     target:     (N, H, W) labels or void; for K = 1 also (N, 1, H, W)
-    weight_map: (N, H, W) weights ≥ 0, e.g. carried along with the mask; None: made from the target here, which costs K
-                distance transforms per image
+    weight_map: (N, H, W) weights ≥ 0, e.g. carried along with the mask; None: made here, slowly, of the target
     """
 
     def __init__(self, sigma: float = 2.0, sign: str = "fade", w0: float = 10.0):
         super().__init__()
-        check_choices(sigma, sign, w0)
         self.sigma, self.sign, self.w0 = sigma, sign, w0
 
     def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
@@ -101,8 +98,3 @@ class BorderWeightedLoss(nn.Module):
         if weight_map is None:
             weight_map = border_weight_map(labels.masked_fill(~keep, VOID), self.sigma, self.sign, self.w0)
         return weighted_mean(costs, check_weights(weight_map, costs) * keep)
-
-
-def check_choices(sigma: float, sign: str, w0: float) -> None:
-    if sign not in ("fade", "emphasise") or not (sigma > 0 and w0 >= 0):
-        raise ValueError(f"sign={sign!r}, sigma={sigma}, w0={w0}: 'fade' or 'emphasise', σ > 0 and w0 ≥ 0 are wanted")

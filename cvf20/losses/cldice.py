@@ -21,10 +21,7 @@ class SoftClDiceLoss(nn.Module):
 
     def __init__(self, alpha: float = 0.5, iterations: int = 12):
         super().__init__()
-        if not 0 <= alpha <= 1 or iterations < 1:
-            raise ValueError(f"alpha={alpha} in 0 … 1 and iterations={iterations} ≥ 1 are wanted")
-        self.alpha, self.iterations = alpha, iterations
-        self.dice = SorensenDiceLoss()
+        self.alpha, self.iterations, self.dice = alpha, iterations, SorensenDiceLoss()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         scores, labels, keep = binary_arguments(logits, target)
@@ -45,13 +42,8 @@ def soft_skeleton(values: Tensor, iterations: int) -> Tensor:
     """What opening removes, collected over ever thinner versions of the image (N, 1, H, W), values 0 … 1."""
     skeleton = torch.zeros_like(values)
     for _ in range(iterations + 1):
-        thinner = eroded(values)
+        # The lowest value of each pixel and its four neighbours
+        thinner = -torch.maximum(F.max_pool2d(-values, (3, 1), 1, (1, 0)), F.max_pool2d(-values, (1, 3), 1, (0, 1)))
         skeleton = skeleton + (1 - skeleton) * torch.relu(values - F.max_pool2d(thinner, 3, 1, 1))
         values = thinner
     return skeleton
-
-
-def eroded(values: Tensor) -> Tensor:
-    """Lowest value of each pixel and its four neighbours."""
-    rows, columns = (-F.max_pool2d(-values, size, 1, padding) for size, padding in (((3, 1), (1, 0)), ((1, 3), (0, 1))))
-    return torch.minimum(rows, columns)

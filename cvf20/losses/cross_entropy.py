@@ -13,10 +13,8 @@ def cross_entropy_criterion(
 ) -> Tensor:
     """Weighted mean over all pixels i that are not void: Σ w[tᵢ]·(−log softmax(logitsᵢ)[tᵢ]) / Σ w[tᵢ].
 
-    logits: (N, K, H, W), or any number of spatial axes
-    target: (N, H, W) labels in 0 … K − 1, or ignore_index
+    logits: (N, K, H, W), or any number of spatial axes; target: (N, H, W) labels in 0 … K − 1, or ignore_index
     weight: (K,) non-negative weights of the classes, all 1 by default
-    0 with zero gradient where no pixel has weight.
     """
     logits, labels, keep = class_arguments(logits, target, ignore_index)
     return weighted_mean(class_costs(logits, labels), class_weights(weight, logits)[labels] * keep)
@@ -28,11 +26,8 @@ def smoothed_cross_entropy(
     """Cross-entropy against 1 − ε + ε/K for the true class and ε/K for the others (Szegedy et al. 2016, section 7).
 
     smoothing: ε in [0, 1); all else as in `cross_entropy_criterion`
-    With weights, each class's term carries its own and the sum is divided by Σ w[tᵢ], as in torch, but pixels of a
-    class of weight 0 are left out.
+    With weights as in torch, but pixels of a class of weight 0 are left out.
     """
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing={smoothing}: a number in [0, 1) is wanted")
     logits, labels, keep = class_arguments(logits, target)
     weight = class_weights(weight, logits)
     of_truth = weight[labels]
@@ -45,8 +40,7 @@ def smoothed_cross_entropy(
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over all pixels that are not void of −log p where the target is 1 and −log(1 − p) where it is 0.
 
-    logits: (N, 1, H, W), p = sigmoid(logits)
-    target: (N, H, W) or (N, 1, H, W), values 0, 1 or void
+    logits: (N, 1, H, W), p their sigmoid; target: (N, H, W) or (N, 1, H, W), values 0, 1 or void
     """
     logits, labels, keep = binary_arguments(logits, target)
     return (binary_costs(logits, labels) * keep).sum() / keep.sum().clamp(min=1)
@@ -58,10 +52,7 @@ def class_costs(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def binary_costs(logits: Tensor, labels: Tensor) -> Tensor:
-    """−log sigmoid(x) where the label is 1 and −log(1 − sigmoid(x)) where it is 0; all of one shape.
-
-    Since 1 − sigmoid(x) = sigmoid(−x), both cases are −log sigmoid(±x), which never takes the log of a rounded 0.
-    """
+    """−log sigmoid(x) where the label is 1, and −log(1 − sigmoid(x)) = −log sigmoid(−x) where it is 0; of one shape."""
     return -F.logsigmoid(torch.where(labels == 1, logits, -logits))
 
 

@@ -17,10 +17,8 @@ def merge_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy, as background, of the pixels in the valleys between touching cells, per pixel that is not void.
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void; its components are the cells
-
     A network is unsure in which of several columns the line of one pixel between two cells was drawn. Weights on that
-    line lower all of these columns, and open a gap that is too wide. A valley is where the network itself comes
-    closest to parting the two: deepening it chooses one of the columns.
+    line lower all of them, and open a gap that is too wide; deepening the valley chooses one.
     """
     logits, labels, keep = binary_arguments(logits, target)
     lowest_in_void = logits.detach().masked_fill(~keep, -torch.inf).squeeze(1)

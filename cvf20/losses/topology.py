@@ -28,9 +28,8 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
     is one. Touching none: a false positive invents an object, a false negative misses one.
 
     After Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or from the whole
-    prediction: two cuts that only together part a ring are critical here and not there. Topograph (Lux et al. 2025,
-    arXiv 2411.03228) also wants exactly one component of the correct background beside a harmless mistake; holes=True
-    asks that. Linear in the pixels: three labellings, then four (or eight) passes over the pairs of neighbours.
+    prediction: two cuts that only together part a ring are critical here and not there. What holes=True asks,
+    Topograph (Lux et al. 2025, arXiv 2411.03228) always does. Linear in the pixels.
     """
     predicted, true = as_masks(prediction, "prediction"), as_masks(target, "target")
     if predicted.shape != true.shape:
@@ -70,11 +69,10 @@ class TopologyLoss(nn.Module):
     """A base loss, plus cross-entropy on the pixels of critical mistakes: base + strength·(weight·P + merge_weight·M).
 
     P is the cross-entropy of the pixels of `critical_components`, summed, divided by the number of all pixels that are
-    not void: on a base of binary cross-entropy such a pixel counts 1 + weight times. Which pixels are critical is
-    piecewise constant in the logits; the gradient is that of the cross-entropy at these pixels.
+    not void: on a base of binary cross-entropy such a pixel counts 1 + weight times. The gradient is that of the
+    cross-entropy at these pixels; which they are is piecewise constant in the logits.
 
     base:         loss(logits, target), or loss(logits, target, weight_map) where the data carries one
-    weight:       the factor on P, one number ≥ 0; not, as `weight` of torch's losses, weights of the classes
     thresholds:   on the probability; P is the mean over the predictions at all of them. Below 0.5 they also find
                   bridges, above 0.5 also cuts, that are not there yet but near
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
@@ -93,15 +91,8 @@ class TopologyLoss(nn.Module):
         merge_weight: float = 0.0,
     ):
         super().__init__()
-        if not (weight >= 0 and merge_weight >= 0):
-            raise ValueError(f"weight={weight} ≥ 0 and merge_weight={merge_weight} ≥ 0 are wanted")
-        if not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
-            raise ValueError(f"thresholds={tuple(thresholds)}: one or more probabilities between 0 and 1 are wanted")
-        if not 0 <= warm_up[0] <= warm_up[1] <= 1:
-            raise ValueError(f"warm_up={tuple(warm_up)}: 0 ≤ start ≤ end ≤ 1 is wanted")
         self.base, self.weight, self.merge_weight = base, weight, merge_weight
-        self.thresholds, self.warm_up = tuple(thresholds), tuple(warm_up)
-        self._progress = 1.0
+        self.thresholds, self.warm_up, self._progress = tuple(thresholds), tuple(warm_up), 1.0
 
     def set_progress(self, share: float) -> None:
         """Share of training done, 0 … 1; passed on to the base."""
@@ -111,10 +102,7 @@ class TopologyLoss(nn.Module):
 
     @property
     def strength(self) -> float:
-        start, end = self.warm_up
-        if self._progress >= end:
-            return 1.0
-        return max(0.0, (self._progress - start) / (end - start)) if end > start else 0.0
+        return float(np.interp(self._progress, self.warm_up, (0, 1))) if self._progress < self.warm_up[1] else 1.0
 
     def mistakes(self, prediction: Tensor, target: Tensor) -> Tensor:
         """(N, H, W) bool: the pixels to be penalised, of the prediction at one threshold."""

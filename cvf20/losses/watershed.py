@@ -40,9 +40,6 @@ class WatershedLoss(nn.Module):
         self.edges, self.relative, self.bins = tuple(edges), relative, len(edges) + 2
 
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        if output.shape[1] != 1 + self.bins + 2 or target.shape != output.shape[:1] + output.shape[2:]:
-            wanted = f"output (N, {self.bins + 3}, H, W) and target (N, H, W) are wanted for {len(self.edges)} edges"
-            raise ValueError(f"{wanted}, found {tuple(output.shape)} and {tuple(target.shape)}")
         true = watershed_targets(target, self.edges, self.relative)
         output = without_void(output, (true.foreground != VOID).unsqueeze(1))
         foreground, energy, direction = output.split([1, self.bins, 2], dim=1)
@@ -77,7 +74,6 @@ def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.nd
         if np.isinf(depth).all():  # no boundary anywhere
             distance[window][mine] = 1 if relative else np.inf
             continue
-        # Central differences, one-sided at the border; 0 along an axis of a single pixel
         slope = np.stack([np.gradient(depth, axis=k) if n > 1 else 0 * depth for k, n in enumerate(depth.shape)])
         length = np.hypot(*slope)
         unit = slope / np.where(length > 1e-6, length, np.inf)

@@ -1,8 +1,6 @@
-"""Metrics of labels and scores, which leave void (255) out. Labels are (N, H, W), or (H, W) for one image.
+"""Metrics, which leave void (255) out, of labels (N, H, W), or (H, W) for one image: bool, integers or whole floats.
 
-They are bool, of any integer type, or whole floats. Shapes that do not fit, labels out of range, unless they lie under
-void, and scores that are nan are ValueErrors that name them.
-float64 results lie on the CPU, wherever the arguments are: not every device has float64.
+Labels out of range and scores that are nan are ValueErrors. float64 results lie on the CPU.
 """
 # ruff: noqa: F401
 

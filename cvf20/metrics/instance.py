@@ -62,10 +62,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
-    """Positions of the pairs with IoU ≥ threshold ≥ 0.5, each object in one pair only.
-
-    Instances of a label image do not overlap, so only two halves of one instance, both at exactly 0.5, compete.
-    """
+    """Positions of the pairs with IoU ≥ threshold; of two halves of one instance, both at exactly 0.5, the first."""
     pairs = np.flatnonzero(overlaps.iou >= threshold)
     firsts = (np.unique(side[pairs], return_index=True)[1] for side in (overlaps.prediction, overlaps.truth))
     return pairs[np.intersect1d(*firsts)]
@@ -104,8 +101,8 @@ def mask_average_precision(predictions: Iterable[tuple[Tensor, Tensor]], targets
     predictions: per image masks (n, H, W) bool, which may overlap, and scores (n,); e.g. a generator
     targets:     per image instance labels (H, W)
     In every image the best 100 are matched in the order of their scores, each to the free true instance with the
-    highest IoU of at least the threshold. Over all images together precision, made non-increasing, is read at
-    101 recalls and averaged (Lin et al. 2014; cocodataset.org, "detection evaluation"). nan without a true instance.
+    highest IoU. Over all images together precision, made non-increasing, is read at 101 recalls and averaged (Lin et
+    al. 2014; cocodataset.org, "detection evaluation"). nan without a true instance.
     """
     overlaps, scores = [], []
     for (masks, image_scores), target in zip(predictions, targets, strict=True):
@@ -150,7 +147,6 @@ def _hits(iou: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _interpolated_precision(hits: np.ndarray, truths: int) -> float:
-    """Mean over the 101 recalls of the best precision at that recall or a higher one."""
     found = np.cumsum(hits)
     envelope = np.maximum.accumulate((found / np.arange(1, len(hits) + 1))[::-1])[::-1]
     place = np.searchsorted(found / truths, RECALLS)

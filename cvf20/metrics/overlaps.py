@@ -1,7 +1,4 @@
-"""Which predicted objects share pixels with which true ones: what instances and topology are judged by.
-
-A sparse histogram of pairs: neither time nor memory grows with objects × pixels.
-"""
+"""Which predicted objects share pixels with which true ones, a sparse table: what instances and topology share."""
 
 from typing import NamedTuple
 
@@ -53,9 +50,7 @@ def _judged(table: sparse.csr_array, numbers: np.ndarray, area: np.ndarray, void
 
 
 class Relation(NamedTuple):
-    """A true object belongs to a prediction that covers at least half of it; a prediction is inside the true object
-    that holds at least half of it.
-    """
+    """A true object belongs to a prediction that covers half of it; a prediction is inside a true one that holds half."""
 
     merges: int  # Σ (true objects that belong to it − 1) over the predictions to which any belong
     splits: int  # Σ (predictions inside it − 1) over the true objects that have any

@@ -13,7 +13,6 @@ def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: in
     """(K, K) int64: entry [t, p] counts the pixels of class t that were predicted as p.
 
     prediction, target: labels of one shape, any number of axes
-    The matrix of a whole split is the sum of its batches' matrices.
     """
     prediction, labels, keep = known_labels(prediction, target, num_classes, ignore_index)
     pair = (labels * num_classes + prediction).masked_fill_(~keep, num_classes**2)  # void: a bin of its own
@@ -34,10 +33,7 @@ def overall_accuracy(confusion: Tensor) -> float:
 
 
 def pixel_accuracy(prediction: Tensor, target: Tensor) -> float:
-    """Share of correct pixels among those of one image that are not void, averaged over the images that have any.
-
-    Every image weighs the same here, however much of it is void; overall_accuracy weighs every pixel the same.
-    """
+    """Share of correct pixels among those of one image that are not void, averaged over the images that have any."""
     prediction, target = image_pair(prediction, target)
     keep = (target != VOID).flatten(1)
     correct = (prediction == target).flatten(1) & keep
@@ -111,7 +107,7 @@ def sort_where(mask: Tensor, values: Tensor) -> Tensor:
 def binary_iou(prediction: Tensor, target: Tensor) -> float:
     """Intersection over union of the foreground, over all pixels of all images together.
 
-    prediction, target: (N, H, W), (N, 1, H, W) or (H, W), values 0 and 1 (or bool); void only in the target
+    prediction, target: (N, H, W), (N, 1, H, W) or (H, W), values 0 and 1; void only in the target
     1 where both are empty, nan where everything is void.
     """
     confusion = compute_confusion_matrix(*image_pair(prediction, target), 2)

@@ -37,7 +37,6 @@ def topology_errors(
       spurious  components of which less than half is foreground in the target
       betti0    Σ over the images of |components − components|, cut cells included; betti1 the same of holes
       cells     that were counted
-    Exchanging the arguments exchanges merges with splits and missed with spurious (without exclude_border).
     """
     counts = count_errors(object_images(prediction, target, instances), exclude_border)
     return {name: count for name, count in counts.items() if name != "right"}

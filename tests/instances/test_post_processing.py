@@ -126,8 +126,6 @@ def test_flattening_probabilities_nothing_and_disjoint_masks():
     target = people()[0]
     masks = instance_masks(target)
     assert torch.equal(instance_masks(flatten_masks(masks, torch.tensor([0.9, 0.8, 0.7]))), masks)
-    with pytest.raises(ValueError, match=r"masks must be \(n, H, W\)"):
-        flatten_masks(masks, torch.ones(2))
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

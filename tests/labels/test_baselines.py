@@ -35,8 +35,8 @@ def test_every_image_gets_the_same_scores():
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(ValueError, match="num_classes is 1"):
-        simple_train(labelled([[0]], num_classes=1))
+    with pytest.raises(ValueError, match="other than 0 to 0"):
+        simple_train(labelled([[1]], num_classes=1))
     with pytest.raises(ValueError, match="0 to 2"):
         simple_train(labelled([[3]]))
 

@@ -26,8 +26,6 @@ def test_box_of_one_pixel_is_not_empty():
     labels[2, 3] = 9
     assert instance_boxes(instance_masks(labels)).tolist() == [[3, 2, 4, 3]]
     assert instance_boxes(instance_masks(torch.zeros_like(labels))).shape == (0, 4)
-    with pytest.raises(ValueError, match=r"masks\[1\] has no pixel"):
-        instance_boxes(torch.tensor([[[True]], [[False]]]))
 
 
 @settings(max_examples=100, deadline=None)
@@ -56,5 +54,3 @@ def test_scores_are_means():
 def test_wrong_labels_are_named():
     with pytest.raises(ValueError, match="labels holds 0.5, wanted labels: whole numbers"):
         instance_numbers(torch.full((3, 3), 0.5))
-    with pytest.raises(ValueError, match=r"\(H, W\), found \(1, 3, 3\)"):
-        instance_masks(torch.zeros(1, 3, 3, dtype=torch.int64))

@@ -159,7 +159,5 @@ def test_wrong_input_is_named():
             BorderWeightedLoss()(logits, target, torch.full(target.shape, value))
     with pytest.raises(ValueError, match="instances holds .*, wanted labels: whole numbers"):
         gap_weight_map(target + 0.5)
-    for choices in ({"sign": "up"}, {"sigma": 0.0}, {"w0": -1.0}):
-        for function in (BorderWeightedLoss, lambda **choices: border_weight_map(target, **choices)):
-            with pytest.raises(ValueError, match=next(iter(choices))):
-                function(**choices)
+    with pytest.raises(ValueError, match="sign='up', wanted"):
+        BorderWeightedLoss(sign="up")(logits, target)

@@ -1,6 +1,5 @@
 """SoftClDiceLoss: its skeleton on shapes whose skeleton is known, its laws and its gradient."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,9 +53,3 @@ def test_a_cut_costs_more_cl_dice_than_a_thinner_rim():
     assert cost[0] > 0.04 and cost[1] < 1e-6 and cost[2] < 1e-6
     dice = [SorensenDiceLoss()(x, target) for x in logits]
     torch.testing.assert_close(dice[0], dice[1])
-
-
-def test_wrong_input_is_named():
-    for choices in ({"alpha": 1.5}, {"iterations": 0}):
-        with pytest.raises(ValueError, match="alpha="):
-            SoftClDiceLoss(**choices)
