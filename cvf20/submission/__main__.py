@@ -33,8 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run.attempt(lambda: build(project, options.sheet), "build: ")
     books = list(find_notebooks(project / "notebooks")[0].values())
     if options.command == "address":
-        changed = write_address(books, read_group(project / "submission.toml")["repository"])
-        print(f"changed: {', '.join(changed) or 'nothing, it stands there already'}")
+        print("changed:", *write_address(books, read_group(project / "submission.toml")["repository"]))
         return 0
     findings = [] if options.files else project_findings(project)
     for file in options.files or books:

@@ -1,4 +1,4 @@
-"""One notebook, run by nbclient in a kernel of this interpreter, whatever kernel its metadata name."""
+"""One notebook, run by papermill in a kernel of this interpreter, whatever kernel its metadata name."""
 
 import os
 import re
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import papermill
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
+from papermill.engines import Engine, papermill_engines
 
 from cvf20.submission.notebook import fingerprint, read, tags
 
@@ -31,7 +32,7 @@ class _Client(NotebookClient):
         only_this = KernelSpecManager(kernel_dirs=[])  # none of the user's kernels: the one of this interpreter
         (folder / "ipython").mkdir(parents=True, exist_ok=True)
         manager = AsyncKernelManager(kernel_spec_manager=only_this, connection_file=f"{folder}/{id(nb)}.json")
-        super().__init__(nb, manager, timeout=None, startup_timeout=180, record_timing=False)
+        super().__init__(nb, manager, timeout=None, startup_timeout=180, record_timing=False, coalesce_streams=True)
         self.report, self.rest, self.begun, self.extra_arguments = report, "", None, ["--log-level=40"]
         self.on_cell_start = lambda cell, cell_index: setattr(self, "begun", cell)
 
@@ -44,6 +45,15 @@ class _Client(NotebookClient):
         return result
 
 
+class _Engine(Engine):
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, run=None, **kwargs):
+        run(nb_man.nb)  # with the client above
+
+
+papermill_engines.register("cvf20", _Engine)
+
+
 def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, report: Callable) -> None:
     """Run `source` in the working directory; `target` is what a person wrote there, metadata too, with the outputs.
 
@@ -51,43 +61,34 @@ def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, 
     line that is printed. Whatever kernels, profiles and back ends the user has set up has no influence: MPLBACKEND=Agg,
     for one, would hide every figure. Raises NotebookError; the half-done notebook is then in `target`.
     """
-    nb, written, rename, failure = read(source), read(source), renamer(folders), None
-    if quick:
-        places = [place for place, cell in enumerate(nb.cells, 1) if "parameters" in tags(cell)] or [0]
-        nb.cells.insert(places[0], new_code_cell("quick = True", metadata={"tags": ["injected-parameters"]}))
-    folder = target.parent.parent / ".jupyter"
+    written, folder, clients, failure = read(source), target.parent.parent / ".jupyter", [], None
     told = told | {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": str(folder / "ipython")}
-    client = _Client(nb, report, folder)
+
+    def run(nb: NotebookNode) -> None:
+        clients.append(_Client(nb, report, folder))
+        clients[0].execute(env=os.environ | {"PYTHONHASHSEED": "0"} | told, cleanup_kc=True)
+
+    ours = dict(engine_name="cvf20", kernel_name="python3", language="python", progress_bar=False, run=run)
     try:
-        client.execute(env=os.environ | {"PYTHONHASHSEED": "0"} | told, cleanup_kc=True)
+        papermill.execute_notebook(nbformat.from_dict(written), None, {"quick": True} if quick else {}, **ours)
     except Exception as error:  # a failing cell, a kernel that died, a full disk: all end this notebook
         failure = error
-    place = "before its first cell"
-    if client.begun:
-        given = [cell for cell in nb.cells if "injected-parameters" not in tags(cell)]
-        place = f"cell {given.index(client.begun) + 1}" if client.begun in given else "in the parameters given to it"
-        place += f", In [{client.begun.execution_count}]" if client.begun.get("execution_count") else ""
+    nb, begun = (clients[0].nb, clients[0].begun) if clients else (written, None)
+    given, place = [cell for cell in nb.cells if "injected-parameters" not in tags(cell)], "before its first cell"
+    if begun:
+        place = f"cell {given.index(begun) + 1}" if begun in given else "in the parameters given to it"
     nb.metadata = written.metadata | {"cvf20": {"rendered_from": fingerprint(written)}}
+    for cell in nb.cells:
+        for key in {"papermill", *(["tags"] if not cell.metadata.get("tags") else [])}:
+            cell.metadata.pop(key, None)
     for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
         shown = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
-        cell.outputs = _renamed(_joined(shown), rename)
+        cell.outputs = _renamed(shown, renamer(folders))
     target.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
     if failure:
         known = isinstance(failure, CellExecutionError)
         reason = f"{failure.ename}: {failure.evalue}" if known else f"{type(failure).__name__}: {failure}"
         raise NotebookError(f"{source.stem}, {place}: {reason}") from failure
-
-
-def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Neighbouring pieces of one stream become one; of a line that was overwritten (\\r) its last state stays."""
-    result = []
-    for output in outputs:
-        if "text" in output and result and result[-1].get("name") == output.name:
-            output.text = result.pop().text + output.text
-        result.append(output)
-    for output in [output for output in result if "text" in output]:
-        output.text = re.sub(r"^[^\n]*\r(?!\n|$)", "", output.text.replace("\r\n", "\n"), flags=re.MULTILINE)
-    return result
 
 
 def _renamed(value, rename: Callable[[str], str]):

@@ -96,7 +96,7 @@ def test_a_fault_of_one_notebook_leaves_the_others_alone(project, capsys):
     assert {name for name in after if after[name] != before.get(name)} == {
         *("notebooks/05_fine.ipynb", "figures/05_fine_line.png", "results/05_fine_net-seed0.json"),
     }
-    assert "01_first, cell 6, In [5]: ZeroDivisionError: division by zero" in printed
+    assert "01_first, cell 6: ZeroDivisionError: division by zero" in printed
     half_done = project.outputs("01_first", "build/notebooks")
     assert half_done[3][0].data["image/png"] and "02_reads begins" not in printed
     assert "03 | error: notebooks/03_lies.ipynb, cell 6: names figures/03_nothing.png, which is missing" in printed
