@@ -80,8 +80,7 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
     def forward(self, images: Tensor, target: Tensor | None = None) -> dict[str, Tensor] | Tensor:
         if self.training:
             truth = [detection_target(labels) for labels in target]
-            for each in truth:
-                each["boxes"] -= HALF_PIXEL
+            truth = [each | {"boxes": each["boxes"] - HALF_PIXEL} for each in truth]
             return super().forward(list(images.masked_fill((target == VOID)[:, None], 0)), truth)
         best = []
         for found in self.detect(images):

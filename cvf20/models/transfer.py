@@ -50,8 +50,8 @@ class ResnetBasedModel(TransferModel):
 
     weights:         state dict of the encoder, of all its layers or some (see `pretrained.py`); None: random
     full_resolution: a double convolution of the image is the outermost skip, as printed in the assignment (14,352,969
-                     parameters with 9 classes). False: the decoder ends at half resolution and its logits are
-                     interpolated, which costs a third of the time (14,281,161 parameters)
+                     parameters with 9 classes). False: the decoder ends at half resolution, which is faster, and its
+                     logits are interpolated (14,281,161 parameters)
 
     Every step of the decoder doubles the size and joins the encoder's map of that size, followed by a double
     convolution, at stride 2 by none. Sizes need not be divisible.

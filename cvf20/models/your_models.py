@@ -53,8 +53,7 @@ class AttentionUNet(UNet):
     """Each skip is gated by what the decoder already knows, before the two are merged (Oktay et al. 2018)."""
 
     def construct_merge_module(self, depth: int) -> nn.Module:
-        coarse = self.merged_fmaps[depth] - self.fmaps[depth] if self.choices.merge == "concat" else self.fmaps[depth]
-        return GatedMerge(coarse, self.fmaps[depth], super().construct_merge_module(depth), self.conv_type)
+        return GatedMerge(self.fmaps[depth], super().construct_merge_module(depth), self.conv_type)
 
 
 class ParallelDilations(nn.Module):
@@ -71,14 +70,13 @@ class ParallelDilations(nn.Module):
 
 
 class GatedMerge(nn.Module):
-    """merge(upsampled, skip · gate), the gate (N, 1, *S) in (0, 1) computed from both maps."""
+    """merge(upsampled, skip · gate), the gate (N, 1, *S) in (0, 1) computed from both maps (N, features, *S)."""
 
-    def __init__(self, f_upsampled: int, f_skip: int, merge: nn.Module, conv_type):
+    def __init__(self, features: int, merge: nn.Module, conv_type):
         super().__init__()
-        features = max(1, f_skip // 2)
-        self.see_upsampled = conv_type(f_upsampled, features, 1)
-        self.see_skip = conv_type(f_skip, features, 1)
-        self.decide = conv_type(features, 1, 1)
+        inner = max(1, features // 2)
+        self.see_upsampled, self.see_skip = conv_type(features, inner, 1), conv_type(features, inner, 1)
+        self.decide = conv_type(inner, 1, 1)
         self.merge = merge
 
     def forward(self, upsampled: Tensor, skip: Tensor) -> Tensor:

@@ -69,8 +69,8 @@ def test_a_closed_gate_stops_the_skip_and_an_open_one_lets_it_through():
         def forward(self, upsampled, skip):
             return skip
 
-    merge = GatedMerge(3, 2, TakeSkip(), nn.Conv2d)
-    upsampled, skip = torch.randn(1, 3, 4, 4), torch.randn(1, 2, 4, 4)
+    merge = GatedMerge(2, TakeSkip(), nn.Conv2d)
+    upsampled, skip = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4)
     for bias, expected in ((-100.0, torch.zeros_like(skip)), (100.0, skip)):
         nn.init.constant_(merge.decide.bias, bias)
         assert torch.allclose(merge(upsampled, skip), expected)
