@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cvf20.labels.components import label_components
 from cvf20.losses import (
     BorderWeightedLoss,
     SoftClDiceLoss,
@@ -59,7 +58,8 @@ def example(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 def mistakes_per_image(logits: torch.Tensor, target: torch.Tensor) -> float:
     prediction, true = logits.squeeze(1) > 0, target == 1
-    return sum(int(label_components(wrong).max()) for wrong in (prediction & ~true, true & ~prediction)) / len(logits)
+    mistakes = [image.numpy() for wrong in (prediction & ~true, true & ~prediction) for image in wrong]
+    return sum(ndimage.label(image)[1] for image in mistakes) / len(logits)
 
 
 def unet_step() -> Callable[[], None]:

@@ -23,8 +23,7 @@ def deep_watershed(
 
     foreground: probability above which a pixel belongs to some instance
     depth:      how far the expected energy (0 outside to 1 innermost) must fall between two summits for them to be
-                two instances: the dynamics of a summit (Najman and Schmitt 1996). A level alone will not do: a head
-                rises above the neck as one person rises above the gap to the next, only less
+                two instances: the dynamics of a summit (Najman and Schmitt 1996); a head rises above its neck less
     smooth:     standard deviation in pixels of the Gaussian that the energy is smoothed with
     min_area:   pixels of the smallest instance
     """

@@ -13,9 +13,9 @@ from cvf20.labels import VOID, check_integer
 
 
 def runs(*images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The values of images of one shape, each time one of them changes from pixel to pixel, and how long they stay.
+    """The values of images of one shape, each time one of them changes, and for how many pixels they stay.
 
-    Labels stay the same for long: sorting runs instead of pixels is what makes everything below fast.
+    Sorting runs instead of pixels is what makes everything below fast.
     """
     flat = [image.ravel() for image in images]
     changes = np.any([values[1:] != values[:-1] for values in flat], axis=0)

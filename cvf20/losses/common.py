@@ -1,5 +1,6 @@
 """What every loss does before and after its formula: shapes, labels, void, precision, the mean."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,13 @@ def without_void(logits: Tensor, keep: Tensor) -> Tensor:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     # Finite logits need no mask, which would cost a fifth of a cross-entropy; a finite sum has none but finite terms
     return logits if logits.detach().sum().isfinite() else logits.masked_fill(~keep, 0)
+
+
+def as_masks(values: Tensor, name: str) -> np.ndarray:
+    """(N, H, W) bool, of any device, as numpy; ValueError for anything else."""
+    if values.ndim != 3 or values.dtype != torch.bool:
+        raise ValueError(f"{name} must be (N, H, W) bool, found {tuple(values.shape)} {values.dtype}")
+    return values.cpu().numpy()
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from skimage.segmentation import watershed
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvf20.labels.components import as_masks
-from cvf20.losses.common import binary_arguments
+from cvf20.losses.common import as_masks, binary_arguments
 
 REACH = 2  # pixels by which a valley may lie beside the gap in the target
 
@@ -31,8 +30,8 @@ def valleys(logits: Tensor, foreground: Tensor) -> Tensor:
 
     logits: (N, H, W); foreground: (N, H, W) bool, its 4-connected components are the cells
     Two cells touch in the pixels of the background that have both among their eight neighbours: the gap. The watershed
-    of the logits is flooded from the pixels of the cells REACH steps away from it (of a smaller cell, from its farthest
-    ones), the highest logits first; the line runs where two floods meet. A wider gap needs no line.
+    of the logits is flooded from the pixels of the cells REACH steps away from it (or the farthest there are), the
+    highest logits first; the line runs where two floods meet.
     """
     masks, heights = as_masks(foreground, "foreground"), logits.detach().cpu().numpy()
     lines = [_valley(height, cells) for height, cells in zip(heights, masks, strict=True)]

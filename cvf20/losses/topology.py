@@ -8,10 +8,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cvf20.labels.components import STRUCTURE, as_masks, from_strip, to_strip
-from cvf20.losses.common import binary_arguments
+from cvf20.losses.common import as_masks, binary_arguments
 from cvf20.losses.cross_entropy import binary_costs, binary_cross_entropy
 from cvf20.losses.gaps import merge_loss
+
+STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}  # connectivity
 
 
 def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 4, holes: bool = False) -> Tensor:
@@ -43,14 +44,18 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
 
 
 def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.ndarray:
-    correct = to_strip(predicted & true)
-    width, correct_label = correct.shape[1], ndimage.label(correct, STRUCTURE[connectivity])[0].ravel()
-    steps = (1, width) if connectivity == 4 else (1, width, width + 1, width - 1)  # to neighbours in flat memory
-    correct, steps = correct.ravel(), (*steps, *(-step for step in steps))
+    # The images below each other, with an empty row and column at the end of each: no component reaches into the next
+    # image, and a step to a neighbour is the same in flat memory everywhere, since over an edge it ends where all is empty
+    ends, width = ((0, 0), (0, 1), (0, 1)), true.shape[2] + 1
+    steps = (1, width) if connectivity == 4 else (1, width, width + 1, width - 1)
+    steps = (*steps, *(-step for step in steps))
+    correct = np.pad(predicted & true, ends)
+    correct_label, _ = ndimage.label(correct.reshape(-1, width), STRUCTURE[connectivity])
+    correct, correct_label = correct.ravel(), correct_label.ravel()
     critical = np.zeros(correct.size, dtype=bool)
     for mistakes in (predicted & ~true, true & ~predicted):
-        wrong = to_strip(mistakes)
-        label, count = ndimage.label(wrong, STRUCTURE[connectivity])
+        wrong = np.pad(mistakes, ends)
+        label, count = ndimage.label(wrong.reshape(-1, width), STRUCTURE[connectivity])
         label, wrong = label.ravel(), wrong.ravel()
         beside = [np.flatnonzero(wrong & np.roll(correct, -step)) for step in steps]
         mistake = label[np.concatenate(beside)]
@@ -62,7 +67,7 @@ def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.
         is_critical[mistake[neighbour != some_neighbour[mistake]]] = True
         pixels = np.flatnonzero(wrong)
         critical[pixels] = is_critical[label[pixels]]
-    return from_strip(critical, true.shape)
+    return np.ascontiguousarray(critical.reshape(len(true), -1, width)[:, :-1, :-1])
 
 
 class TopologyLoss(nn.Module):
@@ -95,10 +100,8 @@ class TopologyLoss(nn.Module):
         self.thresholds, self.warm_up, self._progress = tuple(thresholds), tuple(warm_up), 1.0
 
     def set_progress(self, share: float) -> None:
-        """Share of training done, 0 … 1; passed on to the base."""
+        """Share of training done, 0 … 1."""
         self._progress = share
-        if hasattr(self.base, "set_progress"):
-            self.base.set_progress(share)
 
     @property
     def strength(self) -> float:

@@ -1,8 +1,7 @@
 """Metrics of instance segmentation: matched label images, and average precision of scored masks (COCO protocol).
 
-In a target 0 is background, 255 void, any other number an instance; in a prediction every number but 0 is one. Void
-pixels are taken out of the predictions first, and a prediction that lies more than half in void and matches nothing is
-not judged at all (Kirillov et al. 2019, "Panoptic segmentation", section 4.2).
+In a target 255 is void, in a prediction an instance. Void pixels are taken out of the predictions first, and one that
+lies more than half in void and matches nothing is not judged (Kirillov et al. 2019, "Panoptic segmentation", 4.2).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

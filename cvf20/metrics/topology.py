@@ -11,7 +11,6 @@ from skimage.metrics import adapted_rand_error, variation_of_information
 from torch import Tensor
 
 from cvf20.labels import VOID, split_void
-from cvf20.labels.components import label_components
 from cvf20.labels.instances import consecutive
 from cvf20.metrics.overlaps import Relation, label_overlaps, relate
 from cvf20.metrics.semantic import binary_iou, image_pair
@@ -61,8 +60,7 @@ def topology_scores(logits: Tensor, target: Tensor, exclude_border: bool = True)
 def partition_errors(images: Images, exclude_border: bool = False) -> dict[str, float]:
     """Variation of information VI (bits) and adapted Rand error ARE, by scikit-image, averaged over `object_images`.
 
-    Both look at the target's cells only (with exclude_border at those that are not cut). Images without a cell do not
-    count, nor for ARE, which looks at pairs of pixels, those whose cells are single pixels; nan where none is left.
+    Both look at the target's cells that count. Images without a cell, or for ARE a pair of pixels, are left out.
     """
     vi, are = [], []
     for predicted, true in images:
@@ -77,10 +75,7 @@ def partition_errors(images: Images, exclude_border: bool = False) -> dict[str, 
 
 
 def error_map(prediction: Tensor, target: Tensor) -> Tensor:
-    """(N, H, W) uint8, what became of every object of `topology_errors`, as index into STATES: for pictures.
-
-    Every pixel of a cell holds the cell's state (merged before split); spurious components theirs in the background.
-    """
+    """(N, H, W) uint8, what became of the cells, and in the background of spurious components, as index into STATES."""
     pictures = []
     for predicted, true in object_images(prediction, target):
         relation, _ = compare(predicted, true)
@@ -96,10 +91,11 @@ def object_images(prediction: Tensor, target: Tensor, instances: bool | None = N
     """Predicted and true objects (H, W) of every image as 1, 2, … without gaps, 0 in the background and where void."""
     prediction, target = image_pair(prediction, target)
     stacks = []
-    for labels in (labels.masked_fill(target == VOID, 0).cpu() for labels in (prediction, target)):
-        is_mask = labels.max() <= 1 if instances is None else not instances
-        numbered = map(consecutive, (label_components(labels != 0) if is_mask else labels).numpy())
-        stacks.append([position + (0 not in numbers) for numbers, position in numbered])
+    for labels in (labels.masked_fill(target == VOID, 0).cpu().numpy() for labels in (prediction, target)):
+        if labels.max() <= 1 if instances is None else not instances:
+            stacks.append([ndimage.label(image)[0] for image in labels])
+        else:
+            stacks.append([position + (0 not in numbers) for numbers, position in map(consecutive, labels)])
     return list(zip(*stacks, strict=True))
 
 
@@ -126,10 +122,7 @@ def count_errors(images: Images, exclude_border: bool) -> dict[str, int]:
 
 
 def betti_numbers(objects: np.ndarray) -> tuple[int, int]:
-    """Number of components, and of holes in them (8-connected), of an object image (H, W).
-
-    Euler: pixels − edges + squares = components − holes, with an edge a pair, a square a 2 × 2 block of equal labels.
-    """
+    """Number of components, and of holes in them, by Euler: pixels − edges + squares = components − holes."""
     padded = np.pad(objects, 1)
     here, right, below, across = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     pair, column = (here != 0) & (here == right), (here != 0) & (here == below)
@@ -145,11 +138,9 @@ def border_objects(objects: np.ndarray) -> np.ndarray:
 
 
 def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
-    """Per component of the target (in the order of ndimage.label) its area in pixels, found and rim.
+    """Per component of the target its area (pixels), the share that is found, and how far its centre is from the rim.
 
-    prediction, target: (H, W) bool
-    found: share of its pixels that are predicted
-    rim:   distance in pixels from its centre to the outline of the colony (the components closed into one body)
+    prediction, target: (H, W) bool; the rim is the outline of the components closed into one body, in pixels
     """
     labels, _ = ndimage.label(target)
     colony = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(target, 12), iterations=8))[12:-12, 12:-12]
@@ -162,13 +153,10 @@ def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
 
 
 def wrong_pixels(prediction: np.ndarray, target: np.ndarray) -> dict[str, int]:
-    """Number of wrong pixels of one image by the first kind that fits; they add up to all that are wrong.
+    """Number of wrong pixels of one image (H, W) bool by the first kind that fits.
 
-    prediction, target: (H, W) bool
-    "missed cell":   in a component of the truth of which less than half was found
-    "invented cell": in a component of the prediction that touches no pixel of the truth
-    "border":        within 2 pixels of an outline of the truth
-    "inside":        the rest
+    "missed cell": in a component of the truth of which less than half was found; "invented cell": in one of the
+    prediction that touches no pixel of the truth; "border": within 2 pixels of an outline of the truth; "inside": else
     """
     components, cells = ndimage.label(prediction)[0], ndimage.label(target)[0]
     missed = np.append(False, compare(components, cells)[0].missed)[cells]
