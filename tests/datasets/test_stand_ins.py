@@ -17,7 +17,7 @@ DRAWN = {
     StanfordBackground: {"train": 48, "val": 16, "test": 16},
     YeastColonies: {"train": 60, "val": 20},
     PennFudan: {"train": 24, "val": 8, "test": 8},
-    MSRC: {"train": 44, "val": 22, "test": 22},
+    MSRC: {"train": 48, "val": 16, "test": 16},
 }
 
 
