@@ -1,8 +1,7 @@
 """Drawn faces with 15 key points: the case study's embedded task, synthetic by design.
 
-Nothing is downloaded and no photograph is involved. A face is a dozen flat shapes placed by a small three-dimensional
-model (roll, yaw, pitch, size, position, proportions, expression), lit from one side, put in front of a blotchy
-background and covered with noise. One seed always gives the same images.
+A face is a dozen flat shapes placed by a small three-dimensional model (roll, yaw, pitch, size, position, proportions,
+expression), lit from one side, before a blotchy background and under noise. One seed always gives the same images.
 """
 
 import hashlib
@@ -25,10 +24,9 @@ CIRCLE = np.array([(math.cos(k * math.pi / 16), math.sin(k * math.pi / 16), 0) f
 
 
 class Faces(Dataset):
-    """`count` drawn faces: image (1, 96, 96) float32 in [-1, 1] and key points (30,) float32 in [-1, 1].
+    """`count` drawn faces: image (1, 96, 96) float32 in [-1, 1]; x, y of the POINTS (30,) float32, as `to_unit` gives.
 
-    Key points are x, y pairs in the order of POINTS; pixel p stands at (p − 48) / 48.
-    `split` ("train", "val" or "test") and `seed` choose the faces; splits never share one.
+    split, seed: choose the faces; splits never share one
     """
 
     name, synthetic, sample = "keypoints", True, False
@@ -37,8 +35,6 @@ class Faces(Dataset):
     def __init__(self, split: str = "train", count: int = 2000, seed: int = 0):
         if split not in self.splits:
             raise ValueError(f"split is one of {', '.join(self.splits)}, not {split!r}")
-        if count < 1:
-            raise ValueError(f"count is a number of faces ≥ 1, not {count}")
         rng = np.random.default_rng([self.splits.index(split), seed])
         images, points = zip(*(draw_face(rng) for _ in range(count)), strict=True)
         self.images, self.keypoints = torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(points))
@@ -85,12 +81,10 @@ def draw_face(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     canvas = Image.fromarray(rng.integers(38, 217, (6, 6), dtype=np.uint8)).resize((2 * SIZE, 2 * SIZE))
     pencil = ImageDraw.Draw(canvas)
 
-    def fill(points, grey: float) -> None:
-        pencil.polygon([tuple(point) for point in (2 * seen(points) + 0.5).round().tolist()], int(min(grey, 255)))
-
-    def stroke(points, width: float, grey: float) -> None:
-        ends = [tuple(point) for point in (2 * seen(points) + 0.5).round().tolist()]
-        pencil.line(ends, int(grey), max(2, round(2 * scale * width)))
+    def draw(points, grey: float, width: float | None = None) -> None:
+        """A line of that width, or a filled outline."""
+        corners, grey = [tuple(point) for point in (2 * seen(points) + 0.5).round().tolist()], int(min(grey, 255))
+        pencil.line(corners, grey, max(2, round(2 * scale * width))) if width else pencil.polygon(corners, grey)
 
     eye_x, eye_y, eye_width, eye_height = u(0.27, 0.38), u(-0.22, -0.08), u(0.11, 0.17), u(0.03, 0.09)
     eyes = {s: np.array([(s * (eye_x + k * eye_width), eye_y, 0.35) for k in (0, -1, 1)]) for s in (1, -1)}
@@ -102,16 +96,16 @@ def draw_face(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     lips = [(0, mouth_y - u(0.02, 0.06), 0.42), (0, mouth_y + u(0.04, 0.2), 0.42)]
 
     skin, hair, width, height = u(90, 215), u(12, 230), u(0.68, 0.85), u(0.92, 1.05)
-    fill((0, -0.15, -0.1) + CIRCLE * (1.1 * width, height * u(0.95, 1.1), 0), hair)
-    fill((0, 0.05, 0.1) + CIRCLE * (0.97 * width, 0.95 * height, 0), skin)
-    stroke([(0, eye_y, 0.45), nose], u(0.08, 0.16), skin * u(0.8, 0.95))
-    fill(nose + CIRCLE * (u(0.09, 0.14), u(0.05, 0.08), 0), skin * u(0.6, 0.85))
-    fill([corners[0], lips[0], corners[1], lips[1]], skin * u(0.4, 0.8))
+    draw((0, -0.15, -0.1) + CIRCLE * (1.1 * width, height * u(0.95, 1.1), 0), hair)
+    draw((0, 0.05, 0.1) + CIRCLE * (0.97 * width, 0.95 * height, 0), skin)
+    draw([(0, eye_y, 0.45), nose], width=u(0.08, 0.16), grey=skin * u(0.8, 0.95))
+    draw(nose + CIRCLE * (u(0.09, 0.14), u(0.05, 0.08), 0), skin * u(0.6, 0.85))
+    draw([corners[0], lips[0], corners[1], lips[1]], skin * u(0.4, 0.8))
     gaze = (u(-0.06, 0.06), u(-0.02, 0.02), 0)
     for side in (1, -1):
-        fill(eyes[side][0] + CIRCLE * (eye_width, eye_height, 0), 1.3 * skin)
-        fill(eyes[side][0] + gaze + 0.9 * eye_height * CIRCLE, 0.2 * skin)
-        stroke(brows[side], u(0.04, 0.1), skin * u(0.2, 0.6))
+        draw(eyes[side][0] + CIRCLE * (eye_width, eye_height, 0), 1.3 * skin)
+        draw(eyes[side][0] + gaze + 0.9 * eye_height * CIRCLE, 0.2 * skin)
+        draw(brows[side], width=u(0.04, 0.1), grey=skin * u(0.2, 0.6))
     towards, (row, column) = u(0, 2 * math.pi), (np.indices((SIZE, SIZE)) - centre[::-1, None, None]) / scale
     light = u(0.7, 1.1) + u(0, 0.35) * (column * math.cos(towards) + row * math.sin(towards))
     image = np.asarray(canvas.reduce(2)) * light + u(3, 13) * rng.standard_normal((SIZE, SIZE))
