@@ -140,9 +140,6 @@ class SegmentationDataset(Dataset):
         mask = tv_tensors.Mask(self.masks[index].clone())
         return (image, mask) if self.transforms is None else self.transforms(image, mask)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}: {len(self)} images, {self.title}"
-
 
 class InstanceDataset(SegmentationDataset):
     """Objects before a background; what a subclass reads are the objects' numbers, which `as_target` makes the mask.

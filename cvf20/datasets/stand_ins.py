@@ -102,9 +102,8 @@ def streets(split: str) -> Made:
         for person, foot in enumerate(np.sort(rng.uniform(0.75, 0.97, rng.integers(1, 5))) * height, start=1):
             x, tall = (x + rng.uniform(16, 60)) % width, rng.uniform(0.45, 0.6) * foot  # often shoulder to shoulder
             across, up = (columns - x) / tall, (foot - rows) / tall  # 0 at the feet, 1 at the crown
-            people[((across / 0.14) ** 4 + ((up - 0.43) / 0.43) ** 4 < 1) | (np.hypot(across, up - 0.92) < 0.08)] = (
-                person
-            )
+            body = (across / 0.14) ** 4 + ((up - 0.43) / 0.43) ** 4 < 1
+            people[body | (np.hypot(across, up - 0.92) < 0.08)] = person
         surface = np.where(people > 0, people + 1, rows > rng.uniform(0.35, 0.5) * height)  # 0 wall, 1 ground
         colours = np.concatenate([rng.normal(135, 25, (2, 3)), rng.uniform(10, 230, (4, 3))])
         made.append((f"{split}_{i:04d}", paint(rng, surface, colours), people))
@@ -118,21 +117,20 @@ def colony(number: int) -> Made:
     return [(f"set_{number}_time_{time}", image, separate_touching(cells)) for time, (image, cells) in frames]
 
 
-def time_lapse(number: int, frames: int = 20, size: int = 256, spacing: float = 15.0) -> list:
+def time_lapse(number: int, frames: int = 20, size: int = 256) -> list[tuple[np.ndarray, np.ndarray]]:
     """Image (H, W) uint8 and cells (H, W) int32 of each frame.
 
-    Cells sit on a shaken hexagonal lattice and are born from the middle outwards; each pixel belongs to the nearest
-    cell. Grown neighbours touch, and a cell keeps its number over the frames.
+    Cells sit along a shaken spiral, as a sunflower's seeds do, and are born from the middle outwards; each pixel belongs
+    to the nearest cell. Grown neighbours touch, and a cell keeps its number over the frames.
     """
-    rng = random("colony", number)
-    row, column = np.mgrid[-8:9, -8:9].reshape(2, -1)
-    centres = spacing * np.stack([row * 0.87, column + row % 2 / 2], 1) + rng.normal(0, 1.5, (len(row), 2))
-    centres = centres[np.argsort(np.hypot(*centres.T) + rng.uniform(0, 12, len(centres)))][:120] + size / 2
+    k, rng = np.arange(120), random("colony", number)
+    centres = size / 2 + 8 * np.sqrt(k)[:, None] * np.stack([np.cos(2.4 * k), np.sin(2.4 * k)], 1)
+    centres += rng.normal(0, 1.2, centres.shape)
     distance, cell = cKDTree(centres).query(np.moveaxis(np.indices((size, size), np.float32), 0, -1))
     births = np.linspace(0, frames**2, len(centres)) ** 0.5 - 3  # in frames; the first ones are there at the start
     movie = []
     for time in range(frames):
-        radius = np.where(births > time, 1e-6, (3 + 1.5 * (time - births)).clip(1e-6, 0.56 * spacing))
+        radius = np.where(births > time, 1e-6, (3 + 1.5 * (time - births)).clip(1e-6, 8.4))
         share = distance / radius[cell]  # 0 in the middle of a cell, 1 on its rim
         halo = ndimage.gaussian_filter((share < 0.88).astype(np.float32), 3, truncate=2) * (share >= 0.88)
         grey = 110 + 210 * halo - 25 * (share < 0.88) - 20 * ((share > 0.6) & (share < 0.88))

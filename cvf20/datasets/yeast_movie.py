@@ -13,7 +13,7 @@ class YeastMovie(InstanceDataset):
     """Ten frames, cut into regions because all show the same field: image (1, H, W) uint8, densely touching cells.
 
     split: "train" the right half (x ≥ 346), "val" the upper left quarter (y < 260), "test" the lower left one;
-           "all", or None, the whole frames
+           "all" the whole frames
     target: "binary", with a line of background between touching cells, or "instances" (see InstanceDataset); a cell has
             the same number in all splits
 
@@ -27,9 +27,6 @@ class YeastMovie(InstanceDataset):
     palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
     splits = ("train", "val", "test", "all")
     source = "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1"
-
-    def __init__(self, root=None, split="train", transforms=None, target="binary"):
-        super().__init__(root, "all" if split is None else split, transforms, target)
 
     def sample_names(self) -> list[str]:
         frames = [file[:5] for file in registry(self.name) if file.endswith("_mask1.tif")]

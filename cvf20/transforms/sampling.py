@@ -43,7 +43,6 @@ def first_mask(flat_inputs: list[Any]) -> Tensor:
 class RandomForegroundCrop(Geometric):
     """Cut out `size` (height, width) at the image's own scale, around a random foreground pixel of the mask.
 
-    Where foreground is rare, most random crops show nothing; this one shows some, anywhere in the crop.
     anywhere: probability of a crop at any place instead, so that what lies far from all foreground is seen too
 
     An image without foreground is cropped anywhere. Images smaller than `size` are a ValueError.

@@ -6,10 +6,10 @@ lie half an output pixel beside their images. `resize_mask` takes the centre.
 
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -20,8 +20,8 @@ from cvf20.transforms.input import IMAGENET_MEAN, IMAGENET_STD, to_input
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """(…, H, W) of any dtype → (…, height, width): each pixel takes the value at its centre.
 
-    A centre that falls between two pixels, as it always does when a side is halved, takes the one before and the one
-    after in turn: always the same one would shift the mask by half a pixel.
+    A centre between two pixels, as always when a side is halved, takes the one before and the one after in turn:
+    always the same one would shift the mask by half a pixel.
     """
     rows, columns = map(_centres, mask.shape[-2:], size)
     return mask[..., rows, :][..., columns]
@@ -30,9 +30,9 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 def _centres(found: int, wanted: int) -> Tensor:
     """(wanted,) indices of the pixels, of `found` along a side, in which the centres of `wanted` pixels lie."""
     number = torch.arange(wanted)
-    twice = (2 * number + 1) * found  # of a pixel's centre, in units of 1 / (2 · wanted) pixels
-    between = twice % (2 * wanted) == 0
-    return twice // (2 * wanted) - (between & (number % 2 == 0)).long()
+    centre = (2 * number + 1) * found  # in units of 1 / (2 · wanted) pixels
+    before = (centre % (2 * wanted) == 0) & (number % 2 == 0)
+    return centre // (2 * wanted) - before.long()
 
 
 class Geometric(v2.Transform):
@@ -93,20 +93,11 @@ class PadTo(Resize):
     """
 
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
-        found = tuple(planes.shape[-2:])
-        if found[0] > self.size[0] or found[1] > self.size[1]:
-            raise ValueError(f"image or mask of size {found} does not fit into size={self.size}")
-        if is_mask:
-            return F.pad(planes, (0, self.size[1] - found[1], 0, self.size[0] - found[0]), value=VOID)
-        rows, columns = map(reflected, found, self.size)
-        return planes[..., rows, :][..., columns]
-
-
-def reflected(length: int, target: int) -> Tensor:
-    """Indices (target,) that run to and fro over 0 … length − 1 without repeating the ends, as often as it takes."""
-    period = max(1, 2 * length - 2)
-    positions = torch.arange(target) % period
-    return torch.where(positions < length, positions, period - positions)
+        more = [limit - length for limit, length in zip(self.size, planes.shape[-2:], strict=True)]
+        if min(more) < 0:
+            raise ValueError(f"image or mask of size {tuple(planes.shape[-2:])} does not fit into size={self.size}")
+        how = {"constant_values": VOID} if is_mask else {"mode": "reflect"}
+        return torch.from_numpy(np.pad(planes.numpy(), [(0, 0)] * (planes.ndim - 2) + [(0, k) for k in more], **how))
 
 
 def padded_eval_transforms(size: tuple[int, int], mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:

@@ -49,7 +49,7 @@ def test_viridis_is_inverted(tmp_path):
 
 
 def test_regions_of_the_movie_tile_the_field(real):
-    whole = real(YeastMovie, split=None)
+    whole = real(YeastMovie, split="all")
     train, val, test = (real(YeastMovie, split=split) for split in ("train", "val", "test"))
     assert len(whole) == len(train) == len(val) == len(test) == 10
     assert whole.images[0].shape == (1, 520, 692) and whole.images[0].dtype == torch.uint8

@@ -11,20 +11,13 @@ from torchvision import tv_tensors
 
 from cvf20.labels import VOID
 from cvf20.training.loop import evaluate_model, forward, make_accelerator, validate
-from cvf20.transforms.sizes import PadTo, padded_eval_transforms, reflected
+from cvf20.transforms.sizes import PadTo, padded_eval_transforms
 
 
 def pair(height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
     return tv_tensors.Image(image), tv_tensors.Mask(torch.randint(0, 3, (height, width), generator=generator).byte())
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 9), st.integers(0, 30))
-def test_reflection_is_numpys(length, more):
-    expected = np.pad(np.arange(length), (0, more), mode="reflect")
-    assert reflected(length, length + more).tolist() == expected.tolist()
 
 
 @settings(max_examples=20, deadline=None)
