@@ -67,7 +67,7 @@ def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.
         is_critical[mistake[neighbour != some_neighbour[mistake]]] = True
         pixels = np.flatnonzero(wrong)
         critical[pixels] = is_critical[label[pixels]]
-    return np.ascontiguousarray(critical.reshape(len(true), -1, width)[:, :-1, :-1])
+    return np.ascontiguousarray(critical.reshape(-1, true.shape[1] + 1, width)[:, :-1, :-1])
 
 
 class TopologyLoss(nn.Module):
