@@ -137,8 +137,9 @@ def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem
     """<stem>_labels.png (palette picture, values are classes) and <stem>_overlay.png."""
     picture = Image.fromarray(labels.numpy())
     picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    overlay = Image.blend(image.convert("RGB"), picture.convert("RGB"), alpha=0.5)
+    overlay.save(f"{stem}_overlay.png")  # the pair is whole once the labels are there
     picture.save(f"{stem}_labels.png")
-    Image.blend(image.convert("RGB"), picture.convert("RGB"), alpha=0.5).save(f"{stem}_overlay.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,3 +45,33 @@ def test_the_same_function_without_batch_norm(build):
 def test_a_batch_norm_that_follows_no_convolution_is_named():
     with pytest.raises(ValueError, match=r"batch norm '2' follows ReLU\(\)"):
         fold_batch_norm(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)))
+
+
+class NormFirst(nn.Module):
+    """Registers the convolution ahead of the norm, and runs the norm ahead of the convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.other = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(self.norm(x))
+
+
+class Elsewhere(NormFirst):
+    def forward(self, x):
+        return self.conv(self.norm(self.other(x)))
+
+
+class ReadTwice(NormFirst):
+    def forward(self, x):
+        seen = self.conv(x)
+        return self.norm(seen) + seen
+
+
+def test_what_runs_before_the_norm_counts_not_what_is_registered_before_it():
+    network, x = with_statistics(Elsewhere()).eval(), torch.rand(2, 3, 4, 4)
+    torch.testing.assert_close(fold_batch_norm(network)(x), network(x))
+    for other in (NormFirst, ReadTwice):
+        with pytest.raises(ValueError, match="batch norm 'norm' follows"):
+            fold_batch_norm(other())
