@@ -223,13 +223,6 @@ def test_a_name_that_is_never_resolved_or_routed_costs_seconds(tmp_path, monkeyp
     hang.set()
 
 
-def test_a_closed_port_is_no_wait_at_all(tmp_path, monkeypatch):
-    monkeypatch.setenv("CVF20_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(OSError, match="127.0.0.1:9.*: ConnectionError"):
-        fetch(tmp_path / NAME)
-
-
 # --- roots ------------------------------------------------------------------------------------------------------------
 
 
@@ -289,18 +282,6 @@ def test_nuclei_are_joined_from_the_archive_and_checked(server, tmp_path, monkey
         fetch()
         assert sorted(contents(tmp_path / "nuclei")) == sorted(known), "nothing but what was asked for"
         assert np.array_equal(Image.open(tmp_path / f"nuclei/masks/{field[:12]}.png"), joined)
-
-
-@pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, Nuclei])
-def test_the_source_is_a_fixed_commit(cls):
-    owner, repository, commit, *_ = cls.source.split("/")
-    assert len(commit) == 40 and int(commit, 16) and owner and repository
-
-
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
-def test_flags(monkeypatch, value, expected):
-    monkeypatch.setenv("CVF20_SYNTHETIC", value)
-    assert download.flag("CVF20_SYNTHETIC") is expected
 
 
 @pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, Nuclei])

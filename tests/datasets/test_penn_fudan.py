@@ -6,7 +6,6 @@ from PIL import Image
 from cvf20.datasets import PennFudan
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_numbers
-from cvf20.transforms import scaled_eval_transforms, train_transforms
 
 
 def test_splits_are_those_of_the_sorted_names(real):
@@ -52,14 +51,3 @@ def test_the_stand_in_shows_people_who_touch(synthetic):
         for people, mask in zip(instances.masks, binary.masks, strict=True):
             assert torch.equal(mask, (people > 0).to(torch.uint8)) and len(instance_numbers(people)) >= 1
         assert len({image.numpy().tobytes() for image in instances.images}) == count
-
-
-@pytest.mark.parametrize(
-    "transforms", [train_transforms((64, 80), degrees=10, colour=0.2), scaled_eval_transforms((64, 80))]
-)
-def test_joint_transforms_give_batches_of_one_size(synthetic, transforms):
-    data = synthetic(PennFudan, split="val", target="instances", transforms=transforms)
-    for i in range(3):
-        image, people = data[i]
-        assert image.shape == (3, 64, 80) and people.shape == (64, 80) and people.dtype == torch.int64
-        assert set(people.unique().tolist()) <= {*data.masks[i].unique().tolist(), VOID}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cvf20.datasets import MSRC, PennFudan, StanfordBackground, YeastColonies, YeastMovie
-from cvf20.datasets.pictures import colour_tables, match_colours, read_image
+from cvf20.datasets.pictures import read_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -191,10 +191,3 @@ def test_wrong_kinds_and_broken_files_are_named(few, tmp_path, cls, which):
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises((ValueError, OSError), match=str(file)):
         few(cls, {}, [name])
-
-
-def test_colours_are_matched(tmp_path):
-    colours = ((1, 2, 3), (4, 5, 6), (255, 255, 255))
-    index = np.random.default_rng(0).integers(0, 3, (5, 7))
-    file = saved(tmp_path, "a.png", np.array(colours, np.uint8)[index])
-    assert np.array_equal(match_colours(file, *colour_tables(np.array(colours))), index)

@@ -69,13 +69,6 @@ def test_every_cell_of_the_movie_is_one_component(real):
     assert [ndimage.label(mask.numpy() > 0)[1] for mask in instances.masks] != cells, "they do touch in the source"
 
 
-def test_movie_names_wrong_choices():
-    with pytest.raises(ValueError, match="target='mask'.*binary, instances"):
-        YeastMovie(target="mask")
-    with pytest.raises(ValueError, match="split='left'"):
-        YeastMovie(split="left")
-
-
 @settings(max_examples=200, deadline=None)
 @given(arrays(np.int32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.sampled_from([0, 0, 3, 7, 20])))
 def test_separated_cells_share_no_edge_and_lose_only_contacts(instances):

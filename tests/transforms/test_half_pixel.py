@@ -76,18 +76,6 @@ def test_image_mask_and_weights_agree_to_a_tenth_of_a_pixel(name, axis):
     assert abs(float(torch.stack(differences).mean())) < 0.1
 
 
-def test_the_published_case():
-    """40 crops: labels were 0.72 source pixels to the left."""
-    labels = tv_tensors.Mask(torch.arange(288, dtype=torch.int32).repeat(224, 1))
-    image = tv_tensors.Image((torch.arange(288) / 288).repeat(3, 224, 1))
-    views = train_transforms((128, 160), flip=0.0, mean=(0, 0, 0), std=(1, 1, 1))
-    torch.manual_seed(0)
-    shifts = [
-        (mask - 288 * picture[0])[:, 10:-10].mean() for picture, mask in (views(image, labels) for _ in range(40))
-    ]
-    assert abs(float(torch.stack(shifts).mean())) < 0.05
-
-
 @pytest.mark.parametrize("size", [(13, 29), (31, 17), (64, 48), (7, 100), (20, 33), (1, 1)])
 def test_a_resized_mask_is_torchs_exact_nearest_neighbour(size):
     """Where no centre falls between two pixels; there, each of the two is as near as the other."""
@@ -103,20 +91,6 @@ def test_a_resized_mask_is_torchs_exact_nearest_neighbour(size):
 def test_halving_takes_the_pixels_before_and_after_in_turn(dtype):
     row = torch.arange(12)
     assert resize_mask(row.expand(2, 12).to(dtype), (1, 6)).tolist() == [row[[0, 3, 4, 7, 8, 11]].to(dtype).tolist()]
-
-
-def test_resized_labels_lose_little():
-    """Up again at their own size, a disc's labels keep an IoU that the older rule cannot reach."""
-    rows, columns = torch.meshgrid(torch.arange(288), torch.arange(384), indexing="ij")
-    disc = ((rows - 140) ** 2 + (columns - 190) ** 2 < 40**2).byte()
-
-    def iou(size, resize):
-        again = resize(resize(disc, size), (288, 384))
-        return float((again & disc).sum() / (again | disc).sum())
-
-    for size in ((160, 160), (128, 160), (97, 131)):
-        old = iou(size, lambda mask, size: F.interpolate(mask[None, None], size, mode="nearest")[0, 0])
-        assert iou(size, resize_mask) > max(old, 0.95)
 
 
 # --- PIL images ---------------------------------------------------------------------------------------------------------
