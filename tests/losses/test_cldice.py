@@ -1,23 +1,9 @@
 """SoftClDiceLoss: its skeleton on shapes whose skeleton is known, its laws and its gradient."""
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cvf20.labels import VOID
 from cvf20.losses import SoftClDiceLoss, SorensenDiceLoss
 from cvf20.losses.cldice import soft_skeleton
-
-quick = settings(max_examples=20, deadline=None)
-seeds = st.integers(0, 2**31)
-
-
-def sample(seed: int, void=0.1, shape=(2, 1, 6, 7)) -> tuple[torch.Tensor, torch.Tensor]:
-    draw = torch.Generator().manual_seed(seed)
-    logits = 2 * torch.randn(shape, dtype=torch.float64, generator=draw)
-    target = torch.randint(0, 2, (shape[0], *shape[2:]), generator=draw)
-    target[torch.rand(target.shape, generator=draw) < void] = VOID
-    return logits.requires_grad_(), target
 
 
 def test_skeleton_of_a_bar_is_its_middle_line_and_of_a_line_itself():
@@ -30,15 +16,8 @@ def test_skeleton_of_a_bar_is_its_middle_line_and_of_a_line_itself():
     assert soft_skeleton(line, 3).equal(line)
 
 
-@quick
-@given(seeds)
-def test_laws(seed):
-    logits, target = sample(seed)
-    loss = SoftClDiceLoss(iterations=3)
-    value = loss(logits, target)
-    assert 0 <= value <= 1
-    for change in (lambda x: x.flip(-1), lambda x: x.roll(1, 0), lambda x: x.transpose(-1, -2)):
-        torch.testing.assert_close(loss(change(logits), change(target)), value, rtol=1e-12, atol=0)
+def test_alpha_0_is_dice():
+    logits, target = 2 * torch.randn(2, 1, 6, 7), torch.randint(0, 2, (2, 6, 7))
     assert SoftClDiceLoss(alpha=0.0)(logits, target) == SorensenDiceLoss()(logits, target)
 
 

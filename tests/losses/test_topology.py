@@ -69,24 +69,6 @@ def test_critical_components_equal_the_definition(connectivity, holes, seed, den
     assert found.equal(by_definition(prediction, target, connectivity, holes))
 
 
-@both
-@quick
-@given(seeds, densities, densities)
-def test_laws_of_critical_components(connectivity, seed, density, wrong):
-    prediction, target = draw_masks(seed, density, wrong, (4, 8, 9))
-
-    def critical(prediction, target, connectivity=connectivity):
-        return critical_components(prediction, target, connectivity, holes=True)
-
-    found = critical(prediction, target)
-    assert not (found & (prediction == target)).any(), "only mistakes are critical"
-    assert critical(target, prediction).equal(found), "who is right does not matter"
-    assert critical(~prediction, ~target, 12 - connectivity).equal(found), "nor which side is the foreground"
-    for change in (lambda x: x.flip(-1), lambda x: x.transpose(-1, -2), lambda x: x.roll(1, 0)):
-        assert critical(change(prediction), change(target)).equal(change(found))
-    assert not critical(target, target).any()
-
-
 def test_the_four_kinds_of_critical_mistakes():
     bridge = critical_components(masks("######", "##..##"), masks("##..##", "##..##"))
     assert bridge.equal(masks("..##..", "......")), "merges two objects"

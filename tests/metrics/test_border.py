@@ -77,15 +77,10 @@ def test_boundary_iou_equals_brute_force(seed, width, void):
         assert found == pytest.approx(len(predicted & true) / len(predicted | true))
 
 
-def test_laws_of_boundary_iou():
-    prediction, target, _ = draw(0, void=0)
-    assert (boundary_iou(target, target, 3) == 1).all()
-    assert boundary_iou(prediction, target, 3).equal(boundary_iou(target, prediction, 3))
-    assert boundary_iou(prediction.flip(-1), target.flip(-1), 3).equal(boundary_iou(prediction, target, 3))
-    confusion = compute_confusion_matrix(prediction, target, 3)
-    torch.testing.assert_close(boundary_iou(prediction, target, 3, width=100), iou(confusion))  # the band is everything
+def test_a_class_without_a_band_has_no_boundary_iou():
+    _, target, _ = draw(0, void=0)
     assert boundary_iou(target, target, 5)[3:].isnan().all()
-    assert boundary_iou(prediction, torch.full_like(target, VOID), 3).isnan().all()
+    assert boundary_iou(target, torch.full_like(target, VOID), 3).isnan().all()
 
 
 def test_wrong_weights_are_named():

@@ -70,22 +70,6 @@ def test_iou_is_not_recall_and_class_absent_from_both_is_nan():
     assert iou(torch.tensor([[0, 3], [0, 0]])).tolist() == [0, 0]  # absent from one of the two only
 
 
-@quick
-@given(seeds)
-def test_flips_change_nothing_renaming_permutes_and_swapping_transposes(seed):
-    prediction, target = random_labels(seed)
-    confusion = compute_confusion_matrix(prediction, target, 4)
-    assert confusion.equal(compute_confusion_matrix(prediction.flip(-1), target.flip(-1), 4))
-
-    order = torch.randperm(4, generator=torch.Generator().manual_seed(seed))
-    renamed = order[target.where(target != VOID, 0)].where(target != VOID, VOID)
-    permuted = compute_confusion_matrix(order[prediction], renamed, 4)
-    assert confusion.equal(permuted[order][:, order])
-    np.testing.assert_array_equal(iou(confusion), iou(permuted)[order])
-    full = target.where(target != VOID, 0)
-    assert compute_confusion_matrix(full, prediction, 4).equal(compute_confusion_matrix(prediction, full, 4).T)
-
-
 @pytest.mark.parametrize("bad", [4, -1, 254])
 def test_label_out_of_range_is_named(bad):
     prediction, target = random_labels(0)
@@ -157,17 +141,8 @@ def test_average_precision_equals_scikit_learn_and_the_definition(seed, levels):
         assert interpolated[k] == pytest.approx(envelope_by_definition(is_class, class_scores), rel=1e-12)
 
 
-@quick
-@given(seeds)
-def test_average_precision_sees_only_the_order_of_the_scores(seed):
-    scores, target = random_scores(seed)
-    wanted = average_precision(scores, target)
-    assert wanted.equal(average_precision(4 * scores - 10, target))
-    assert wanted.equal(average_precision(scores.flip(-1, -2), target.flip(-1, -2)))
-    order = torch.randperm(3, generator=torch.Generator().manual_seed(seed))
-    assert wanted.equal(average_precision(scores[order], target[order]))
-    renamed = torch.tensor([1, 3, 0, 2])[target.where(target != VOID, 0)].where(target != VOID, VOID)
-    assert wanted[[2, 0, 3, 1]].equal(average_precision(scores[:, [2, 0, 3, 1]], renamed))
+def test_a_class_without_a_pixel_has_no_average_precision():
+    scores, target = random_scores(0)
     without = average_precision(scores, target.where(target != 3, 0))
     assert without[3].isnan() and not without[:3].isnan().any()
     assert average_precision(scores, torch.full_like(target, VOID)).isnan().all()
