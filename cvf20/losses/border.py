@@ -31,28 +31,26 @@ def border_weight_map(target: Tensor, sigma: float = 2.0, sign: str = "fade", w0
     return weights.masked_fill(target == VOID, 0)
 
 
-def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
+def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0, touching: bool = False) -> Tensor:
     """(N, H, W) float32: 1 + w0·exp(−(d₁ + d₂)² / 2σ²) on the background, 1 on the cells, 0 where void.
 
     The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
     are the distances in pixels to the nearest cell and to the nearest other one; left out where d₁ + d₂ > 5σ.
 
     instances: (N, H, W), 0 background, one number per cell, or void, which is no cell
+    touching:  cells may touch: the line that parts two (`separate_touching`) is their gap
     """
     instances = label_images(instances, "instances")
     void = instances == VOID
     cells = instances.masked_fill(void, 0).cpu().numpy()
+    if touching:
+        cells = [image * separate_touching(image) for image in cells]
     weights = np.stack([_gap_weights(image, sigma, w0) for image in cells])
     return torch.from_numpy(weights).to(instances.device).masked_fill(void, 0)
 
 
 def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
-    """`gap_weight_map` (N, H, W) of instances that may touch: the line that parts two cells is their gap."""
-    instances = label_images(instances, "instances")
-    void = instances == VOID
-    cells = instances.masked_fill(void, 0).cpu().numpy()
-    parted = torch.from_numpy(np.stack([separate_touching(image) for image in cells])).to(instances.device)
-    return gap_weight_map(instances.where((parted == 1) | void, 0), sigma, w0)
+    return gap_weight_map(instances, sigma, w0, touching=True)
 
 
 def _gap_weights(instances: np.ndarray, sigma: float, w0: float) -> np.ndarray:

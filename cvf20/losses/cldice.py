@@ -27,15 +27,13 @@ class SoftClDiceLoss(nn.Module):
         scores, labels, keep = binary_arguments(logits, target)
         p = scores.sigmoid().masked_fill(~keep, 0)  # (N, 1, H, W)
         t = labels.to(p.dtype)
-        precision = share_inside(soft_skeleton(p, self.iterations), t)
-        sensitivity = share_inside(soft_skeleton(t, self.iterations), p)
+        shares = []
+        for one, other in ((p, t), (t, p)):
+            skeleton = soft_skeleton(one, self.iterations)  # one pixel more in both sums: no share of nothing
+            shares.append(((skeleton * other).flatten(1).sum(1) + 1) / (skeleton.flatten(1).sum(1) + 1))  # (N,)
+        precision, sensitivity = shares
         cl_dice = 2 * precision * sensitivity / (precision + sensitivity)
         return (1 - self.alpha) * self.dice(logits, target) + self.alpha * (1 - cl_dice).mean()
-
-
-def share_inside(skeleton: Tensor, mask: Tensor) -> Tensor:
-    """(N,): share of each skeleton (N, 1, H, W) that lies in the mask, with one pixel added to either sum."""
-    return ((skeleton * mask).flatten(1).sum(1) + 1) / (skeleton.flatten(1).sum(1) + 1)
 
 
 def soft_skeleton(values: Tensor, iterations: int) -> Tensor:

@@ -111,13 +111,12 @@ class TopologyLoss(nn.Module):
         """(N, H, W) bool: the pixels to be penalised, of the prediction at one threshold."""
         return critical_components(prediction, target)
 
-    def forward(self, logits: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        base = self.base(logits, target) if weight_map is None else self.base(logits, target, weight_map)
-        if self.strength * self.weight > 0:
-            base = base + self.strength * self.weight * self.penalty(logits, target)
-        if self.strength * self.merge_weight > 0:
-            base = base + self.strength * self.merge_weight * merge_loss(logits, target)
-        return base
+    def forward(self, logits: Tensor, target: Tensor, *weight_map: Tensor) -> Tensor:
+        loss = self.base(logits, target, *weight_map)
+        for weight, term in ((self.weight, self.penalty), (self.merge_weight, merge_loss)):
+            if self.strength * weight > 0:
+                loss = loss + self.strength * weight * term(logits, target)
+        return loss
 
     def penalty(self, logits: Tensor, target: Tensor) -> Tensor:
         """P of the class's description."""

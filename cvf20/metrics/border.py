@@ -12,7 +12,6 @@ def weighted_confusion_matrix(prediction: Tensor, target: Tensor, weight_map: Te
     """(K, K) float64: entry [t, p] is the weight of the pixels of class t that were predicted as p.
 
     prediction, target: (N, H, W) labels; weight_map: (N, H, W) ≥ 0, e.g. of `border_weight_map`
-    `iou` and `overall_accuracy` of it are the border-weighted metrics.
     """
     prediction, labels, keep = (part.cpu() for part in known_labels(prediction, target, num_classes))
     weights = check_weights(weight_map.cpu(), keep.double()).masked_fill(~keep, 0)
@@ -24,9 +23,8 @@ def boundary_iou(prediction: Tensor, target: Tensor, num_classes: int, width: fl
     """(K,) float64: IoU of every class's inner boundary bands (Cheng et al. 2021), over all pixels of all images.
 
     prediction, target: (N, H, W) or (H, W) labels, void only in the target
-    width: a class's band are its pixels at most so many pixels from one of another class. The paper makes it a share
-           of the image's diagonal and counts the image's edge as a boundary; here an edge is none, as in all of A3b.
-    nan for a class that has a band in neither.
+    width: a class's band are its pixels at most so many pixels from one of another class; the image's edge is no
+           boundary, other than in the paper. nan for a class that has a band in neither.
     """
     *pair, keep = (part.cpu() for part in known_labels(*image_pair(prediction, target), num_classes))
     pair = [labels.masked_fill(~keep, VOID) for labels in pair]  # void parts neither band from the rest

@@ -28,7 +28,7 @@ def match_instances(
 
     scores:        per image (n,), of its predicted instances by ascending number
     iou_threshold: at least this overlap makes a match; 0.5 or more, so that a match is unique
-    Returns, over all images together: F1, precision, recall; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor
+    Returns, over all images together: F1; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor
     SQ, the mean IoU of matches (the other factor is F1); count_error, the mean of |predicted − true| per image.
     All but count_error are 1 where there is nothing to find and nothing was found. Without a match SQ is nan, without a
     true instance AP is.
@@ -47,8 +47,6 @@ def match_instances(
     found, there = sum(predicted), sum(true)
     result = {
         "F1": _share(2 * matched, found + there),
-        "precision": _share(matched, found),
-        "recall": _share(matched, there),
         "PQ": _share(2 * quality, found + there),
         "SQ": _share(quality, matched) if matched or found + there == 0 else float("nan"),
         "count_error": float(np.abs(np.subtract(predicted, true)).mean()) if images else float("nan"),
@@ -68,10 +66,9 @@ def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
 
 
 def failure_kinds(prediction: Labels, target: Labels) -> dict[str, int]:
-    """How often instances of label images were merged or split (as in `topology_errors`), missed or false; all images.
+    """How often instances were merged or split (as in `topology_errors`), or else missed or false, over all images.
 
-    missed, false: a true instance that no prediction matches with IoU ≥ 0.5, and a prediction that matches none, unless
-                   it took part in a merge or split; one found with a poor outline is thus both
+    Missed and false match nothing with IoU ≥ 0.5; one found with a poor outline is thus both.
     """
     total = np.zeros(4, dtype=np.int64)
     for overlaps in image_overlaps(prediction, target):
@@ -87,8 +84,6 @@ def image_overlaps(prediction: Labels, target: Labels) -> Iterator[Overlaps]:
         [image for part in ([labels] if isinstance(labels, Tensor) else labels) for image in label_images(part, name)]
         for labels, name in ((prediction, "prediction"), (target, "target"))
     )
-    if len(prediction) != len(target):
-        raise ValueError(f"prediction holds {len(prediction)} images, target {len(target)}; the same number is wanted")
     for labels, truth in zip(prediction, target, strict=True):
         check_same_shape(labels, truth)
         yield label_overlaps(labels.cpu().numpy(), truth.cpu().numpy())
