@@ -111,29 +111,24 @@ def streets(split: str) -> Made:
 
 
 @cache
-def colony(number: int) -> Made:
-    """A colony's growth in phase contrast: image (H, W) uint8, foreground (H, W) uint8 in {0, 1} of parted cells."""
-    frames = enumerate(time_lapse(number))
-    return [(f"set_{number}_time_{time}", image, separate_touching(cells)) for time, (image, cells) in frames]
-
-
-def time_lapse(number: int, frames: int = 20, size: int = 256) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Image (H, W) uint8 and cells (H, W) int32 of each frame.
+def colony(number: int, frames: int = 20, size: int = 256) -> Made:
+    """A colony's growth in phase contrast: image (H, W) uint8, foreground (H, W) uint8 in {0, 1} of parted cells.
 
     Cells sit along a shaken spiral, as a sunflower's seeds do, and are born from the middle outwards; each pixel belongs
-    to the nearest cell. Grown neighbours touch, and a cell keeps its number over the frames.
+    to the nearest cell, and grown neighbours touch.
     """
     k, rng = np.arange(120), random("colony", number)
     centres = size / 2 + 8 * np.sqrt(k)[:, None] * np.stack([np.cos(2.4 * k), np.sin(2.4 * k)], 1)
     centres += rng.normal(0, 1.2, centres.shape)
     distance, cell = cKDTree(centres).query(np.moveaxis(np.indices((size, size), np.float32), 0, -1))
     births = np.linspace(0, frames**2, len(centres)) ** 0.5 - 3  # in frames; the first ones are there at the start
-    movie = []
+    made = []
     for time in range(frames):
         radius = np.where(births > time, 1e-6, (3 + 1.5 * (time - births)).clip(1e-6, 8.4))
         share = distance / radius[cell]  # 0 in the middle of a cell, 1 on its rim
-        halo = ndimage.gaussian_filter((share < 0.88).astype(np.float32), 3, truncate=2) * (share >= 0.88)
-        grey = 110 + 210 * halo - 25 * (share < 0.88) - 20 * ((share > 0.6) & (share < 0.88))
-        grey = grey + 4 * noise()[time : time + size, :size]
-        movie.append((grey.clip(0, 255).astype(np.uint8), np.where(share < 1, cell + 1, 0).astype(np.int32)))
-    return movie
+        core = (share < 0.88).astype(np.float32)
+        halo = ndimage.gaussian_filter(core, 3, truncate=2) * (1 - core)
+        grey = 110 + 210 * halo - 25 * core - 20 * core * (share > 0.6) + 4 * noise()[time : time + size, :size]
+        cells = separate_touching(np.where(share < 1, cell + 1, 0))
+        made.append((f"set_{number}_time_{time}", grey.clip(0, 255).astype(np.uint8), cells))
+    return made

@@ -83,8 +83,7 @@ class SeparateTouching(v2.Transform):
     """Last step of an augmentation: instance mask → foreground mask {0, 1}, one 4-connected component per cell.
 
     Resampling a binary mask would break the lines of one pixel between its cells and teach a network to merge them.
-    E.g. v2.Compose([train_transforms(…), SeparateTouching()]) on YeastMovie(target="instances"). An instance cut in
-    pieces, or mirrored at the edge, counts as one cell per piece. Void stays void; weight maps pass unchanged.
+    An instance cut in pieces, or mirrored at the edge, counts as one cell per piece. Void stays void.
     """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

@@ -23,16 +23,12 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     A centre between two pixels, as always when a side is halved, takes the one before and the one after in turn:
     always the same one would shift the mask by half a pixel.
     """
-    rows, columns = map(_centres, mask.shape[-2:], size)
-    return mask[..., rows, :][..., columns]
-
-
-def _centres(found: int, wanted: int) -> Tensor:
-    """(wanted,) indices of the pixels, of `found` along a side, in which the centres of `wanted` pixels lie."""
-    number = torch.arange(wanted)
-    centre = (2 * number + 1) * found  # in units of 1 / (2 · wanted) pixels
-    before = (centre % (2 * wanted) == 0) & (number % 2 == 0)
-    return centre // (2 * wanted) - before.long()
+    for axis, wanted in zip((-2, -1), size, strict=True):
+        number = torch.arange(wanted)
+        centre = (2 * number + 1) * mask.shape[axis]  # in units of 1 / (2 · wanted) pixels
+        before = (centre % (2 * wanted) == 0) & (number % 2 == 0)
+        mask = mask.index_select(axis, centre // (2 * wanted) - before.long())
+    return mask
 
 
 class Geometric(v2.Transform):
