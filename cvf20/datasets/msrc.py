@@ -1,6 +1,6 @@
 """MSRC v2: photographs of 23 kinds of things and stuff (Shotton et al.: ECCV 2006), placed by hand."""
 
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ CLASSES = {
     **{"book": (128, 64, 0), "chair": (0, 192, 0), "road": (128, 64, 128), "cat": (0, 192, 128)},
     **{"dog": (128, 192, 128), "body": (64, 64, 0), "boat": (192, 64, 0)},
 }
+TABLES = colour_tables(np.array([*CLASSES.values(), (0, 0, 0)]))  # void comes after the classes
 
 
 class MSRC(SegmentationDataset):
@@ -50,7 +51,7 @@ class MSRC(SegmentationDataset):
         return {file.stem: str(file) for file in found if file.suffix.lower() in (".bmp", ".png", ".jpg", ".jpeg")}
 
     def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
-        labels = match_colours(mask, *class_tables())
+        labels = match_colours(mask, *TABLES)
         return read_image(image, "RGB"), np.where(labels == self.num_classes, np.uint8(VOID), labels)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -58,9 +59,3 @@ class MSRC(SegmentationDataset):
 
     def fetch(self) -> None:
         raise OSError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {self.folder}")
-
-
-@cache
-def class_tables() -> tuple[np.ndarray, np.ndarray]:
-    """See `colour_tables`; after the classes comes void."""
-    return colour_tables(np.array([*CLASSES.values(), (0, 0, 0)]))

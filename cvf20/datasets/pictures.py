@@ -47,10 +47,7 @@ def _pixels(image: Image.Image, kind: str | None) -> np.ndarray:
 
 
 def match_colours(path: str | Path, code_of_index: np.ndarray, index_of_code: np.ndarray) -> np.ndarray:
-    """(H, W) uint8: the index of each pixel's colour, by the two `colour_tables`.
-
-    ValueError names the file and a colour that is not in the tables.
-    """
+    """(H, W) uint8: the index of each pixel's colour by the `colour_tables`; ValueError for a colour not in them."""
     pixels = read_image(path, "RGB")
     codes = pack(pixels)
     index = index_of_code[codes]
@@ -63,10 +60,7 @@ def match_colours(path: str | Path, code_of_index: np.ndarray, index_of_code: np
 
 
 def colour_tables(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Packed colour of each of the (n ≤ 256, 3) colours, and index of each packed colour (2²⁴,) uint8, 0 where unused.
-
-    Of two equal colours the later one counts.
-    """
+    """Packed colour of each of the (n ≤ 256, 3) colours, and index of each packed colour (2²⁴,) uint8, the last of equals."""
     code_of_index = pack(colours)
     index_of_code = np.zeros(1 << 24, dtype=np.uint8)
     index_of_code[code_of_index] = np.arange(len(code_of_index))

@@ -59,10 +59,9 @@ class YeastColonies(SegmentationDataset):
 
 
 def invert_viridis(path: str | Path) -> np.ndarray:
-    """Grey values (H, W) uint8 of a picture that matplotlib saved through its viridis map.
+    """Grey values (H, W) uint8 of a picture that matplotlib saved through its viridis map; ValueError for other colours.
 
-    Exact but for the pairs 104/105 and 137/138, which share a colour in 8 bits (the upper one is given). A colour that
-    is not in the map is a ValueError: the file is then something else.
+    Exact but for the pairs 104/105 and 137/138, which share a colour in 8 bits (the upper one is given).
     """
     return match_colours(path, *viridis_tables())
 

@@ -35,15 +35,6 @@ class NormalizeImage(v2.Transform):
         return tv_tensors.wrap(OWN_VALUES[self.kind](inpt.as_subclass(Tensor)), like=inpt)
 
 
-def _standard(image: Tensor) -> Tensor:
-    std, mean = torch.std_mean(image, (1, 2), keepdim=True)
-    return (image - mean) / std.clamp(min=1e-6)
-
-
-def _median(image: Tensor) -> Tensor:
-    return image - image.flatten(1).median(1).values[:, None, None]
-
-
 def _percentile(image: Tensor) -> Tensor:
     low, high = torch.quantile(image.flatten(1), torch.tensor([0.01, 0.995]), dim=1)[..., None, None]
     return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
@@ -58,7 +49,12 @@ def _background(image: Tensor, shrink: int = 8) -> Tensor:
     return image - F.interpolate(medians[None], size=(height, width), mode="bilinear", align_corners=False)[0]
 
 
-OWN_VALUES = {"standard": _standard, "median": _median, "background": _background, "percentile": _percentile}
+OWN_VALUES = {
+    "standard": lambda x: (x - x.mean((1, 2), keepdim=True)) / x.std((1, 2), keepdim=True).clamp(min=1e-6),
+    "median": lambda x: x - x.flatten(1).median(1).values[:, None, None],
+    "background": _background,
+    "percentile": _percentile,
+}
 
 
 def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -7,7 +7,6 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from cvf20.datasets import Repeated, SegmentationDataset
-from cvf20.datasets.base import InstanceDataset
 from cvf20.transforms import channel_statistics, class_counts
 
 
@@ -108,12 +107,3 @@ def test_an_own_choice_is_another_decoding(root):
             return image // self.by, mask
 
     assert int(Darker(root, 1).images[3].max()) == 3 and int(Darker(root, 3).images[3].max()) == 1
-
-
-def test_touching_objects_are_parted_unless_they_hide_each_other():
-    instances = np.zeros((5, 8), np.uint8)
-    instances[1:4, 1:4], instances[1:4, 4:7] = 1, 2
-    made = {parted: InstanceDataset.__new__(InstanceDataset) for parted in (True, False)}
-    for parted, data in made.items():
-        data.target, data.parted = "binary", parted
-    assert made[True].as_target(instances).sum() == 15 and made[False].as_target(instances).sum() == 18

@@ -156,12 +156,6 @@ def test_offline_asks_no_server(server, folder, monkeypatch, capsys):
     assert not server.requests
 
 
-def test_a_folder_that_cannot_be_made_leads_to_the_sample(server, tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("CVF20_DATA", str(tmp_path / "file"))
-    assert YeastMovie().sample and capsys.readouterr().out.count("\n") == 1
-
-
 def test_of_two_downloads_at_once_the_second_waits(server, folder):
     threads = [threading.Thread(target=fetch, args=(folder,)) for _ in range(3)]
     for thread in threads:

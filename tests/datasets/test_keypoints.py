@@ -63,11 +63,6 @@ def test_brows_are_darker_than_the_skin_between_them(faces):
     assert (grey((inner + outer) / 2) < grey(between) - 5).float().mean() > 0.9
 
 
-def test_no_constant_answer_comes_near_the_pass_mark(faces):
-    unit = to_unit(faces.keypoints)
-    assert 1 / (2 * (unit - unit.mean(0)).square().mean()) < 25
-
-
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="train, val, test.*'dev'"):
         Faces("dev")

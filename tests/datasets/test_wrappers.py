@@ -12,8 +12,7 @@ from torchvision.transforms import v2
 
 from cvf20.datasets import Region, Repeated, WithWeightMaps, YeastMovie
 from cvf20.labels import VOID
-from cvf20.losses import BorderWeightedLoss, border_weight_map, gap_weight_map
-from cvf20.losses.border import touching_gap_weights
+from cvf20.losses import BorderWeightedLoss, border_weight_map
 from cvf20.training.learner import Learner
 from cvf20.transforms import SeparateTouching, to_input, train_transforms
 
@@ -148,14 +147,3 @@ def test_unaugmented_cells_are_the_binary_target(synthetic):
     binary = synthetic(YeastMovie, split="val").masks[0]
     instances = synthetic(YeastMovie, split="all", target="instances", transforms=SeparateTouching())
     assert instances[0][1][:260, :346].equal(binary)
-
-
-def test_gap_weights_of_touching_instances_are_those_of_the_parted_ones():
-    instances = torch.zeros(1, 9, 14, dtype=torch.int32)
-    instances[:, 1:8, 1:7], instances[:, 3:6, 7:11] = 5, 2
-    weights = touching_gap_weights(instances)
-    assert (gap_weight_map(instances)[instances == 5] == 1).all()
-    assert (weights[0, 3:6, 6] > 10).all() and (weights[0, 1:8, 1:6] == 1).all()
-    parted = instances.clone()
-    parted[:, 3:6, 6] = 0
-    assert weights.equal(gap_weight_map(torch.from_numpy(ndimage.label(parted[0] > 0)[0])[None]))
