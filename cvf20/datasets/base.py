@@ -109,8 +109,9 @@ class SegmentationDataset(Dataset):
             if key not in _decoded or any(tensor._version for tensor in _decoded[key]):
                 image, mask = self.read_sample(*files)
                 if image.shape[:2] != mask.shape:
-                    sizes = f"image {image.shape[:2]} and mask {mask.shape}"
-                    raise ValueError(f"{sizes} differ in size: {', '.join(map(str, files))}")
+                    raise ValueError(
+                        f"image {image.shape} and mask {mask.shape} differ in size: {files[0]}, {files[1]}"
+                    )
                 _decoded[key] = as_tensors(image, mask)
             return name, *_decoded[key]
 
@@ -136,8 +137,7 @@ class SegmentationDataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = tv_tensors.Image(self.images[index].clone())
-        mask = tv_tensors.Mask(self.masks[index].clone())
+        image, mask = tv_tensors.Image(self.images[index].clone()), tv_tensors.Mask(self.masks[index].clone())
         return (image, mask) if self.transforms is None else self.transforms(image, mask)
 
 

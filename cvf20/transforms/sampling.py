@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.labels import VOID, check_labels
+from cvf20.labels import VOID, split_void
 from cvf20.transforms.sizes import Geometric, RandomResizedCrop
 
 
@@ -16,9 +16,8 @@ def class_counts(dataset) -> Tensor:
     """(K,) int64: pixels of every class in a data set's masks; K = 2 for foreground against background."""
     counts = torch.zeros(max(2, dataset.num_classes), dtype=torch.int64)
     for mask in map(torch.as_tensor, dataset.masks):
-        labels = mask[mask != VOID].long()
-        check_labels(labels, len(counts), "mask")
-        counts += torch.bincount(labels, minlength=len(counts))
+        labels, keep = split_void(mask, len(counts))
+        counts += torch.bincount(labels[keep], minlength=len(counts))
     return counts
 
 
@@ -87,6 +86,6 @@ class RareClassCrop(RandomResizedCrop):
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         boxes = [super(RareClassCrop, self).make_params(flat_inputs) for _ in range(self.tries)]
         mask = first_mask(flat_inputs)
-        weight = F.pad(self.weight, (0, VOID + 1 - len(self.weight)))[mask.reshape(mask.shape[-2:]).long()]
+        weight = F.pad(self.weight, (0, VOID + 1 - len(self.weight)))[mask.long()]
         scores = torch.stack([v2.functional.crop(weight[None], **box).mean() for box in boxes])
         return boxes[int(torch.multinomial(scores, 1)) if scores.sum() > 0 else 0]

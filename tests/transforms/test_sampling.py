@@ -22,7 +22,7 @@ def test_counts_of_foreground_and_background():
     data.masks = [torch.zeros(3, 3, dtype=torch.uint8), torch.ones(3, 3, dtype=torch.uint8)]
     assert class_counts(data).tolist() == [9, 9]
     data.masks.append(torch.tensor([[7]]))
-    with pytest.raises(ValueError, match="mask holds the label 7, wanted 0 to 1"):
+    with pytest.raises(ValueError, match="target holds the label 7, wanted 0 to 1"):
         class_counts(data)
 
 
