@@ -17,33 +17,28 @@ class Reader:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and _is_own(name, spec.origin):
-            _texts[name] = _read(spec.origin)
+        _remember(name, PathFinder.find_spec(name, path, target))
 
 
 def start() -> None:
-    if not any(finder is Reader for finder in sys.meta_path):
+    if Reader not in sys.meta_path:
         sys.meta_path.insert(0, Reader)
 
 
 def text_of(module: str) -> str | None:
     """The source of one of cvf20's or the user's own modules as it runs; None for a library's, or what has no file."""
     if module not in _texts and module != "__main__":
-        loaded = sys.modules.get(module)
-        origin = getattr(loaded, "__file__", None) if loaded else file_of(module)
-        if _is_own(module, origin):
-            _texts[module] = _read(origin)  # imported before cvf20 was, or by a finder of its own
+        try:  # imported before cvf20 was, or by a finder of its own, or not yet
+            _remember(module, importlib.util.find_spec(module))
+        except (ImportError, ValueError, AttributeError):
+            return None
     return _texts.get(module)
 
 
-def file_of(module: str) -> str | None:
-    """The file of a module that has not been imported."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return spec.origin if spec else None
+def _remember(module: str, spec) -> None:
+    if spec is not None and _is_own(module, spec.origin):
+        with tokenize.open(spec.origin) as opened:  # in the encoding that it declares
+            _texts[module] = opened.read()
 
 
 @cache
@@ -53,8 +48,3 @@ def _is_own(module: str, origin: str | None) -> bool:
     path = Path(origin).resolve()
     installed = {"site-packages", "dist-packages"}.intersection(path.parts)
     return module.split(".")[0] == "cvf20" or not (installed or any(map(path.is_relative_to, _libraries)))
-
-
-def _read(file: str) -> str:
-    with tokenize.open(file) as opened:  # in the encoding that it declares
-        return opened.read()

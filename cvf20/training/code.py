@@ -1,26 +1,21 @@
 """The code behind modules and functions, without comments, docstrings and layout; equal on every version of Python."""
 
 import ast
+import contextlib
 import dis
 import hashlib
 import importlib.util
 import inspect
-import marshal
 import sys
-from collections.abc import Iterator
 from functools import cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
-from cvf20.imported import file_of, text_of
+from cvf20.imported import text_of
 
 # what reports, stores, draws or fetches: nothing in it changes what a network learns (data counts by its content)
-SILENT = ("imported", "paths", "show", "submission", "models.spec", "datasets.download", "datasets.stand_ins")
-SILENT = tuple(
-    f"cvf20.{name}"
-    for name in (*SILENT, *("training." + n for n in ("results", "runs", "describe", "digests", "code")))
-)
-
-Place = tuple[str, str]  # a module, and a name in it; "" for the module itself
+SILENT = "imported paths show submission models.spec datasets.download datasets.stand_ins"
+SILENT += " training.results training.runs training.describe training.code"
+SILENT = tuple(f"cvf20.{name}" for name in SILENT.split())
 
 
 def code_behind(modules: set[str]) -> dict[str, str]:
@@ -31,120 +26,105 @@ def code_behind(modules: set[str]) -> dict[str, str]:
     found, waiting = {}, list(modules)
     while waiting:
         module = waiting.pop()
-        if module in found or module.startswith(SILENT) or (text := text_of(module)) is None:
-            continue
-        found[module], places, _ = _parse(text, _package(module))
-        waiting += [_defining(*place) for place in places]
+        if module not in found and not module.startswith(SILENT) and (loaded := _loaded(module)):
+            found[module], imports = _parse(text_of(module), loaded.__package__ or "")
+            waiting += imports
     return found
 
 
-def constants(module: str) -> Iterator[tuple[str, object, object]]:
-    """Name, value in the source and value now of a module's plain constants; not of what starts empty, to be filled."""
+def changed_constants(module: str) -> dict[str, object]:
+    """The plain constants of a module that were set anew from outside; not what starts empty, to be filled."""
+    found = {}
     for node in _tree(text_of(module)).body:
         for target in getattr(node, "targets", [getattr(node, "target", None)]):
-            if isinstance(target, ast.Name) and module in sys.modules:
-                try:
-                    written = ast.literal_eval(node.value)
-                except (ValueError, TypeError):
-                    continue
-                if written not in (None, [], {}):
-                    yield target.id, written, vars(sys.modules[module]).get(target.id, written)
+            with contextlib.suppress(ValueError, TypeError, AttributeError):  # no literal
+                written, now = ast.literal_eval(node.value), vars(sys.modules[module])[target.id]
+                if written not in (None, [], {}) and repr(written) != repr(now):
+                    found[target.id] = now
+    return found
 
 
-def code_of(function: FunctionType) -> str:
-    """The syntax of one function or lambda of a notebook or script."""
-    code = function.__code__
+def node_of(function: FunctionType) -> ast.AST | None:
+    """The syntax of one function or lambda, or of its whole file; None where that is gone."""
+    code, text = function.__code__, text_of(function.__globals__.get("__name__", "__main__"))
     try:
-        tree = _tree("".join(inspect.findsource(function)[0]))
-    except (OSError, SyntaxError):
-        return marshal.dumps(code).hex()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
-            if code.co_firstlineno in (node.lineno, *(each.lineno for each in node.decorator_list)):
-                return dump(node)
-    steps = [(line, end, first, last) for line, end, first, last in code.co_positions() if last]
-    start, stop = min((s[0], s[2]) for s in steps), max((s[1], s[3]) for s in steps)
-    around = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _spans(node.body, start, stop)]
-    return dump(around[-1] if around else tree)  # the innermost lambda comes last
+        tree = _tree(text if text is not None else "".join(inspect.findsource(function)[0]))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
+    found = [node for node in nodes if _first_line(node) == (code.co_firstlineno, code.co_name)]
+    places = [(line, column) for line, _, column, end in code.co_positions() if end]
+    if places:  # of several lambdas in a line the last that begins before the body
+        found = [node for node in found if (node.lineno, node.col_offset) < min(places)]
+    elif code.co_name == "<lambda>":  # Python 3.12 does not say where a constant stands
+        found = [node for node in found if getattr(node.body, "value", None) == code.co_consts[-1]]
+    return max(found, key=lambda node: (node.lineno, node.col_offset), default=tree)
 
 
-def names_in(code: CodeType) -> tuple[set[str], set[str]]:
-    """Global names that a function reads, and all names in it, attributes too; those of functions inside it as well."""
+def _first_line(node: ast.AST) -> tuple[int, str]:
+    decorators = [each.lineno for each in getattr(node, "decorator_list", ())]
+    return min([node.lineno, *decorators]), getattr(node, "name", "<lambda>")
+
+
+def globals_read(code: CodeType) -> set[str]:
+    """Names of the globals that a function reads, and the functions and classes inside it."""
     read = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    inside = [names_in(inner) for inner in code.co_consts if isinstance(inner, CodeType)]
-    return read.union(*(each[0] for each in inside)), set(code.co_names).union(*(each[1] for each in inside))
+    return read.union(*(globals_read(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+def modules_used(tree: ast.AST, package: str = "", seen=()) -> set[str]:
+    """cvf20's and the user's own modules in which that is defined which code imports, also inside functions.
+
+    seen: modules that it need not import, since they are globals
+    """
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    found = set().union(*(below(module, attributes) for module in seen))
+    for node in ast.walk(tree):
+        for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            base, name = alias.name, ""
+            if isinstance(node, ast.ImportFrom):
+                base, name = importlib.util.resolve_name("." * node.level + (node.module or ""), package), alias.name
+            if home := _loaded(base):
+                value = vars(home)[name] if name in vars(home) else name and _loaded(f"{base}.{name}") or home
+                origin = sys.modules.get(getattr(value, "__module__", None), home)
+                origin = origin if vars(origin).get(name) is value else home
+                found |= below(value if isinstance(value, ModuleType) else origin, attributes)
+    return found
+
+
+def below(module: ModuleType, attributes: set[str]) -> set[str]:
+    """A module and those inside it that are reached by attributes, as in cvf20.losses.dice.multiclass_dice."""
+    inside = [vars(module)[name] for name in attributes & vars(module).keys()]
+    inside = [m for m in inside if isinstance(m, ModuleType) and m.__name__.startswith(f"{module.__name__}.")]
+    return {module.__name__}.union(*(below(inner, attributes) for inner in inside))
 
 
 def dump(node) -> str:
-    """A syntax tree as text, without places, docstrings and empty fields."""
+    """A syntax tree as text, without places, docstrings and other strings that stand alone, and empty fields."""
     if isinstance(node, list):
-        return f"[{','.join(dump(item) for item in node if not _is_text(item))}]"
+        texts = [n for n in node if isinstance(n, ast.Expr) and isinstance(getattr(n.value, "value", None), str)]
+        return f"[{','.join(dump(item) for item in node if item not in texts)}]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    if isinstance(node, ast.Constant):
-        return repr(node.value)
-    fields = []
-    for name, value in ast.iter_fields(node):
-        if isinstance(node, ast.JoinedStr):  # some versions keep empty pieces
-            value = [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
-        if name not in ("ctx", "type_comment", "type_ignores") and value not in (None, []):
-            fields.append(f"{name}={dump(value)}")
-    return f"{type(node).__name__}({','.join(fields)})"
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.JoinedStr):  # some versions keep empty pieces
+        fields["values"] = [part for part in node.values if getattr(part, "value", None) != ""]
+    inside = ",".join(f"{name}={dump(value)}" for name, value in fields.items() if value not in (None, []))
+    return f"{type(node).__name__}({inside})"
 
 
-def _is_text(line) -> bool:
-    """A docstring, or another string that stands alone."""
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+def _loaded(module: str) -> ModuleType | None:
+    """One of cvf20's or the user's own modules, imported now if a function would do so later; None if that fails."""
+    if module not in sys.modules and text_of(module) is not None:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+    return sys.modules.get(module) if text_of(module) is not None else None
 
 
 @cache
-def _parse(text: str, package: str) -> tuple[str, list[Place], dict[str, Place]]:
-    """Digest of a module's code, what it imports, and the names by which it knows that."""
-    tree = _tree(text)
-    imports = [pair for node in ast.walk(tree) for pair in _imports(node, package)]
-    names, places = dict(imports), [place for _, place in imports]
-    for node in ast.walk(tree):  # cvf20.losses.dice.f, after `import cvf20`
-        name, _, attributes = (ast.unparse(node) if isinstance(node, ast.Attribute) else "").partition(".")
-        base = ".".join(filter(None, names.get(name, ())))
-        if base and text_of(base) is not None:
-            parts = attributes.split(".")
-            places += [(".".join([base, *parts[:k]]), "") for k in range(1, len(parts))]
-    return hashlib.sha256(dump(tree).encode()).hexdigest(), places, names
-
-
-def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, Place]]:
-    """(local name, where it comes from)"""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            yield alias.name, (alias.name, "")
-            first = alias.name.split(".")[0]
-            yield (alias.asname, (alias.name, "")) if alias.asname else (first, (first, ""))
-    elif isinstance(node, ast.ImportFrom):
-        module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-        for alias in node.names:
-            yield alias.asname or alias.name, (module, alias.name.replace("*", ""))
-
-
-def _defining(module: str, name: str) -> str:
-    """The module where `name` of `module` is defined, or that it is itself."""
-    for _ in range(100):  # two modules may hand a name to each other
-        if not name or (text := text_of(module)) is None:
-            break
-        known, inner = _parse(text, _package(module))[2], f"{module}.{name}"
-        if inner in sys.modules or (name not in known and file_of(inner)):
-            return inner
-        if name not in known:
-            break
-        module, name = known[name]
-    return module
-
-
-def _package(module: str) -> str:
-    return getattr(sys.modules.get(module), "__package__", None) or module.rpartition(".")[0]
-
-
-def _spans(node: ast.AST, start: tuple[int, int], stop: tuple[int, int]) -> bool:
-    return (node.lineno, node.col_offset) <= start and stop <= (node.end_lineno, node.end_col_offset)
+def _parse(text: str, package: str) -> tuple[str, set[str]]:
+    """Digest of a module's code, and what it imports."""
+    return hashlib.sha256(dump(_tree(text)).encode()).hexdigest(), modules_used(_tree(text), package)
 
 
 @cache

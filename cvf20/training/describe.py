@@ -2,12 +2,13 @@
 
 import functools
 import hashlib
-import inspect
 import json
+import marshal
+import pickle
 import sys
 import uuid
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 
 import numpy as np
 import torch
@@ -16,12 +17,19 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from cvf20.imported import text_of
 from cvf20.models.weights import unwrap
-from cvf20.training.code import code_behind, code_of, constants, names_in
+from cvf20.training.code import changed_constants, code_behind, dump, globals_read, modules_used, node_of
 from cvf20.training.devices import same_random_state, seed_everything
-from cvf20.training.digests import array_digest, array_size, content_digest
 
-PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, range, torch.dtype, torch.device, torch.Size)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, range, torch.dtype, torch.device, PurePath)
+PARTS = {  # objects that are told by some of their attributes
+    functools.partial: ("func", "args", "keywords"),
+    MethodType: ("__self__", "__func__"),
+    BuiltinFunctionType: ("__qualname__", "__self__"),
+    property: ("fget", "fset"),
+    functools.cached_property: ("func",),
+}
 BOOKKEEPING = {*vars(nn.Module()), "built_as"}
+CONTENT = ("images", "masks", "names", "sha256")  # of a data set, told by its digest
 
 
 class Description:
@@ -35,15 +43,11 @@ class Description:
     def key(self, content) -> str:
         """64 hex digits for a description and the code behind it, constants as they are now."""
         code = code_behind(self.modules)
-        for module in sorted(code):
-            for name, written, now in constants(module):
-                if self.of(now) != self.of(written):  # set anew from outside: my_losses.WEIGHT = 3
-                    code[f"{module}.{name}"] = self.of(now)
-        return hashlib.sha256(json.dumps([content, code], sort_keys=True).encode()).hexdigest()
+        constants = {module: self.of(changed_constants(module)) for module in sorted(code)}
+        return hashlib.sha256(json.dumps([content, code, constants], sort_keys=True).encode()).hexdigest()
 
     def of(self, value):
-        if isinstance(value, np.generic):
-            value = value.item()
+        value = value.item() if isinstance(value, np.generic) else value
         if isinstance(value, PLAIN):
             return [type(value).__name__, repr(value)]
         if id(value) not in self._done:
@@ -67,123 +71,97 @@ class Description:
             return value.key_parts(self)
         if isinstance(value, (Tensor, np.ndarray)):
             return array_digest(value)
-        if isinstance(value, dict):
-            return _in_order([self.of(k), self.of(v)] for k, v in value.items())
-        if isinstance(value, (set, frozenset)):
-            return _in_order(map(self.of, value))
+        if isinstance(value, (dict, set, frozenset)):
+            items = value.items() if isinstance(value, dict) else value
+            return sorted(map(self.of, items), key=json.dumps)
         if isinstance(value, (list, tuple)):
             return [self.of(item) for item in value]
-        if isinstance(value, functools.partial):
-            return [self.of(value.func), self.of(value.args), self.of(value.keywords)]
-        if isinstance(value, MethodType):
-            return [self.of(value.__self__), self.of(value.__func__)]
-        if isinstance(value, BuiltinFunctionType):
-            return [value.__qualname__, None if isinstance(value.__self__, ModuleType) else self.of(value.__self__)]
-        if isinstance(value, PurePath):
-            return value.as_posix()
+        for kind, names in PARTS.items():
+            if isinstance(value, kind):
+                return [self.of(getattr(value, name)) for name in names]
         if isinstance(value, nn.Module):
             return self.network(value)
         if isinstance(value, Dataset):
             return self._data(value)
-        return self._state(value)
+        if getattr(value, "__dict__", None):
+            return self.of(vars(value))
+        try:
+            return pickle.dumps(value, 4).hex()
+        except Exception:
+            return uuid.uuid4().hex  # an open file, a lock: when in doubt another key each time
 
     def _function(self, function):
-        """A notebook's function by its source and the globals it reads, others by where they are; and their settings."""
-        inner = inspect.unwrap(function)
-        if not isinstance(inner, FunctionType):
-            return self.of(inner)
-        found, where = [inner.__module__, inner.__qualname__], inner.__module__ or "__main__"
+        """A notebook's function by its source and the globals it reads, a module's by its source; and their settings."""
+        space = getattr(function, "__globals__", {"__name__": "functools"})
+        where, cells = space.get("__name__", "__main__"), getattr(function, "__closure__", None) or ()
+        closure = [self.of(cell.cell_contents) for cell in cells if cell != CellType()]  # not those without a value yet
+        if _is_library(where):
+            wrapped = getattr(function, "__wrapped__", None)
+            return self.of(wrapped) if wrapped else [function.__module__, function.__qualname__, closure]
+        node, values = node_of(function), {}
         if _is_alone(where):
-            space, (read, names) = inner.__globals__, names_in(inner.__code__)
-            values = {name: space[name] for name in sorted(read) if name in space}
-            for package in [value.__name__ for value in values.values() if isinstance(value, ModuleType)]:
-                inside = [
-                    module for module in sys.modules if module.startswith(f"{package}.")
-                ]  # package.module.function
-                self.modules |= {m for m in inside if names.issuperset(m[len(package) + 1 :].split("."))}
-            found = [code_of(inner), {name: self.of(value) for name, value in values.items()}]
-        elif text_of(where) is None and "<locals>" not in inner.__qualname__:
-            return found  # a library's
+            values = {name: space[name] for name in globals_read(function.__code__) & space.keys()}
+            seen = [value for value in values.values() if isinstance(value, ModuleType)]
+            self.modules |= modules_used(node, seen=seen) if node else set()
         self.modules.add(where)
-        for layer in {id(f): f for f in (inner, function) if isinstance(f, FunctionType)}.values():
-            cells = [value for cell in layer.__closure__ or () for value in _contents(cell)]
-            found.append([self.of(part) for part in (layer.__defaults__, layer.__kwdefaults__, cells)])
-        return found
+        source = dump(node) if node else marshal.dumps(function.__code__).hex()
+        return [where, source, closure, self.of([values, function.__defaults__, function.__kwdefaults__])]
 
     def _class(self, kind: type):
-        """A class by its path; one of a notebook by its bases, methods and attributes."""
-        self.modules.update(base.__module__ for base in kind.__mro__)
-        path, bases = f"{kind.__module__}.{kind.__qualname__}", [self.of(base) for base in kind.__bases__]
-        if not any(_is_alone(base.__module__) for base in kind.__mro__):
+        """A library's class by its path, others also by their bases; a notebook's by all that is written in it, too."""
+        self.modules.add(kind.__module__)
+        path, written = f"{kind.__module__}.{kind.__qualname__}", {}
+        if _is_library(kind.__module__):
             return path
-        own = vars(kind) if _is_alone(kind.__module__) else {}
-        return [path, bases, {name: self._member(value) for name, value in own.items() if _counts(name, value)}]
-
-    def _member(self, value):
-        if isinstance(value, property):
-            return [self.of(part) for part in (value.fget, value.fset)]
-        return self.of(
-            value.func if isinstance(value, functools.cached_property) else getattr(value, "__func__", value)
-        )
+        for name, value in vars(kind).items() if _is_alone(kind.__module__) else ():
+            generated = getattr(getattr(value, "__code__", None), "co_filename", "").startswith("<string")
+            if name == "__dataclass_fields__":
+                written[name] = [[field.name, self.of(field.default_factory)] for field in value.values()]
+            elif name != "_abc_impl" and not generated and (callable(value) or not name.startswith("__")):
+                written[name] = self.of(value)
+        return [path, [self.of(base) for base in kind.__bases__], written]
 
     def network(self, network: nn.Module, weights: bool = True):
-        """Attributes, hooks, weights and what is inside; weights=False: their shapes and sizes, since the bits that
-        initialisation draws may differ between processors.
+        """Attributes, hooks, weights and what is inside; weights=False: their shapes, since the bits that initialisation
+        draws may differ between processors.
         """
-        network = unwrap(network)
-        is_library = text_of(type(network).__module__) is None and not _is_alone(type(network).__module__)
-        own = {}
+        network, own = unwrap(network), {}
         for name, value in vars(network).items():  # a library's private attributes follow from the others
-            if name not in BOOKKEEPING and not (is_library and name.startswith("_")):
+            if name not in BOOKKEEPING and not (name.startswith("_") and _is_library(type(network).__module__)):
                 own[name] = self.of(value) if getattr(value, "__self__", None) is not network else "own method"
         hooks = [self.of(list(hooks.values())) for hooks in (network._forward_pre_hooks, network._forward_hooks)]
         tensors = dict(network.named_parameters(recurse=False)) | dict(network.named_buffers(recurse=False))
-        held = {n: [w.requires_grad, array_digest(w) if weights else array_size(w)] for n, w in tensors.items()}
-        inside = {n: [self.of(type(m)), self.network(m, weights)] for n, m in network.named_children()}
+        bits = array_digest if weights else (lambda tensor: [str(tensor.dtype), *tensor.shape])
+        held = [[name, tensor.requires_grad, bits(tensor)] for name, tensor in tensors.items()]
+        inside = [[name, self.of(type(m)), self.network(m, weights)] for name, m in network.named_children()]
         return [own, hooks, held, inside]
 
     def _data(self, data: Dataset):
         """Attributes and content as they are now; the items where nothing tells the content."""
-        own = {name: value for name, value in vars(data).items() if not isinstance(value, PurePath)}
-        digest = content_digest(data)
-        if digest is not None:
-            own = {n: v for n, v in own.items() if n not in ("images", "masks", "names", "sha256")}
-        elif not isinstance(data, (Subset, ConcatDataset, TensorDataset)):
+        digest = getattr(data, "sha256", None)
+        if digest is None and not isinstance(data, (Subset, ConcatDataset, TensorDataset)):
             with same_random_state():
                 seed_everything(0)
                 digest = self.of([data[index] for index in range(len(data))])
-        return [self.of(own), digest]
-
-    def _state(self, value):
-        kind = type(value)
-        if _is_alone(kind.__module__) or text_of(kind.__module__) is not None:
-            slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
-            return self.of(getattr(value, "__dict__", {}) | {n: getattr(value, n) for n in slots if hasattr(value, n)})
-        if isinstance(value, torch.Generator):
-            return self.of(value.get_state())
-        try:
-            reduced = value.__reduce_ex__(4)
-        except Exception:
-            return uuid.uuid4().hex  # an open file, a lock: when in doubt another key each time
-        if isinstance(reduced, str):
-            return reduced
-        return [self.of(list(part) if i > 2 and part is not None else part) for i, part in enumerate(reduced)]
+        own = {
+            name: value for name, value in vars(data).items() if not (name in CONTENT or isinstance(value, PurePath))
+        }
+        remembered = [name for name in own if isinstance(getattr(type(data), name, None), functools.cached_property)]
+        return [digest, self.of({name: value for name, value in own.items() if name not in remembered})]
 
 
 def data_digest(data: Dataset) -> str:
-    return content_digest(data) or Description().key(Description().of(data))
+    return getattr(data, "sha256", None) or Description().key(Description().of(data))
 
 
-def _in_order(items) -> list:
-    return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
-
-
-def _contents(cell) -> list:
-    """The value of a variable that an inner function uses, if it has one yet."""
-    try:
-        return [cell.cell_contents]
-    except ValueError:
-        return []
+def array_digest(array: Tensor | np.ndarray) -> str:
+    """sha256 over type, shape and bytes, whatever the memory format and the device."""
+    digest = hashlib.sha256(f"{array.dtype}{tuple(array.shape)}".encode())
+    if isinstance(array, Tensor):
+        flat = array.detach().as_subclass(Tensor).cpu().contiguous().reshape(-1)
+        array = flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0)
+    digest.update(repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def _is_alone(module: str) -> bool:
@@ -191,8 +169,5 @@ def _is_alone(module: str) -> bool:
     return module == "__main__" or (module not in sys.modules and text_of(module) is None)
 
 
-def _counts(name: str, value) -> bool:
-    """Of a class's dictionary: what was written into it."""
-    generated = getattr(getattr(value, "__code__", None), "co_filename", "").startswith("<string")
-    hidden = name.startswith("__") and not isinstance(value, FunctionType) and name != "__dataclass_fields__"
-    return not (generated or hidden or name == "_abc_impl")
+def _is_library(module: str) -> bool:
+    return not _is_alone(module) and text_of(module) is None

@@ -8,9 +8,8 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from cvf20.models.weights import own_names, plain_names, read_state, unwrap
-from cvf20.training.describe import Description
+from cvf20.training.describe import Description, array_digest
 from cvf20.training.devices import same_random_state, seed_everything
-from cvf20.training.digests import array_digest
 
 # a network given ready-made → name of a run → its weights when first given, and the digest of those it was left with
 _given: WeakKeyDictionary[nn.Module, dict[str, tuple[dict, str]]] = WeakKeyDictionary()

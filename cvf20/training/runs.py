@@ -34,10 +34,23 @@ def published(name: str) -> Path:
 
 
 def stored(file: Path, key: str) -> dict | None:
-    """The JSON in a file, if it belongs to the key."""
+    """What `_write` wrote into a file, if it belongs to the key."""
+
+    arrays = {}
+
+    def decode(found: dict):
+        if "__items__" in found:
+            return {tuple(name) if isinstance(name, list) else name: value for name, value in found["__items__"]}
+        if "__tensor__" in found:
+            return torch.from_numpy(arrays[found["__tensor__"]])
+        return arrays[found["__array__"]] if "__array__" in found else found
+
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if (packed := file.with_suffix(".npz")).is_file():
+            with np.load(packed, allow_pickle=False) as opened:
+                arrays.update(opened)
+        content = json.loads(file.read_text(encoding="utf-8"), object_hook=decode)
+    except (OSError, ValueError, KeyError):  # missing or torn
         return None
     return content if isinstance(content, dict) and content.get("key") == key else None
 
@@ -62,12 +75,8 @@ def publish_run(run: Finished, label: str) -> None:
     """Copy a finished run's curves and shown predictions to $CVF20_OUT/results."""
     folder = out_dir() / "results"
     copy_file(run.curves, folder / f"{label}.csv")
-    pictures = sorted(run.pictures.glob("*.png"))
-    for old in (folder / label).glob("*.png"):
-        if old.name not in [picture.name for picture in pictures]:
-            old.unlink()
-    for picture in pictures:
-        copy_file(picture, folder / label / picture.name)
+    for name in {file.name for place in (run.pictures, folder / label) for file in place.glob("*.png")}:
+        copy_file(run.pictures / name, folder / label / name)
 
 
 def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None, recipe=None, silent=False):
@@ -87,13 +96,13 @@ def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None
     def make() -> dict:
         started = time.perf_counter()
         value = compute(*inputs)
-        seconds = time.perf_counter() - started
+        about = {"key": key, "seconds": round(time.perf_counter() - started, 1)}
         if data is None:
-            return {"key": key, "seconds": round(seconds, 1), "value": value}
+            return about | {"value": value}
         if not isinstance(value, dict):
             raise TypeError(f"{name}: a dict of metrics is wanted with data=, found {type(value).__name__}")
-        about = {"recipe": recipe or {}, "seconds": seconds, "quick": quick, "key": key}
-        return results.plain(results.new_result(name, seed, data, metrics=value, **about))
+        about |= {"recipe": recipe or {}, "quick": quick, "metrics": value}
+        return results.plain(results.new_result(name, seed, data, **about))
 
     content, where = keep(file, runs_dir() / f"{label}-{key[:12]}" / "value.json", key, make)
     if where and not silent:
@@ -107,13 +116,11 @@ def keep(file: str, local: Path, key: str, make: Callable[[], dict]) -> tuple[di
     file:  its name below results/, into which it is copied each time
     local: its place in runs/
     """
-    path, where = local, "runs/"
-    if stored(path, key) is None:
-        path, where = published(file), "results/ (published)"
-    if stored(path, key) is None:
-        path, where = local, ""
-        _write(make(), path)
-    content = _read(path)
+    for path, where in ((local, "runs/"), (published(file), "results/ (published)"), (local, "")):
+        if not where:
+            _write(make(), path)
+        if content := stored(path, key):
+            break
     target = out_dir() / "results" / file
     for suffix in (".json", ".npz"):
         copy_file(path.with_suffix(suffix), target.with_suffix(suffix))
@@ -132,46 +139,29 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def _write(content: dict, path: Path) -> None:
+    """JSON; beside it an .npz with the arrays and tensors, which leave their number."""
     arrays: dict[str, np.ndarray] = {}
-    text = json.dumps(_without_arrays(content, arrays), indent=1)
+
+    def encode(value):
+        if isinstance(value, (np.generic, Tensor)) and value.ndim == 0:
+            value = value.item()
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [encode(item) for item in value]
+        if isinstance(value, dict):
+            items = [[encode(name), encode(item)] for name, item in value.items()]
+            return dict(items) if all(type(name) is str for name in value) else {"__items__": items}
+        kind, name = "tensor" if isinstance(value, Tensor) else "array", f"a{len(arrays)}"
+        if isinstance(value, Tensor):
+            value = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
+        if not isinstance(value, np.ndarray) or value.dtype == object:
+            raise TypeError(f"a cached value holds {type(value).__name__}: numbers, text, lists, dicts or arrays go")
+        arrays[name] = value
+        return {f"__{kind}__": name}
+
+    text = json.dumps(encode(content), indent=1)
     if arrays:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path.with_suffix(".npz"), **arrays)
     results.write_text(path, text)
-
-
-def _without_arrays(value, arrays: dict[str, np.ndarray]):
-    """JSON types; arrays and tensors go to `arrays` and leave their number."""
-    if isinstance(value, (np.generic, Tensor)) and value.ndim == 0:
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_without_arrays(item, arrays) for item in value]
-    if isinstance(value, dict) and all(type(name) is str for name in value):
-        return {name: _without_arrays(item, arrays) for name, item in value.items()}
-    if isinstance(value, dict):
-        return {"__items__": [[_without_arrays(part, arrays) for part in item] for item in value.items()]}
-    name, kind = f"a{len(arrays)}", "tensor" if isinstance(value, Tensor) else "array"
-    if isinstance(value, Tensor):
-        value = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
-    if not isinstance(value, np.ndarray) or value.dtype == object:
-        raise TypeError(f"a cached value holds {type(value).__name__}: numbers, text, None, lists, dicts or arrays go")
-    arrays[name] = value
-    return {f"__{kind}__": name}
-
-
-def _read(path: Path) -> dict:
-    arrays, file = {}, path.with_suffix(".npz")
-    if file.exists():
-        with np.load(file, allow_pickle=False) as opened:
-            arrays = dict(opened)
-
-    def decode(found: dict):
-        if "__items__" in found:
-            return {tuple(key) if isinstance(key, list) else key: value for key, value in found["__items__"]}
-        if "__tensor__" in found:
-            return torch.from_numpy(arrays[found["__tensor__"]])
-        return arrays[found["__array__"]] if "__array__" in found else found
-
-    return json.loads(path.read_text(encoding="utf-8"), object_hook=decode)

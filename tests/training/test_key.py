@@ -1,9 +1,12 @@
 """The key of a run differs with whatever changes what is learned or computed, and with nothing else."""
 
+import ast
 import functools
 import importlib
+import inspect
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -201,28 +204,15 @@ def test_the_front_door_of_losses_leads_to_one_of_them(lab):
 
 def test_the_code_of_a_module_is_the_same_text_on_every_python():
     """Nothing of the syntax tree that came or went between 3.11 and 3.14; other versions here agree, where there are any."""
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import ast, hashlib, types\n"
-    script += (
-        "text = open(sys.argv[1] + '/cvf20/training/code.py').read().partition('def dump')[2].partition('@cache')[0]\n"
-    )
-    script += "space = {'ast': ast}; exec('def dump' + text, space)\n"
-    script += "print(hashlib.sha256(''.join(space['dump'](ast.parse(open(f, encoding='utf-8').read())) "
-    script += "for f in sys.argv[2:]).encode()).hexdigest())"
-    root = Path(__file__).parents[2]
-    files = [str(file) for file in sorted((root / "cvf20").rglob("*.py"))]
+    script = f"import ast, hashlib, sys\n{inspect.getsource(dump)}\ntexts = [open(f).read() for f in sys.argv[1:]]\n"
+    script += "print(hashlib.sha256(''.join(dump(ast.parse(text)) for text in texts).encode()).hexdigest())"
+    files = [str(file) for file in sorted((Path(__file__).parents[2] / "cvf20").rglob("*.py"))]
     found = set()
-    for version in ("3.11", "3.12", "3.13", "3.14"):
-        command = [f"python{version}" if version != "3.11" else sys.executable, "-c", script, str(root), *files]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        except OSError:
-            continue
+    for python in filter(None, [sys.executable, *map(shutil.which, ("python3.12", "python3.13", "python3.14"))]):
+        command = [python, "-X", "utf8", "-c", script, *files]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         found |= {done.stdout} if done.returncode == 0 else set()
-    assert len(found) == 1 and dump(ast_of("f'{x!r:>{w}}' f'a'")) == dump(ast_of("f'{x!r:>{w}}a'"))
-
-
-def ast_of(text):
-    return importlib.import_module("ast").parse(text)
+    assert len(found) == 1 and dump(ast.parse("f'{x!r:>{w}}' f'a'")) == dump(ast.parse("f'{x!r:>{w}}a'"))
 
 
 # --- notebooks --------------------------------------------------------------------------------------------------------
