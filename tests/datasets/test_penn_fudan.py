@@ -41,13 +41,3 @@ def test_no_person_has_the_number_of_void(tmp_path, synthetic):
         [0, 1, 254],
         [256, 257, 301],
     ]
-
-
-def test_the_stand_in_shows_people_who_touch(synthetic):
-    for split, count in (("train", 24), ("val", 8), ("test", 8)):
-        instances, binary = (synthetic(PennFudan, split=split, target=kind) for kind in ("instances", "binary"))
-        assert instances.synthetic and "SYNTHETIC" in instances.title and len(instances) == count
-        assert len({mask.shape for mask in instances.masks}) > 1, "of different sizes, as the real ones"
-        for people, mask in zip(instances.masks, binary.masks, strict=True):
-            assert torch.equal(mask, (people > 0).to(torch.uint8)) and len(instance_numbers(people)) >= 1
-        assert len({image.numpy().tobytes() for image in instances.images}) == count

@@ -2,15 +2,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from cvf20.datasets import YeastColonies, YeastMovie
 from cvf20.datasets.pictures import stretch
 from cvf20.datasets.yeast_colonies import invert_viridis
-from cvf20.labels.instances import separate_touching
 
 
 def test_colonies_of_each_split(real):
@@ -67,34 +63,6 @@ def test_every_cell_of_the_movie_is_one_component(real):
     assert sum(cells) == 1226
     assert [ndimage.label(mask.numpy())[1] for mask in binary.masks] == cells
     assert [ndimage.label(mask.numpy() > 0)[1] for mask in instances.masks] != cells, "they do touch in the source"
-
-
-@settings(max_examples=200, deadline=None)
-@given(arrays(np.int32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.sampled_from([0, 0, 3, 7, 20])))
-def test_separated_cells_share_no_edge_and_lose_only_contacts(instances):
-    foreground = separate_touching(instances)
-    kept = np.where(foreground == 1, instances, 0)
-    for a, b in (kept[:, :-1], kept[:, 1:]), (kept[:-1], kept[1:]):
-        assert not ((a != b) & (a > 0) & (b > 0)).any()
-    assert (foreground <= (instances != 0)).all()
-    for cell in np.unique(kept[kept > 0]):
-        assert ndimage.label(kept == cell)[1] == 1
-    if len(np.unique(instances[instances != 0])) == 1:  # nothing touches: only crumbs of the one cell may go
-        components, count = ndimage.label(instances)
-        assert foreground.sum() == max(np.bincount(components.ravel())[1:])
-
-
-def test_the_gap_is_one_pixel_of_the_larger_cell():
-    instances = np.zeros((9, 12), dtype=np.int32)
-    instances[1:8, 1:7], instances[3:6, 7:11] = 5, 2
-    expected = (instances > 0).astype(np.uint8)
-    expected[3:6, 6] = 0
-    assert np.array_equal(separate_touching(instances), expected)
-
-
-def test_without_background_no_cell_is_taken_for_it():
-    instances = np.array([[5, 7, 7], [7, 7, 7], [7, 7, 7]])
-    assert separate_touching(instances).tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 1]]
 
 
 def test_stretch_is_monotonic_and_robust():
