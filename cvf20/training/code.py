@@ -51,19 +51,16 @@ def node_of(function: FunctionType) -> ast.AST | None:
         tree = _tree(text if text is not None else "".join(inspect.findsource(function)[0]))
     except (OSError, TypeError, SyntaxError):
         return None
-    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
-    found = [node for node in nodes if _first_line(node) == (code.co_firstlineno, code.co_name)]
+    found = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
+    found = [node for node in found if getattr(node, "name", "<lambda>") == code.co_name]
+    starts = [min(each.lineno for each in (node, *getattr(node, "decorator_list", ()))) for node in found]
+    found = [node for node, start in zip(found, starts, strict=True) if start == code.co_firstlineno]
     places = [(line, column) for line, _, column, end in code.co_positions() if end]
     if places:  # of several lambdas in a line the last that begins before the body
         found = [node for node in found if (node.lineno, node.col_offset) < min(places)]
     elif code.co_name == "<lambda>":  # Python 3.12 does not say where a constant stands
         found = [node for node in found if getattr(node.body, "value", None) == code.co_consts[-1]]
     return max(found, key=lambda node: (node.lineno, node.col_offset), default=tree)
-
-
-def _first_line(node: ast.AST) -> tuple[int, str]:
-    decorators = [each.lineno for each in getattr(node, "decorator_list", ())]
-    return min([node.lineno, *decorators]), getattr(node, "name", "<lambda>")
 
 
 def globals_read(code: CodeType) -> set[str]:
