@@ -1,13 +1,11 @@
 """README.md says what is so: its links lead somewhere, its minutes are the recorded ones, its commands do as printed."""
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pytest
+from copies import Copy
 from PIL import Image
 from submission.projects import Project
 
@@ -45,26 +43,10 @@ def test_minutes_are_the_recorded_ones(stem):
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A copy of the project with one small notebook, in which README's own network was trained; runs a shell command."""
-    project = tmp_path_factory.mktemp("a copy") / "cvf20"
-    for name in ("cvf20", "scripts"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run_all.sh", "pyproject.toml", "README.md", "submission.toml"):
-        shutil.copy(ROOT / name, project)
-    (project / "data").mkdir()
+    shell = Copy(tmp_path_factory.mktemp("a copy"))
+    project = shell.root
     Project(project).write("03_unet")
     Image.new("RGB", (64, 48), (90, 140, 60)).save(project / "photo.jpg")
-    python = project.parent / "bin"
-    python.mkdir()
-    for name in ("python", "python3"):
-        (python / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-        (python / name).chmod(0o755)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CVF20_")}
-    environment |= {"PATH": f"{python}:{os.environ['PATH']}", "PYTHONPATH": str(project), "CVF20_OFFLINE": "1"}
-
-    def shell(command, **more):
-        pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return subprocess.run(["bash", "-c", command], cwd=project, env=environment | more, **pipe)
-
     own, training = [code for kind, code in BLOCKS if kind == "python"]
     with open(project / "cvf20/models/your_models.py", "a", encoding="utf-8") as file:
         file.write(f"\n\n{own}")
@@ -74,7 +56,6 @@ def copy(tmp_path_factory):
     shell.piped = shell("python -P < mine.py")
     for run in (project / "runs").glob("03_mine*"):  # as a full run publishes what it hands on
         (project / "weights").mkdir(exist_ok=True)
-        (project / "results").mkdir(exist_ok=True)
         shutil.copy(run / "best.pt", project / "weights/03_mine-seed0.pt")
         result = (run / "result.json").read_text(encoding="utf-8").replace('"synthetic": true', '"synthetic": false')
         (project / "results/03_mine-seed0.json").write_text(result, encoding="utf-8")
