@@ -75,7 +75,7 @@ def write_result(result: dict, folder: Path | None = None) -> Path:
     if missing:
         raise ValueError(f"result {result.get('name')!r} lacks {', '.join(missing)}")
     path = (folder or out_dir() / "results") / f"{result['name']}-seed{result['seed']}.json"
-    write_text(path, json.dumps(plain(result), indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(plain(result), indent=1) + "\n")
     return path
 
 
