@@ -32,3 +32,8 @@ def runs_dir() -> Path:
 def read_dir() -> Path:
     """Where a report reads figures/ and results/: what a run has built, else what is published beside the package."""
     return out_dir() if any(out_dir().glob("results/*.json")) else project_dir()
+
+
+def flag(variable: str) -> bool:
+    """True where the environment variable is set to anything but an empty string, 0, false or no."""
+    return os.environ.get(variable, "").strip().lower() not in ("", "0", "false", "no")

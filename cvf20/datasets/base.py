@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from cvf20.datasets.download import fetch, flag, registry
+from cvf20.datasets.download import fetch, registry
 from cvf20.datasets.pictures import read_image
 from cvf20.labels import VOID
 from cvf20.labels.instances import separate_touching
-from cvf20.paths import data_dir
+from cvf20.paths import data_dir, flag
 
 SAMPLES = Path(__file__).parent / "samples"
 

@@ -18,17 +18,13 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from cvf20.datasets.pictures import read_image
+from cvf20.paths import flag
 
 RETRIES = 2  # after a failed attempt at a file; pooch waits 1 s, then 2 s
 TIMEOUT = (3, 10)  # seconds to connect, seconds without a byte
 PATIENCE = 4  # seconds in all for a host's first answer
 
 _failed: dict[tuple, str] = {}  # folder and source → why; tried once per process
-
-
-def flag(variable: str) -> bool:
-    """True where the environment variable is set to anything but an empty string, 0, false or no."""
-    return os.environ.get(variable, "").strip().lower() not in ("", "0", "false", "no")
 
 
 @cache

@@ -3,7 +3,6 @@
 Both lie in the data folder's weights/, into which torchvision's are downloaded; CVF20_OFFLINE=1 forbids that.
 """
 
-import os
 import socket
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights
 from cvf20.models.encoders import ENCODERS
 from cvf20.models.layers import choice
 from cvf20.models.weights import read_state
-from cvf20.paths import data_dir
+from cvf20.paths import data_dir, flag
 
 SOURCES = {  # torchvision's weights, and a file with some of the layers
     "resnet18": (ResNet18_Weights.IMAGENET1K_V1, "resnet18_imagenet_partial.pth"),
@@ -52,7 +51,7 @@ def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(5)  # seconds; torch would wait for a server without limit
     try:
-        if os.environ.get("CVF20_OFFLINE") == "1" and not (folder / own).is_file():
+        if flag("CVF20_OFFLINE") and not (folder / own).is_file():
             raise ConnectionError("CVF20_OFFLINE forbids the download")
         state = theirs.get_state_dict(model_dir=str(folder), progress=False, check_hash=True, weights_only=True)
         source = f"torchvision {theirs}"

@@ -68,10 +68,19 @@ def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple((squares / count - mean**2).clamp(min=0).sqrt().tolist())
 
 
+class Normalize(v2.Normalize):
+    """torchvision's, but ValueError where an image has other channels than the mean has values; torch would make more."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, tv_tensors.Mask) and len(self.mean) not in (1, inpt.shape[-3]):
+            raise ValueError(f"mean has {len(self.mean)} values, wanted 1 or as many as the {inpt.shape[-3]} channels")
+        return super().transform(inpt, params)
+
+
 def to_input(mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
     """uint8 image or picture of PIL → float32, normalised per channel; mask → int64."""
     kinds = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
-    return v2.Compose([v2.ToImage(), v2.ToDtype(kinds, scale=True), v2.Normalize(list(mean), list(std))])
+    return v2.Compose([v2.ToImage(), v2.ToDtype(kinds, scale=True), Normalize(list(mean), list(std))])
 
 
 class ResizeImage(v2.Resize):

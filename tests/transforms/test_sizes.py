@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 
 from cvf20.labels import VOID
 from cvf20.training.loop import evaluate_model, forward, make_accelerator, validate
-from cvf20.transforms.sizes import PadTo, ScaleInto, padded_eval_transforms
+from cvf20.transforms import PadTo, ScaleInto, eval_transforms, padded_eval_transforms
 
 
 def pair(height, width, seed=0):
@@ -63,3 +63,11 @@ def test_scaling_keeps_proportions(size):
     assert any(length == limit for length, limit in zip(mask.shape, size, strict=True))
     assert mask.shape[0] / mask.shape[1] == pytest.approx(60 / 80, rel=0.03)
     assert set(mask.unique().tolist()) == set(labels.unique().tolist())
+
+
+def test_an_image_keeps_its_channels():
+    """256 × 256 of one channel, normalised with three means, would come out as three channels."""
+    grey, mask = tv_tensors.Image(torch.zeros(1, 8, 8, dtype=torch.uint8)), tv_tensors.Mask(torch.zeros(8, 8).byte())
+    with pytest.raises(ValueError, match="mean has 3 values, wanted 1 or as many as the 1 channels"):
+        eval_transforms()(grey, mask)
+    assert eval_transforms(mean=(0.5,), std=(0.5,))(grey, mask)[0].shape == (1, 8, 8)
