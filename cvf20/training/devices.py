@@ -66,15 +66,8 @@ def own_batches(loader, accelerator: Accelerator):
     """Of several processes' batches every n-th, so that each is seen once, made up as by a single process."""
     if accelerator.num_processes == 1 or not isinstance(loader, DataLoader):
         return loader
-    sampler = getattr(loader.batch_sampler, "batch_sampler", loader.batch_sampler)  # inside what Accelerate prepares
-    batches = list(sampler)[accelerator.process_index :: accelerator.num_processes]
+    batches = list(loader.batch_sampler)[accelerator.process_index :: accelerator.num_processes]
     return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn, **on_gpu(accelerator))
-
-
-def share_statistics(model: nn.Module, accelerator: Accelerator) -> None:
-    """Give every process the first one's statistics of batch norm; each has seen its own images."""
-    for buffer in model.buffers() if accelerator.num_processes > 1 else ():
-        torch.distributed.broadcast(buffer, 0)
 
 
 def seed_everything(seed: int) -> None:
@@ -86,9 +79,9 @@ def seed_everything(seed: int) -> None:
 @contextlib.contextmanager
 def same_random_state() -> Iterator[None]:
     """The global random numbers go on afterwards as if nothing had been drawn inside."""
-    python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
             yield
         finally:
-            random.setstate(python), np.random.set_state(numpy), torch.set_rng_state(pytorch)
+            random.setstate(python), np.random.set_state(numpy)

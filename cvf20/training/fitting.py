@@ -1,8 +1,10 @@
 """Trains the network of a Learner, epoch by epoch, so that it can be stopped anywhere and taken up again."""
 
 import json
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import accelerate
@@ -12,102 +14,142 @@ import torchvision
 from PIL import Image
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from cvf20.models.spec import spec_of
 from cvf20.models.weights import read_state, unwrap
 from cvf20.training import results
-from cvf20.training.devices import seed_everything, to_device, training_loader
-from cvf20.training.loop import train
+from cvf20.training.devices import to_device, training_loader
+from cvf20.training.loop import train, validate
 from cvf20.training.network import load_state, state_of
-from cvf20.training.validation import checked, forward, validate
+from cvf20.training.outputs import forward, labels_of, probabilities
+
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+SCHEDULES = ("onecycle", "cosine", "constant")
+
+
+@dataclass
+class Recipe:
+    """The settings of a training run; numbers may be numpy's or torch's.
+
+    lr:         the highest learning rate of the schedule
+    optimizer:  "adamw", "adam" or "sgd" (momentum 0.9)
+    lr_scales:  factors on the rate for parameters whose name starts with the key, e.g. {"encoder": 0.1}
+    schedule:   "onecycle" (warm-up for 15 % of the steps, then cosine to 0), "cosine" or "constant"
+    grad_clip:  largest norm of the gradient, None for no limit
+    average:    decay per step of an exponential moving average of the weights, which is then what is validated and
+                kept; None for none
+    monitor:    the metric that chooses the best epoch: the highest value, of a loss the lowest; None: mIoU, or IoU
+    """
+
+    lr: float = 1e-3
+    batch_size: int = 16
+    epochs: int = 50
+    optimizer: str = "adamw"
+    lr_scales: dict[str, float] | None = None
+    weight_decay: float = 0.01
+    schedule: str = "onecycle"
+    grad_clip: float | None = 1.0
+    average: float | None = None
+    monitor: str | None = None
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            setattr(self, field.name, value.item() if hasattr(value, "item") else value)
+        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
+        if self.epochs < 1 or not 0 < self.lr < math.inf:
+            raise ValueError(f"epochs={self.epochs} ≥ 1 and lr={self.lr} > 0 are wanted")
+
+    def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Of what is to be trained; the parameters at the full rate come first."""
+        groups, unused = {1.0: []}, set(self.lr_scales or {})
+        for name, parameter in network.named_parameters():
+            prefixes = [prefix for prefix in self.lr_scales or {} if name.startswith(prefix)]
+            unused -= set(prefixes)
+            if parameter.requires_grad:
+                groups.setdefault(self.lr_scales[prefixes[0]] if prefixes else 1.0, []).append(parameter)
+        if unused:
+            raise ValueError(f"lr_scales: no parameter of {type(network).__name__} starts with {min(unused)!r}")
+        groups = [{"params": group, "lr": self.lr * scale} for scale, group in groups.items() if group]
+        extra = {"momentum": 0.9} if self.optimizer == "sgd" else {}
+        return OPTIMIZERS[self.optimizer](groups, self.lr, weight_decay=self.weight_decay, **extra)
+
+    def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+        if self.schedule == "onecycle" and steps > 1:  # a single step would run at the lowest rate
+            rates = [group["lr"] for group in optimizer.param_groups]
+            return OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.15, cycle_momentum=False)
+        return CosineAnnealingLR(optimizer, steps) if self.schedule == "cosine" else ConstantLR(optimizer, 1.0)
+
+    def choose(self, row: dict, best: float | None) -> float | None:
+        """The number that chooses the best epoch, if it beats the best so far; nan never does, and anything beats nan."""
+        name = self.monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
+        if name not in row:
+            raise ValueError(f"monitor={self.monitor!r}: expected one of {', '.join(row)}")
+        value = row[name]
+        beats = best is None or math.isnan(best) or (value < best if name.endswith("loss") else value > best)
+        return value if beats else None
 
 
 def check(run) -> None:
     """What would end a run after its first epoch is an error before its first step."""
-    images, target, *_ = next(iter(run.loader(run.valid_data)))
-    network = to_device(run.network.built, run.accelerator).eval()
-    with torch.inference_mode():
-        images = images.to(run.accelerator.device)
-        outputs = forward(network, images, run.accelerator, target.shape[2 - images.ndim :]).cpu()
-    is_binary = outputs.shape[1] == 1
-    names = (
-        checked(run.metrics(outputs, target))
-        if run.metrics
-        else ("IoU", "IoU_per_image")
-        if is_binary
-        else ("mIoU", "accuracy")
-    )
-    monitored({**dict.fromkeys(names), "train_loss": 0, **({"loss": 0} if run.loss else {})}, run.settings.monitor)
+    network, batch = to_device(run.network.built, run.accelerator), next(iter(run.loader(run.valid_data)))
+    row = validate(network, [batch], accelerator=run.accelerator, metrics=run.metrics, ranked=False)
+    run.settings.choose(row | {"train_loss": 0} | ({"loss": 0} if run.loss else {}), None)
     if any(not 0 <= index < len(run.valid_data) for index in run.snapshots):
         raise ValueError(f"snapshots={run.snapshots}: valid_data has {len(run.valid_data)} images")
-    for data in (run.train_data, run.valid_data) if is_binary else ():
-        masks = getattr(data, "masks", None) or (data[index][1] for index in range(min(64, len(data))))
-        found = set()
-        for mask in masks:
-            if (found := found | set(torch.as_tensor(mask).unique().tolist())) - {0, 255}:
+    for data in (run.train_data, run.valid_data):
+        labels = set()
+        for _, mask, *_ in (data[index] for index in range(len(data))):
+            if (labels := labels | set(mask.unique().tolist())) - {0, 255}:
                 break
-        if found == {0, 255}:
-            raise ValueError(
-                "the masks hold 0 and 255 only, and 255 is void: map them to 0 and 1 first, e.g. mask // 255"
-            )
-
-
-def monitored(row: dict, monitor: str | None) -> str:
-    """The name of the number that chooses the best epoch."""
-    name = monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
-    if name not in row:
-        raise ValueError(f"monitor={monitor!r}: expected one of {', '.join(row)}")
-    return name
+        if labels == {0, 255}:
+            raise ValueError("the masks hold 0 and 255 only, and 255 is void: map them to 0 and 1, e.g. mask // 255")
 
 
 def train_network(run, on_row: Callable[[dict], None]) -> None:
     """Train from the beginning, or from where an earlier process was stopped; leaves a finished run in its folder."""
+    check(run)
     settings, folder, accelerator = run.settings, run.folder, run.accelerator
     folder.mkdir(parents=True, exist_ok=True)
-    seed_everything(run.seed)
-    network = to_device(run.network.change(), accelerator)
+    network = to_device(run.network.built, accelerator)
     plain, average = unwrap(network), None
     if settings.average:
         average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
     loader = training_loader(run.looked_at(run.train_data), settings.batch_size, run.seed, accelerator)
     optimizer = accelerator.prepare(settings.make_optimizer(plain))
-    steps = settings.epochs * len(loader)
-    scheduler = LambdaLR(optimizer.optimizer, lambda step: settings.rate(step, steps))
-    parts = {"model": plain, "optimizer": optimizer, "scheduler": scheduler}
-    parts |= {"average": average, "scaler": accelerator.scaler}
-    parts = {key: part for key, part in parts.items() if part is not None}
+    scheduler = settings.make_schedule(optimizer.optimizer, settings.epochs * len(loader))
+    parts = {"model": plain, "optimizer": optimizer, "scheduler": scheduler, "average": average}
+    parts = {key: part for key, part in (parts | {"scaler": accelerator.scaler}).items() if part is not None}
     state = _resumed(folder / "last.pt", parts, accelerator.device)
     for row in state["rows"]:
         on_row(row)
-    writer = None  # of several processes the first one writes
-    if accelerator.is_main_process:
-        writer = SummaryWriter(folder / "events", purge_step=len(state["rows"]) + 1)
-    kept = average.module if average is not None else plain
-    started = time.perf_counter() - state["seconds"]
+    started, first = time.perf_counter() - state["seconds"], len(state["rows"]) + 1
+    writer = SummaryWriter(folder / "events", purge_step=first) if accelerator.is_main_process else None
 
     def after_epoch(row: dict) -> None:
         state["rows"].append(row)
-        name = monitored(row, settings.monitor)
-        if settings.better(name, row[name], state["best"]):
-            state.update(best=row[name], best_epoch=row["epoch"])
+        if (value := settings.choose(row, state["best"])) is not None:
+            state.update(best=value, best_epoch=row["epoch"])
         state["seconds"] = time.perf_counter() - started
         if writer is not None:
-            _write_epoch(run, row, kept, state["best_epoch"], writer)
+            write_epoch(run, row, plain if average is None else average.module, state["best_epoch"], writer)
             save({key: part.state_dict() for key, part in parts.items()} | {"state": state}, folder / "last.pt")
         on_row(row)
 
     if accelerator.num_processes > 1:
         network = DistributedDataParallel(network, [accelerator.device] if accelerator.device.type == "cuda" else None)
-    options = {"accelerator": accelerator, "scheduler": scheduler, "average": average, "metrics": run.metrics}
-    options |= {"grad_clip": settings.grad_clip, "seed": run.seed, "first_epoch": len(state["rows"]) + 1}
-    valid_loader = run.loader(run.valid_data)
-    train(network, run.loss, loader, valid_loader, optimizer, settings.epochs, after_epoch=after_epoch, **options)
+    options, valid_loader = {"accelerator": accelerator, "metrics": run.metrics}, run.loader(run.valid_data)
+    training = {"scheduler": scheduler, "average": average, "grad_clip": settings.grad_clip, **options}
+    training |= {"seed": run.seed, "first_epoch": first, "after_epoch": after_epoch}
+    train(network, run.loss, loader, valid_loader, optimizer, settings.epochs, **training)
     accelerator.wait_for_everyone()
     load_state(plain, read_state(folder / "best.pt"))
-    scores = validate(network, valid_loader, accelerator=accelerator, metrics=run.metrics)
+    scores = validate(plain, valid_loader, **options)
     if writer is not None:
         writer.close()
         finish(run, state, scores)
@@ -124,6 +166,24 @@ def _resumed(file: Path, parts: dict, device: torch.device) -> dict:
     return saved["state"]
 
 
+@torch.inference_mode()
+def write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: SummaryWriter) -> None:
+    """Scalars, the weights if they are the best, and predictions of the images that are to be shown."""
+    epoch = row["epoch"]
+    for key, value in row.items():
+        writer.add_scalar(key, value, epoch)
+    if epoch == best_epoch:
+        save(state_of(model), run.folder / "best.pt")
+    for index in run.snapshots if epoch in run.snapshot_epochs else ():
+        image, mask, *_ = run.valid_data[index]
+        outputs = forward(model.eval(), image[None].to(run.accelerator.device), run.accelerator, mask.shape[-2:])
+        labels = labels_of(probabilities(outputs, model))[0].byte().cpu().numpy()
+        (run.folder / "predictions").mkdir(exist_ok=True)
+        Image.fromarray(labels).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
+        if (palette := getattr(run.valid_data, "palette", None)) is not None:
+            writer.add_image(f"prediction/{index}", np.asarray(palette)[labels], epoch, dataformats="HWC")
+
+
 def finish(run, state: dict, scores: dict) -> None:
     """Write the result of a run, from which on it counts as finished."""
     results.write_curves(state["rows"], run.folder / "curves.csv")
@@ -138,27 +198,7 @@ def finish(run, state: dict, scores: dict) -> None:
     (run.folder / "last.pt").unlink()
 
 
-@torch.inference_mode()
-def _write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: SummaryWriter) -> None:
-    """Scalars, the weights if they are the best, and predictions of the images that are to be shown."""
-    epoch = row["epoch"]
-    for key, value in row.items():
-        writer.add_scalar(key, value, epoch)
-    if epoch == best_epoch:
-        save(state_of(model), run.folder / "best.pt")
-    for index in run.snapshots if epoch in run.snapshot_epochs else ():
-        image, mask, *_ = run.valid_data[index]
-        images = image[None].to(run.accelerator.device)
-        scores = forward(model.eval(), images, run.accelerator, mask.shape[-2:])[0].cpu()
-        labels = (scores[0] > 0 if len(scores) == 1 else scores.argmax(0)).to(torch.uint8).numpy()
-        (run.folder / "predictions").mkdir(exist_ok=True)
-        Image.fromarray(labels).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
-        if (palette := getattr(run.valid_data, "palette", None)) is not None:
-            writer.add_image(f"prediction/{index}", np.asarray(palette)[labels], epoch, dataformats="HWC")
-
-
 def save(value: dict, path: Path) -> None:
     """torch.save that leaves the previous file whole when killed."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(value, temporary)
-    temporary.replace(path)
+    torch.save(value, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)

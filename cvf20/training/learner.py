@@ -1,28 +1,32 @@
 """Learner: one training run with everything around it; seeded, resumable, cached, logged, written down as a result."""
 
-import contextlib
+import copy
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from cvf20.datasets.pictures import read_image
+from cvf20.models.weights import read_state
+from cvf20.paths import runs_dir
 from cvf20.training import results
-from cvf20.training.devices import make_accelerator, same_random_state, to_device
-from cvf20.training.fitting import check, train_network
-from cvf20.training.loop import train
-from cvf20.training.network import Network
-from cvf20.training.recipe import Recipe
-from cvf20.training.run import QUICK, Run
-from cvf20.training.runs import finished, keep, published, run_key
-from cvf20.training.validation import evaluate_model, forward, probabilities, validate
+from cvf20.training.describe import Description
+from cvf20.training.devices import make_accelerator, on_gpu, same_random_state, to_device
+from cvf20.training.fitting import Recipe, train_network
+from cvf20.training.loop import validate
+from cvf20.training.network import Network, load_state
+from cvf20.training.outputs import forward, probabilities
+from cvf20.training.runs import finished, keep, publish_run, published, run_key
 
-__all__ = ["QUICK", "Learner", "evaluate_model", "train", "validate"]
+QUICK = {"epochs": 2, "images": 8, "batch_size": 4}  # the most that a quick run looks at
 
 
-class Learner(Run):
+class Learner:
     """Train `model` on `train_data`, choose its best epoch on `valid_data`, and keep what was found.
 
     model:        a function without arguments that builds the network (under the seed), or a network, which is then
@@ -58,21 +62,56 @@ class Learner(Run):
         precision: str = "auto",
         **settings,
     ):
+        known = [field.name for field in fields(Recipe)]
+        if unknown := sorted(settings.keys() - set(known)):
+            raise TypeError(f"there is no setting {', '.join(unknown)}; there are {', '.join(known)}")
         if quick:
             epochs, batch_size = min(epochs, QUICK["epochs"]), min(batch_size, QUICK["batch_size"])
-        self.settings = Recipe.of(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
+        self.settings = Recipe(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
         self.name, self.seed, self.quick, self.verbose = results.file_name(name), int(seed), bool(quick), verbose
         self.loss, self.metrics, self.snapshots = loss, metrics, tuple(map(int, snapshots))
         self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
-        self.network, self._key, self._files, self._result = Network(model, self.name, self.seed), None, None, None
+        self.network = Network(model, self.name, self.seed)
+        self._key = self._files = self._result = None
+        self._is_loaded = False  # whether the network has the weights of the finished run
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
-        with contextlib.suppress(FileNotFoundError):  # it begins with the weights of another run, which are not here
-            self.settings.check(self.network.built)
 
-    @property
-    def model(self) -> nn.Module:
-        """The network: after fit() with the best epoch's weights, which must then be in runs/ or in weights/."""
-        return self.network.trained
+    def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
+        """Train, or load the finished run; `model` is then the best epoch's. Returns the result.
+
+        after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run,
+                     which can be taken up again
+        """
+
+        def on_row(row: dict) -> None:
+            if self.verbose:  # one line per epoch that stays readable in a saved notebook
+                values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
+                epoch = f"epoch {row['epoch']:3d}/{self.settings.epochs}"
+                print(f"{self.label}  {epoch}  lr {row['lr']:.1e}  {values}")
+            after_epoch(row)
+
+        self._key = self._result = None
+        with same_random_state():
+            self.network.reset()
+            self._key, self._is_loaded = self.key, False
+            self._files = finished(self.label, self.folder, self.key)
+            if self._files is None:
+                try:
+                    train_network(self, on_row)
+                finally:
+                    self.network.leave()
+                self._files = finished(self.label, self.folder, self.key)
+            else:
+                if self.verbose:
+                    print(f"{self.label}: loaded from {self._files.where}")
+                for row in results.read_rows(self._files.curves):
+                    on_row(row)
+        self._result = json.loads(self._files.result.read_text(encoding="utf-8"))
+        self._result["metrics"] = {"val": self._result["metrics"]["val"]}  # others are computed anew, or found
+        if self.network.is_given and self._weights():
+            self.model  # noqa: B018 — the network that was given gets its weights now
+        self._publish()
+        return self.result
 
     @property
     def result(self) -> dict:
@@ -81,42 +120,80 @@ class Learner(Run):
         return self._result
 
     @property
+    def model(self) -> nn.Module:
+        """The network: after fit() with the best epoch's weights, which must then be in runs/ or in weights/."""
+        if self._result is not None and not self._is_loaded:
+            if (file := self._weights()) is None:
+                again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
+                where = f"neither in {self.folder} nor in weights/"
+                raise FileNotFoundError(f"{self.label}: its weights are {where}; train it again with {again}")
+            load_state(self.network.built, read_state(file, self.key))
+            self.network.leave()
+            self._is_loaded = True
+        return self.network.built
+
+    def _weights(self) -> Path | None:
+        files = self.folder / "best.pt", published(f"../weights/{self.label}.pt")
+        return next(filter(Path.is_file, files), None)
+
+    @property
     def curves(self) -> dict[str, list[float]]:
         """epoch, lr, seconds of training, train_loss, loss and the validation metrics of every epoch, as columns."""
         return results.read_curves((self.result and self._files).curves)
 
-    def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
-        """Train, or load the finished run; the model then holds the best epoch's weights. Returns the result.
+    @property
+    def key(self) -> str:
+        """What the run is, in 64 hex digits; settled by `fit()`, which looks at the data anew each time."""
+        if self._key is not None:
+            return self._key
+        loss = self.loss
+        if hasattr(loss, "set_progress"):  # one that was used before is the same loss
+            loss = copy.deepcopy(loss)
+            loss.set_progress(0.0)
+        settings = [asdict(self.settings), self.seed, self.quick, self.snapshots]
+        return run_key(settings, [self.network, type(self), loss, self.metrics, self.train_data, self.valid_data])
 
-        after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run,
-                     which can be taken up again
-        """
-        with same_random_state():
-            self._result = None
-            self.network.reset()
-            self._key = self._make_key()
-            self._files = finished(self.label, self.folder, self.key)
-            if self._files is None:
-                try:
-                    check(self)
-                    train_network(self, lambda row: (self._print(row), after_epoch(row)))
-                finally:
-                    self.network.leave()
-                self._files = finished(self.label, self.folder, self.key)
-            else:
-                if self.verbose:
-                    print(f"{self.label}: loaded from {self._files.where}")
-                for row in results.read_rows(self._files.curves):
-                    self._print(row)
-                    after_epoch(row)
-        self._result = json.loads(self._files.result.read_text(encoding="utf-8"))
-        self._result["metrics"] = {"val": self._result["metrics"]["val"]}  # others are computed anew, or found
-        again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
-        missing = f"{self.label}: its weights are neither in {self.folder} nor in weights/; train it again with {again}"
-        files = [self.folder / "best.pt", published(f"../weights/{self.label}.pt")]
-        self.network.expect(files, self.key, missing)
-        self._publish()
-        return self.result
+    def key_parts(self, description: Description) -> str:
+        description.learners += 1
+        return self.key
+
+    @property
+    def recipe(self) -> dict:
+        """The settings in words, as results show them."""
+        told = {"model": self.network.name, "loss": self.loss, "metrics": self.metrics}
+        for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
+            told[name] = getattr(data, "transforms", None) or getattr(results.inside(data)[0], "transforms", None)
+        return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """runs/<name>-seed<seed>-<key>: another recipe, data set or code gets another folder."""
+        return runs_dir() / f"{self.label}-{self.key[:12]}"
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return make_accelerator(self.precision)
+
+    @property
+    def snapshot_epochs(self) -> list[int]:
+        """First, quarter, half and last epoch."""
+        epochs = self.settings.epochs
+        return sorted({1, max(1, epochs // 4), max(1, epochs // 2), epochs})
+
+    def loader(self, data: Dataset) -> DataLoader:
+        return DataLoader(self.looked_at(data), self.settings.batch_size, **on_gpu(self.accelerator))
+
+    def looked_at(self, data: Dataset) -> Dataset:
+        return Subset(data, range(min(len(data), QUICK["images"]))) if self.quick else data
+
+    def _publish(self) -> None:
+        if self.accelerator.is_main_process:
+            results.write_result(self.result)
+            publish_run(self._files, self.label)
 
     def test(self, data: Dataset, flips: bool = False) -> dict[str, float]:
         """Metrics on the test split, computed once per finished run and added to its result."""
@@ -130,10 +207,8 @@ class Learner(Run):
 
         def make() -> dict:
             options = {"accelerator": self.accelerator, "metrics": self.metrics, "flips": flips}
-            return {
-                "key": key,
-                "value": validate(to_device(self.model, self.accelerator), self.loader(data), **options),
-            }
+            value = validate(to_device(self.model, self.accelerator), self.loader(data), **options)
+            return {"key": key, "value": value}
 
         return self.record(split, keep(f"{self.label}/{split}.json", local, key, make)[0]["value"])
 

@@ -1,22 +1,41 @@
-"""The training loop. Fast by default: channels_last memory, and half precision where processor or GPU has it."""
+"""The training loop from top to bottom: epochs, steps, validation.
+
+Networks compute in the accelerator's precision and in channels_last memory, losses and metrics in float32, what needs
+float64 on the CPU.
+"""
 
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import zip_longest
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import broadcast, gather_object, send_to_device
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from cvf20.labels import VOID
+from cvf20.metrics import (
+    average_precision,
+    binary_iou,
+    binary_iou_per_image,
+    compute_confusion_matrix,
+    iou,
+    overall_accuracy,
+)
 from cvf20.models.weights import unwrap
-from cvf20.training.devices import has_bf16, make_accelerator, seed_everything, share_statistics
-from cvf20.training.validation import Loss, channels_last, evaluate_model, forward, probabilities, validate
+from cvf20.training.devices import has_bf16, make_accelerator, own_batches, seed_everything
+from cvf20.training.outputs import evaluate_model, forward, labels_of, probabilities
 
 __all__ = ["evaluate_model", "forward", "has_bf16", "make_accelerator", "probabilities", "seed_everything"]
-__all__ += ["compute_losses", "train", "validate"]
+__all__ += ["train", "validate"]
+
+Loss = Callable[..., Tensor | dict[str, Tensor]] | None
 
 
 def train(
@@ -27,54 +46,64 @@ def train(
     optimizer: torch.optim.Optimizer,
     epochs: int,
     *,
-    accelerator: Accelerator,
-    scheduler=None,
     average: AveragedModel | None = None,
-    grad_clip: float | None = None,
     metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
     seed: int = 0,
     first_epoch: int = 1,
     after_epoch: Callable[[dict], bool | None] = lambda row: None,
+    accelerator: Accelerator,
+    **step,
 ) -> None:
     """Train for `epochs` epochs; after each one validate and hand a row of numbers to `after_epoch`.
 
-    loss, metrics: see `compute_losses`, `validate`; set_progress(share of training done) of a loss is called per batch
-    scheduler:   stepped once per batch
+    loss:        (logits, *what the loader gives beside the images) → scalar, or a dict of parts, whose sum is minimised;
+                 None for a network that computes its own in training mode, as torchvision's detectors do
     average:     running mean of the weights, validated in place of the model
+    metrics:     see `validate`
     seed:        epoch e draws order, augmentation and dropout from (seed, e), so a run can be taken up at any epoch;
                  of several processes each draws its own
     after_epoch: gets epoch, lr, seconds, train_loss, train_<part> of its parts, and what `validate` gives; training
                  ends when it returns True
-    Raises FloatingPointError where the loss is not finite, naming epoch, batch and learning rate.
+    step:        scheduler, stepped once per batch, and grad_clip, the largest norm of the gradient
     """
     for epoch in range(first_epoch, epochs + 1):
         seed_everything(1_000_003 * seed + epoch + 499_979 * accelerator.process_index)
-        if set_epoch := getattr(getattr(train_loader, "sampler", None), "set_epoch", None):
-            set_epoch(epoch)
-        options = {"accelerator": accelerator, "scheduler": scheduler, "average": average, "grad_clip": grad_clip}
-        row = {"epoch": epoch} | _train_epoch(model, loss, train_loader, optimizer, epoch, epochs, **options)
+        if hasattr(train_loader.sampler, "set_epoch"):
+            train_loader.sampler.set_epoch(epoch)
+        options = {"average": average, "accelerator": accelerator, **step}
+        row = {"epoch": epoch} | _train_epoch(model, loss, train_loader, optimizer, (epoch - 1, epochs), **options)
         judged = average.module if average is not None else model
-        share_statistics(judged, accelerator)
+        judged = judged.module if isinstance(judged, DistributedDataParallel) else judged
+        broadcast(list(judged.buffers()))  # statistics of batch norm: each process has seen its own images
         scores = validate(judged, valid_loader, loss, accelerator=accelerator, metrics=metrics, ranked=False)
         if after_epoch(row | scores):
             break
 
 
 def _train_epoch(
-    model, loss: Loss, loader, optimizer, epoch: int, epochs: int, *, accelerator, scheduler, average, grad_clip
+    model, loss: Loss, loader, optimizer, done: tuple[int, int], *, accelerator, average, scheduler=None, grad_clip=None
 ) -> dict[str, float]:
+    """One pass over the data, after done[0] of done[1] epochs; a loss's set_progress is told the share of training done.
+
+    Raises FloatingPointError where the loss is not finite, naming epoch, batch and learning rate.
+    """
     model.train()
     started, totals, count = time.perf_counter(), defaultdict(float), 0
-    for batch, (images, *target) in enumerate(loader, start=1):
+    for batch, (images, *target) in enumerate(loader):
         if hasattr(loss, "set_progress"):
-            loss.set_progress((epoch - 1 + (batch - 1) / len(loader)) / epochs)
+            loss.set_progress((done[0] + batch / len(loader)) / done[1])
         images, *target = send_to_device([images, *target], accelerator.device)
-        parts = compute_losses(model, loss, images, *target, accelerator=accelerator)
-        batch_loss, rate = sum(parts.values()), optimizer.param_groups[0]["lr"]
-        if not torch.isfinite(batch_loss):
-            where = f"epoch {epoch}, batch {batch}, at learning rate {rate:.3g}"
-            raise FloatingPointError(f"loss is {batch_loss.item()} in {where}: lower the rate or clip the gradient")
-        accelerator.backward(batch_loss)
+        if loss is None:
+            with accelerator.autocast():
+                value = model(images, *target)
+        else:
+            value = loss(forward(model, images, accelerator), *target)
+        parts = value if isinstance(value, dict) else {}
+        value, rate = sum(parts.values()) if parts else value, optimizer.param_groups[0]["lr"]
+        if not torch.isfinite(value):
+            where = f"epoch {done[0] + 1}, batch {batch + 1}, at learning rate {rate:.3g}"
+            raise FloatingPointError(f"loss is {value.item()} in {where}: lower the rate or clip the gradient")
+        accelerator.backward(value)
         if grad_clip:
             accelerator.clip_grad_norm_(model.parameters(), grad_clip)
         optimizer.step()
@@ -84,30 +113,65 @@ def _train_epoch(
         if average is not None:
             average.update_parameters(unwrap(model))
         count += len(images)
-        for name, value in _named(batch_loss, parts).items():
-            totals[name] += value.item() * len(images)
+        named = {"train_loss_part" if name == "loss" else f"train_{name}": part for name, part in parts.items()}
+        for name, part in ({"train_loss": value} | named).items():
+            totals[name] += part.item() * len(images)
     means = {name: total / count for name, total in totals.items()}
     return {"lr": rate, "seconds": time.perf_counter() - started, **means}
 
 
-def _named(total: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Columns of the curves; a part that is called "loss" is not the loss."""
-    named = {"train_loss_part" if name == "loss" else f"train_{name}": value for name, value in parts.items()}
-    return {"train_loss": total} | (named if len(parts) > 1 else {})
+@torch.inference_mode()
+def validate(
+    model: nn.Module,
+    loader: DataLoader,
+    loss: Loss = None,
+    *,
+    accelerator: Accelerator,
+    metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
+    ranked: bool = True,
+    flips: bool = False,
+) -> dict[str, float]:
+    """Metrics over all pixels of a split, in eval mode: mIoU, accuracy and mAP, or IoU and IoU_per_image if K = 1.
 
-
-def compute_losses(
-    model: nn.Module, loss: Loss, images: Tensor, *target: Tensor, accelerator: Accelerator
-) -> dict[str, Tensor]:
-    """The loss of a batch as named parts, whose sum is minimised; {"loss": …} where it has none.
-
-    loss:   called as loss(logits, *target); None for a network that computes its own in training mode, as
-            torchvision's detectors do: model(images, *target)
-    target: labels, and whatever else the loader gives, e.g. a weight map
+    loss:    its mean over the images is added as "loss"
+    metrics: called once with the logits and labels of all images in place of the above, on the CPU
+    ranked:  also compute mAP from the scores, which needs all of them at once
+    flips:   average the outputs of image and mirrored image
+    Scores are taken at the labels' size. Where label maps differ in size (one per batch), void fills up the smaller.
     """
-    if loss is None:
-        with accelerator.autocast():
-            value = model(channels_last(images), *target)
+    model.eval()
+    kept, losses, classes = [], [], 0
+    for images, target, *extra in own_batches(loader, accelerator):
+        images, target, *extra = send_to_device([images, target, *extra], accelerator.device)
+        outputs = forward(model, images, accelerator, target.shape[2 - images.ndim :], flips)
+        if loss is not None:
+            value = loss(outputs, target, *extra)
+            losses += [float(sum(value.values()) if isinstance(value, dict) else value)] * len(images)
+        if metrics is None:
+            scores, classes = probabilities(outputs, model), outputs.shape[1]
+            outputs = scores if ranked and classes > 1 else labels_of(scores)
+        kept.append((outputs.cpu(), target.cpu()))
+    shares = gather_object([kept])  # of every process; alone, its own
+    classes = max(gather_object([classes]))
+    outputs, target = _together([pair for pairs in zip_longest(*shares) for pair in pairs if pair is not None])
+    if metrics is not None:
+        result = dict(metrics(outputs, target))
+    elif classes == 1:
+        result = {"IoU": binary_iou(outputs, target), "IoU_per_image": binary_iou_per_image(outputs, target)}
     else:
-        value = loss(forward(model, images, accelerator), *target)
-    return value if isinstance(value, dict) else {"loss": value}
+        confusion = compute_confusion_matrix(labels_of(outputs) if ranked else outputs, target, classes)
+        result = {"mIoU": iou(confusion).nanmean(), "accuracy": overall_accuracy(confusion)}
+        result |= {"mAP": average_precision(outputs, target).nanmean()} if ranked else {}
+    result |= {"loss": np.mean(gather_object(losses))} if loss is not None else {}
+    return {str(name): float(value) for name, value in result.items()}
+
+
+def _together(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """All images in one tensor; smaller ones are padded with void at their ends."""
+    largest = [max(sizes) for sizes in zip(*(target.shape[1:] for _, target in batches), strict=True)]
+
+    def padded(part: Tensor, fill: int) -> Tensor:
+        sizes = zip(part.shape[::-1], largest[::-1], strict=False)  # the last axes first, as F.pad wants them
+        return F.pad(part, [n for size, most in sizes for n in (0, most - size)], value=fill)
+
+    return torch.cat([padded(part, 0) for part, _ in batches]), torch.cat([padded(part, VOID) for _, part in batches])

@@ -11,23 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
+from torch.utils.data import ConcatDataset, Subset
 
 from cvf20.paths import out_dir, project_dir
 from cvf20.training.describe import data_digest
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
 
-NOTEBOOKS = (
-    "01_augmentation",
-    "02_baselines",
-    "03_unet",
-    "04_tuning",
-    "05_losses",
-    "06_topology_loss",
-    "07_resnet18_transfer",
-    "08_instance_segmentation",
-    "09_report",
-)
+NOTEBOOKS = ("01_augmentation", "02_baselines", "03_unet", "04_tuning", "05_losses", "06_topology_loss")
+NOTEBOOKS += ("07_resnet18_transfer", "08_instance_segmentation", "09_report")
 
 
 def notebook_of(name: str) -> str:
@@ -52,29 +44,23 @@ def write_text(path: Path, text: str) -> None:
 
 def new_result(name: str, seed: int, data, *, metrics: dict, recipe: dict, seconds: float, quick: bool, **more) -> dict:
     """What every result says; data: the data set it was made on, `more`: what only this kind of result says."""
-    about = {
-        "name": file_name(name),
-        "seed": seed,
-        "notebook": notebook_of(name),
-        "data": getattr(data, "name", "data"),
-    }
-    about |= {kind: is_any(data, kind) for kind in ("synthetic", "sample")}
+    sets = inside(data)
+    about = {"name": file_name(name), "seed": seed, "notebook": notebook_of(name)}
+    about["data"] = " + ".join(dict.fromkeys(getattr(each, "name", "data") for each in sets))
+    about |= {kind: any(getattr(each, kind, False) for each in sets) for kind in ("synthetic", "sample")}
     about |= {"quick": quick, "metrics": metrics, "recipe": recipe, "seconds": round(seconds, 1)}
     return about | {"commit": commit(), "data_sha256": data_digest(data), **more}
 
 
-def is_any(data, attribute: str) -> bool:
-    """Whether a data set, or one inside it (Subset, ConcatDataset), is e.g. synthetic."""
-    inside = [*getattr(data, "datasets", ()), *filter(None, [getattr(data, "dataset", None)])]
-    return bool(getattr(data, attribute, False)) or any(is_any(inner, attribute) for inner in inside)
+def inside(data) -> list:
+    """The data sets that a Subset or ConcatDataset is made of; another one itself."""
+    parts = data.datasets if isinstance(data, ConcatDataset) else [data.dataset] if isinstance(data, Subset) else []
+    return [each for part in parts for each in inside(part)] or [data]
 
 
-def write_result(result: dict, folder: Path | None = None) -> Path:
-    """Store `result` as results/<name>-seed<seed>.json below $CVF20_OUT (or in `folder`); returns the file's path."""
-    missing = [key for key in REQUIRED if key not in result]
-    if missing:
-        raise ValueError(f"result {result.get('name')!r} lacks {', '.join(missing)}")
-    path = (folder or out_dir() / "results") / f"{result['name']}-seed{result['seed']}.json"
+def write_result(result: dict) -> Path:
+    """Store `result` as results/<name>-seed<seed>.json below $CVF20_OUT; returns the file's path."""
+    path = out_dir() / "results" / f"{result['name']}-seed{result['seed']}.json"
     write_text(path, json.dumps(plain(result), indent=1) + "\n")
     return path
 
@@ -95,7 +81,7 @@ def words(value):
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, functools.partial):
-        return [words(value.func), words(value.args), words(value.keywords)]
+        return words([value.func, value.args, value.keywords])
     if hasattr(value, "tolist"):
         return value.tolist() if math.prod(value.shape) < 65 else f"{type(value).__name__} {list(value.shape)}"
     if isinstance(value, dict):
@@ -104,9 +90,8 @@ def words(value):
         return [words(item) for item in value]
     if hasattr(value, "__qualname__"):
         return value.__qualname__
-    own = {key: item for key, item in getattr(value, "__dict__", {}).items() if key[0] != "_" and key != "training"}
-    own |= dict(value.named_children()) if isinstance(value, nn.Module) else {}
-    return {type(value).__qualname__: words(own)}
+    own = getattr(value, "__dict__", {}) | (dict(value.named_children()) if isinstance(value, nn.Module) else {})
+    return {type(value).__qualname__: words({k: v for k, v in own.items() if k[0] != "_" and k != "training"})}
 
 
 def write_curves(rows: list[dict], path: Path) -> None:
@@ -125,15 +110,6 @@ def read_rows(path: Path) -> list[dict]:
 def read_curves(path: Path) -> dict[str, list[float]]:
     rows = read_rows(path)
     return {column: [row[column] for row in rows] for column in rows[0]}
-
-
-def read_scalars(run: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Steps and values of every scalar in a run's TensorBoard event files."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
-
-    events = EventAccumulator(str(run / "events")).Reload()
-    series = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
-    return {tag: ([e.step for e in entries], [e.value for e in entries]) for tag, entries in series.items()}
 
 
 def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:
@@ -162,16 +138,13 @@ def commit() -> str:
     """This project's commit, "-dirty" where cvf20 differs from it; empty where it is in no repository of its own."""
     if not (project_dir() / ".git").exists():
         return ""  # perhaps inside another repository, whose commits say nothing about this code
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(project_dir()), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
+    git = ["git", "-C", str(project_dir())]
     try:
-        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "-uno", "cvf20")
+        head = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno", "cvf20"])
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return head + ("-dirty" if changed else "")
+    return head.strip() + ("-dirty" if changed else "")
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
