@@ -83,12 +83,12 @@ class Description:
             return self.network(value)
         if isinstance(value, Dataset):
             return self._data(value)
-        if getattr(value, "__dict__", None):
-            return self.of(vars(value))
         try:
-            return pickle.dumps(value, 4).hex()
+            state = value.__getstate__()
+            state = pickle.dumps(value, 4) if state is None else state
         except Exception:
-            return uuid.uuid4().hex  # an open file, a lock: when in doubt another key each time
+            state = uuid.uuid4().hex  # an open file, a lock: when in doubt another key each time
+        return self.of(state)
 
     def _function(self, function):
         """A notebook's function by its source and the globals it reads, a module's by its source; and their settings."""
@@ -100,7 +100,7 @@ class Description:
             return self.of(wrapped) if wrapped else [function.__module__, function.__qualname__, closure]
         node, values = node_of(function), {}
         if _is_alone(where):
-            values = {name: space[name] for name in globals_read(function.__code__) & space.keys()}
+            values = {name: space[name] for name in sorted(globals_read(function.__code__) & space.keys())}
             seen = [value for value in values.values() if isinstance(value, ModuleType)]
             self.modules |= modules_used(node, seen=seen) if node else set()
         self.modules.add(where)
@@ -113,7 +113,7 @@ class Description:
         path, written = f"{kind.__module__}.{kind.__qualname__}", {}
         if _is_library(kind.__module__):
             return path
-        for name, value in vars(kind).items() if _is_alone(kind.__module__) else ():
+        for name, value in dict(vars(kind)).items() if _is_alone(kind.__module__) else ():
             generated = getattr(getattr(value, "__code__", None), "co_filename", "").startswith("<string")
             if name == "__dataclass_fields__":
                 written[name] = [[field.name, self.of(field.default_factory)] for field in value.values()]

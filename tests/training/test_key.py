@@ -449,6 +449,18 @@ def test_a_data_set_counts_by_what_it_holds_now():
     assert key(data) not in (before, changed)
 
 
+class Placed(Patches):
+    @functools.cached_property
+    def pictures(self):
+        return {"patch_0": Path.cwd()}
+
+
+def test_where_a_data_set_found_its_files_does_not_count():
+    data = Placed(2)
+    before = key(data)
+    assert data.pictures and key(data) == before
+
+
 def test_circles_are_no_trouble():
     module = nn.Identity()
     module.forward = module.forward  # as accelerate leaves it, which wraps forward
