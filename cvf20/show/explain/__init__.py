@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from cvf20.show.explain.drawing import draw
-from cvf20.show.explain.probe import gradient_extent
 from cvf20.show.explain.trace import Table, on_a_copy, times, trace
+from cvf20.show.explain.windows import gradient_extent
 
 
 class Explanation:
@@ -16,26 +17,28 @@ class Explanation:
 
     table, layers:   what the network's own forward calls, and the modules without children
     multiply_adds, memory: per image; memory in bytes, of what is kept for the backward pass
-    receptive_field: input pixels per axis, of the output position that sees most; () where `unknown`, an operator, has no rule
-    position:        an output position that sees as much of the image as any
-    window:          input positions it sees, per axis, first and last: computed; measured: the same from the gradient
+    receptive_field: input pixels per axis, of the output position that sees most of this image; () where it cannot be told
+    position:        such an output position
+    window:          input positions it sees, per axis, first and last: from the layers; measured: from the gradient
     figure:          a drawing
     """
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int]):
-        calls, self.unknown = on_a_copy(model, input_shape, trace)
-        self.model, whole = type(model).__name__, calls[0]
+        whole, *calls = on_a_copy(model, input_shape, trace)
+        self.model = type(model).__name__
         self.table, self.layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
         self.parameters = sum(p.numel() for p in model.parameters())
         self.multiply_adds, self.memory = whole.multiply_adds, memory_of(model, input_shape)
-        self.receptive_field, self.position, self.window = whole.receptive_field, (), []
-        for window, size, pixels in zip(whole.windows, whole.output[1:] or (1,) * 3, input_shape[1:], strict=False):
-            inside = [(max(0, a), min(pixels - 1, b)) for a, b in map(window, range(size), range(size))]
-            seen = [(b - a, -abs(i - size // 2)) for i, (a, b) in enumerate(inside)]
-            self.position += (max(range(size), key=seen.__getitem__),)
-            self.window.append(inside[self.position[-1]])
-        self.measured = gradient_extent(model, input_shape, self.position) if whole.windows else []
-        sees = f", receptive field {times(self.receptive_field)}" if whole.windows else ""
+        self.receptive_field, self.position, self.window, self.measured = whole.receptive_field, (), [], []
+        for first, last, _ in whole.windows:
+            nearest = np.abs(np.arange(len(first)) - len(first) // 2)  # to the middle
+            self.position += (int(np.lexsort((nearest, first - last))[0]),)
+            self.window.append((int(first[self.position[-1]]), int(last[self.position[-1]])))
+        try:
+            self.measured = gradient_extent(model, input_shape, self.position)
+        except RuntimeError:  # no gradient, as from a detector
+            self.receptive_field, self.window = (), []
+        sees = f", receptive field {times(self.receptive_field)}" if self.measured else ""
         self.figure = draw(self.table, tuple(input_shape), f"{self.model}: {self.parameters:,} parameters{sees}")
 
     @property
@@ -45,7 +48,7 @@ class Explanation:
             f"{self.memory / 2**20:.1f} MiB of activations for one image in training. "
         )
         if not self.receptive_field:
-            return text + f"No receptive field: there is no rule for {self.unknown}."
+            return text + "Its receptive field cannot be told: no gradient runs from its output to the image."
         seen, measured = (" × ".join(f"{a}–{b}" for a, b in spans) for spans in (self.window, self.measured))
         return text + (
             f"Receptive field {times(self.receptive_field)}; of this image the output at {self.position} sees {seen}; "
@@ -61,8 +64,8 @@ class Explanation:
 def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
     """Table, cost, receptive field and drawing of `model` for one image of shape (C, *S); the model is left as it is.
 
-    The receptive field follows from the layers' geometry and is checked against the gradient of one output position,
-    whose window both ways is in the result. Where an operator has no rule for it, it is left out and that is said.
+    The receptive field follows from the layers' geometry and is checked against the gradient of one output position;
+    the window both ways is in the result. They disagree where a network moves positions, as mirroring does.
     """
     return Explanation(model, input_shape)
 
@@ -70,8 +73,7 @@ def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
 def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequence[int] = ()) -> tuple[int, ...]:
     """Input positions per axis that an output position can depend on, at most: (9, 9) for two 5×5 convolutions in order.
 
-    input_shape: (C, *S); needed only where layers fix the size they take, such as a linear layer after flattening
-    Borders do not count, except that a global layer sees the input itself. Raises ValueError where a layer has no rule.
+    input_shape: (C, *S) of the image, of which no more than all can be seen; () stands for a side of 1,024
     """
     model = layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
     if not input_shape:
@@ -79,15 +81,12 @@ def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequen
         if first is None:
             raise ValueError("receptive_field: no convolution to take the channels from; give input_shape=(C, *S)")
         input_shape = (first.in_channels, *[1024] * (first.weight.dim() - 2))
-    calls, unknown = on_a_copy(model, input_shape, trace)
-    if not calls[0].windows:
-        raise ValueError(f"receptive_field: there is no rule for {unknown}")
-    return calls[0].receptive_field
+    return on_a_copy(model, input_shape, trace)[0].receptive_field
 
 
 def multiply_adds_of(model: nn.Module, input_shape: Sequence[int]) -> int:
     """Multiply-adds of the convolutions and matrix products for one image of shape (C, *S)."""
-    return on_a_copy(model, input_shape, trace)[0][0].multiply_adds
+    return on_a_copy(model, input_shape, trace)[0].multiply_adds
 
 
 def memory_of(model: nn.Module, input_shape: Sequence[int]) -> int:

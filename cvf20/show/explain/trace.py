@@ -1,16 +1,15 @@
 """One forward pass that notes every module's shapes and costs: the tables of `explainit`."""
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.show.explain.follow import Follower, Window
+from cvf20.show.explain.windows import Follower, Window, plain_copy
 from cvf20.show.tables import markdown_table
 
 
@@ -26,14 +25,16 @@ class Row:
     output: tuple[int, ...] = ()
     parameters: int = 0  # of modules inside that did not run before
     multiply_adds: int = 0
-    windows: tuple[Window, ...] = ()  # empty where it is not known what the output sees
+    windows: Sequence[Window] = ()
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
-        return tuple(window.size for window in self.windows)
+        """Per axis, input pixels that the position sees that sees most."""
+        return tuple(int((window.last - window.first).max()) + 1 for window in self.windows)
 
     @property
-    def jump(self) -> tuple:  # input pixels between neighbouring outputs
+    def jump(self) -> tuple[Fraction, ...]:
+        """Per axis, input pixels from one output to the next; 0 where there is one output."""
         return tuple(window.jump for window in self.windows)
 
     @property
@@ -44,19 +45,15 @@ class Row:
 
 
 class Table(list[Row]):
-    """Rows in the order of the forward pass.
-
-    What keeps sizes, costs no multiply-adds and sees nothing new (normalisation, activation, dropout) goes into the
-    row before it; what passes its input on untouched is left out.
-    """
+    """Rows in the order of the forward pass; normalisation, activation and dropout share the row of what is before them."""
 
     def __init__(self, calls: Iterable[Row]):
         super().__init__()
         for call in calls:
             last = self[-1] if self else call
+            follows = call.is_layer and call.inputs == [last.output] == [call.output] and not call.multiply_adds
             if call.kind == "Identity" or not call.output:
                 continue
-            follows = call.is_layer and call.inputs == [last.output] == [call.output] and not call.multiply_adds
             if self and follows and call.receptive_field == last.receptive_field:
                 last.kind += f", {call.kind}"
                 last.parameters += call.parameters
@@ -80,21 +77,20 @@ def times(sizes: Iterable) -> str:
     return "×".join(map(str, sizes))
 
 
-def trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
-    """All calls of a forward pass, the network's own first; and the first operator without a receptive-field rule."""
+def trace(twin: nn.Module, x: Tensor) -> list[Row]:
+    """All calls of a forward pass, the network's own first."""
     calls, active, counted = [], [], set()
     counter, follower = FlopCounterMode(display=False), Follower(x)
 
     def enter(name: str, module: nn.Module, args: tuple) -> None:
         inputs = [tuple(t.shape[1:]) for t in tree_leaves(args) if isinstance(t, Tensor) and t.is_floating_point()]
-        call = Row(name, describe(module), len(active), not any(module.children()), inputs)
-        call.multiply_adds = -counter.get_total_flops() // 2
-        active.append(call)
-        calls.append(call)
-        own = set(module.parameters(recurse=False)) - counted
-        counted.update(own)
-        for outer in active:
-            outer.parameters += sum(p.numel() for p in own)
+        active.append(Row(name, describe(module), len(active), not any(module.children()), inputs))
+        calls.append(active[-1])
+        active[-1].multiply_adds = -counter.get_total_flops() // 2
+        for parameter in set(module.parameters(recurse=False)) - counted:
+            counted.add(parameter)
+            for outer in active:
+                outer.parameters += parameter.numel()
 
     def leave(module: nn.Module, args: tuple, out) -> None:
         call = active.pop()
@@ -107,7 +103,7 @@ def trace(twin: nn.Module, x: Tensor) -> tuple[list[Row], str]:
         module.register_forward_hook(leave)
     with torch.no_grad(), counter, follower:
         twin(x)
-    return calls, follower.unknown
+    return calls
 
 
 def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
@@ -117,15 +113,6 @@ def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
             return run(plain_copy(model, "meta"), torch.zeros(1, *input_shape, device="meta"))
         except (RuntimeError, NotImplementedError):
             return run(plain_copy(model, "cpu"), torch.zeros(1, *input_shape))
-
-
-def plain_copy(model: nn.Module, device: str) -> nn.Module:
-    """In eval mode, padded with zeros: another filling, the same geometry."""
-    twin = copy.deepcopy(model).to(device).eval()
-    for module in twin.modules():
-        if isinstance(module, _ConvNd):
-            module.padding_mode = "zeros"
-    return twin
 
 
 def describe(module: nn.Module) -> str:
