@@ -27,7 +27,6 @@ from cvf20.training.network import load_state, state_of
 from cvf20.training.outputs import forward, labels_of, probabilities
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-SCHEDULES = ("onecycle", "cosine", "constant")
 
 
 @dataclass
@@ -59,7 +58,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             setattr(self, field.name, value.item() if hasattr(value, "item") else value)
-        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", ("onecycle", "cosine", "constant"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
         if self.epochs < 1 or not 0 < self.lr < math.inf:
@@ -90,9 +89,10 @@ class Recipe:
         name = self.monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
         if name not in row:
             raise ValueError(f"monitor={self.monitor!r}: expected one of {', '.join(row)}")
-        value = row[name]
-        beats = best is None or math.isnan(best) or (value < best if name.endswith("loss") else value > best)
-        return value if beats else None
+        is_better = (
+            best is None or math.isnan(best) or (row[name] < best if name.endswith("loss") else row[name] > best)
+        )
+        return row[name] if is_better else None
 
 
 def check(run) -> None:
@@ -103,10 +103,9 @@ def check(run) -> None:
     if any(not 0 <= index < len(run.valid_data) for index in run.snapshots):
         raise ValueError(f"snapshots={run.snapshots}: valid_data has {len(run.valid_data)} images")
     for data in (run.train_data, run.valid_data):
-        labels = set()
-        for _, mask, *_ in (data[index] for index in range(len(data))):
-            if (labels := labels | set(mask.unique().tolist())) - {0, 255}:
-                break
+        masks, labels = (data[index][1] for index in range(len(data))), set()
+        while not labels - {0, 255} and (mask := next(masks, None)) is not None:
+            labels |= set(mask.unique().tolist())
         if labels == {0, 255}:
             raise ValueError("the masks hold 0 and 255 only, and 255 is void: map them to 0 and 1, e.g. mask // 255")
 
@@ -116,8 +115,8 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     check(run)
     settings, folder, accelerator = run.settings, run.folder, run.accelerator
     folder.mkdir(parents=True, exist_ok=True)
-    network = to_device(run.network.built, accelerator)
-    plain, average = unwrap(network), None
+    network, average = to_device(run.network.built, accelerator), None
+    plain = unwrap(network)
     if settings.average:
         average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
     loader = training_loader(run.looked_at(run.train_data), settings.batch_size, run.seed, accelerator)
@@ -169,9 +168,8 @@ def _resumed(file: Path, parts: dict, device: torch.device) -> dict:
 @torch.inference_mode()
 def write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: SummaryWriter) -> None:
     """Scalars, the weights if they are the best, and predictions of the images that are to be shown."""
-    epoch = row["epoch"]
     for key, value in row.items():
-        writer.add_scalar(key, value, epoch)
+        writer.add_scalar(key, value, epoch := row["epoch"])
     if epoch == best_epoch:
         save(state_of(model), run.folder / "best.pt")
     for index in run.snapshots if epoch in run.snapshot_epochs else ():
@@ -193,8 +191,8 @@ def finish(run, state: dict, scores: dict) -> None:
     about |= {"precision": "fp32" if precision == "no" else precision, "parameters": results.parameters(network)}
     about |= {"trainable": results.parameters(network, trained=True), "metrics": {"val": scores}, "quick": run.quick}
     about["versions"] = {library.__name__: library.__version__ for library in (torch, torchvision, accelerate)}
-    result = results.new_result(run.name, run.seed, run.train_data, **about)
-    results.write_text(run.folder / "result.json", json.dumps(results.plain(result), indent=1))
+    result = results.plain(results.new_result(run.name, run.seed, run.train_data, **about))
+    results.write_text(run.folder / "result.json", json.dumps(result, indent=1))
     (run.folder / "last.pt").unlink()
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, RandomSampler
 
 from cvf20.datasets.keypoints import Faces, normalise, to_unit
@@ -28,7 +29,7 @@ def fit_keypoints(model: nn.Module, train: Faces, steps: int = 240, seed: int = 
     """Least squares on the key points for a number of AdamW steps in one cycle of the rate; returns every loss."""
     accelerator, lr, batch_size = make_accelerator(), RECIPE["lr"], RECIPE["batch_size"]
     optimizer = accelerator.prepare(torch.optim.AdamW(to_device(model, accelerator).train().parameters(), lr))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer.optimizer, lr, total_steps=steps, pct_start=0.1)
+    schedule = OneCycleLR(optimizer.optimizer, lr, total_steps=steps, pct_start=0.1, cycle_momentum=False)
     order = RandomSampler(train, True, steps * batch_size, generator=torch.Generator().manual_seed(seed))
     losses = []
     for images, points in DataLoader(train, batch_size, sampler=order):
@@ -62,20 +63,19 @@ def run_case_study(
 ) -> CaseStudyRun:
     """Train `builder()` under `seed` and write its result, or load both while recipe, data and code are unchanged."""
     name, steps = f"03_case_study_{builder.__name__}", 3 if quick else steps
-    found = cached(name, _train, builder, train, val, steps, seed, seed=seed, quick=quick, silent=True)
+
+    def compute() -> dict:
+        started = time.perf_counter()
+        with same_random_state():
+            seed_everything(seed)
+            model = builder()
+            found = {"losses": fit_keypoints(model, train, steps, seed), "parameters": results.parameters(model)}
+        return found | {"seconds": time.perf_counter() - started, "predicted": predict_keypoints(model, val)}
+
+    found = cached(name, compute, seed=seed, quick=quick, silent=True)
     mse = mse_loss(found["predicted"], to_unit(val.keypoints).flatten(1)).item()
     about = {"metrics": {"val": {"score": score(mse), "mse": mse}}, "quick": quick, "seconds": found["seconds"]}
     about |= {"recipe": {"model": builder.__name__, "steps": steps, **RECIPE}, "parameters": found["parameters"]}
     result = results.new_result(name, seed, train, **about)
     results.write_result(result)
     return CaseStudyRun(result, found["losses"], found["predicted"])
-
-
-def _train(builder: Callable[[], nn.Module], train: Faces, val: Faces, steps: int, seed: int) -> dict:
-    started = time.perf_counter()
-    with same_random_state():
-        seed_everything(seed)
-        model = builder()
-        losses = fit_keypoints(model, train, steps, seed)
-    about = {"seconds": time.perf_counter() - started, "parameters": results.parameters(model)}
-    return {"losses": losses, "predicted": predict_keypoints(model, val), **about}

@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from cvf20.datasets.pictures import read_image
-from cvf20.models.weights import read_state
 from cvf20.paths import runs_dir
 from cvf20.training import results
 from cvf20.training.describe import Description
 from cvf20.training.devices import make_accelerator, on_gpu, same_random_state, to_device
 from cvf20.training.fitting import Recipe, train_network
 from cvf20.training.loop import validate
-from cvf20.training.network import Network, load_state
+from cvf20.training.network import Network
 from cvf20.training.outputs import forward, probabilities
 from cvf20.training.runs import finished, keep, publish_run, published, run_key
 
@@ -31,7 +30,7 @@ class Learner:
 
     model:        a function without arguments that builds the network (under the seed), or a network, which is then
                   trained in place; given again under the same name it starts from what it was the first time
-    loss:         (logits, target, …) → scalar, or a dict of named parts; None: see `compute_losses`
+    loss:         (logits, target, …) → scalar, or a dict of named parts; None: see `train`
     data:         pairs (image, labels[, more]): float images and integer labels, e.g. a SegmentationDataset
     name:         of the run, a file name: results/<name>-seed<seed>.json; begins with the notebook's number, e.g. "03_unet"
     quick:        a rehearsal of a few batches; its result says so
@@ -71,9 +70,10 @@ class Learner:
         self.name, self.seed, self.quick, self.verbose = results.file_name(name), int(seed), bool(quick), verbose
         self.loss, self.metrics, self.snapshots = loss, metrics, tuple(map(int, snapshots))
         self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
+        self.label = f"{self.name}-seed{self.seed}"
+        self.snapshot_epochs = sorted({1, *(max(1, self.settings.epochs // part) for part in (4, 2, 1))})
         self.network = Network(model, self.name, self.seed)
         self._key = self._files = self._result = None
-        self._is_loaded = False  # whether the network has the weights of the finished run
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
 
     def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
@@ -84,16 +84,14 @@ class Learner:
         """
 
         def on_row(row: dict) -> None:
-            if self.verbose:  # one line per epoch that stays readable in a saved notebook
-                values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
-                epoch = f"epoch {row['epoch']:3d}/{self.settings.epochs}"
-                print(f"{self.label}  {epoch}  lr {row['lr']:.1e}  {values}")
+            values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
+            self._say(f"  epoch {row['epoch']:3d}/{self.settings.epochs}  lr {row['lr']:.1e}  {values}")
             after_epoch(row)
 
         self._key = self._result = None
         with same_random_state():
             self.network.reset()
-            self._key, self._is_loaded = self.key, False
+            self._key = self.key
             self._files = finished(self.label, self.folder, self.key)
             if self._files is None:
                 try:
@@ -102,14 +100,14 @@ class Learner:
                     self.network.leave()
                 self._files = finished(self.label, self.folder, self.key)
             else:
-                if self.verbose:
-                    print(f"{self.label}: loaded from {self._files.where}")
+                self._say(f": loaded from {self._files.where}")
                 for row in results.read_rows(self._files.curves):
                     on_row(row)
         self._result = json.loads(self._files.result.read_text(encoding="utf-8"))
         self._result["metrics"] = {"val": self._result["metrics"]["val"]}  # others are computed anew, or found
-        if self.network.is_given and self._weights():
-            self.model  # noqa: B018 — the network that was given gets its weights now
+        again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
+        missing = f"{self.label}: its weights are neither in {self.folder} nor in weights/; train it again with {again}"
+        self.network.expect([self.folder / "best.pt", published(f"../weights/{self.label}.pt")], self.key, missing)
         self._publish()
         return self.result
 
@@ -122,19 +120,7 @@ class Learner:
     @property
     def model(self) -> nn.Module:
         """The network: after fit() with the best epoch's weights, which must then be in runs/ or in weights/."""
-        if self._result is not None and not self._is_loaded:
-            if (file := self._weights()) is None:
-                again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
-                where = f"neither in {self.folder} nor in weights/"
-                raise FileNotFoundError(f"{self.label}: its weights are {where}; train it again with {again}")
-            load_state(self.network.built, read_state(file, self.key))
-            self.network.leave()
-            self._is_loaded = True
-        return self.network.built
-
-    def _weights(self) -> Path | None:
-        files = self.folder / "best.pt", published(f"../weights/{self.label}.pt")
-        return next(filter(Path.is_file, files), None)
+        return self.network.trained
 
     @property
     def curves(self) -> dict[str, list[float]]:
@@ -162,12 +148,8 @@ class Learner:
         """The settings in words, as results show them."""
         told = {"model": self.network.name, "loss": self.loss, "metrics": self.metrics}
         for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
-            told[name] = getattr(data, "transforms", None) or getattr(results.inside(data)[0], "transforms", None)
+            told[name] = getattr(results.inside(data)[0], "transforms", None)
         return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
-
-    @property
-    def label(self) -> str:
-        return f"{self.name}-seed{self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -178,17 +160,15 @@ class Learner:
     def accelerator(self) -> Accelerator:
         return make_accelerator(self.precision)
 
-    @property
-    def snapshot_epochs(self) -> list[int]:
-        """First, quarter, half and last epoch."""
-        epochs = self.settings.epochs
-        return sorted({1, max(1, epochs // 4), max(1, epochs // 2), epochs})
-
     def loader(self, data: Dataset) -> DataLoader:
         return DataLoader(self.looked_at(data), self.settings.batch_size, **on_gpu(self.accelerator))
 
     def looked_at(self, data: Dataset) -> Dataset:
         return Subset(data, range(min(len(data), QUICK["images"]))) if self.quick else data
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            print(f"{self.label}{text}")
 
     def _publish(self) -> None:
         if self.accelerator.is_main_process:

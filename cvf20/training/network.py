@@ -1,11 +1,12 @@
 """The network of a run: built when it is needed, set back to what it was, described for the run's key."""
 
 from collections.abc import Callable
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
-from cvf20.models.weights import own_names, plain_names, unwrap
+from cvf20.models.weights import own_names, plain_names, read_state, unwrap
 from cvf20.training.describe import Description
 from cvf20.training.devices import same_random_state, seed_everything
 from cvf20.training.runs import run_key
@@ -23,7 +24,7 @@ class Network:
 
     def __init__(self, source: nn.Module | Callable[[], nn.Module], name: str, seed: int):
         self.source, self.run, self.seed, self._built = source, name, seed, None
-        self.is_given = isinstance(source, nn.Module)
+        self.is_given, self._awaited = isinstance(source, nn.Module), None
 
     @property
     def built(self) -> nn.Module:
@@ -35,6 +36,25 @@ class Network:
             if not isinstance(self._built, nn.Module):
                 raise TypeError(f"model must build a network, {self.source!r} gave {type(self._built).__name__}")
         return self._built
+
+    @property
+    def trained(self) -> nn.Module:
+        """With the weights of the finished run. Raises FileNotFoundError where they are not on this machine."""
+        if self._awaited is not None:
+            files, key, message = self._awaited
+            file = next(filter(Path.is_file, files), None)
+            if file is None:
+                raise FileNotFoundError(message)
+            load_state(self.built, read_state(file, key))
+            self._awaited = None
+            self.leave()
+        return self.built
+
+    def expect(self, *awaited) -> None:
+        """Files of which the first that exists has the weights, their key, an error; a given network gets them now."""
+        self._awaited = awaited
+        if self.is_given and any(map(Path.is_file, awaited[0])):
+            self.trained  # noqa: B018
 
     @property
     def name(self) -> str:
@@ -50,7 +70,7 @@ class Network:
 
     def reset(self) -> None:
         """Back to what it was before anything was trained or loaded."""
-        self._built = None
+        self._built = self._awaited = None
         if self.is_given:
             self._first = self.first()
             load_state(self.built, self._first)

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 from collections.abc import Iterable
@@ -78,25 +79,23 @@ def plain(value):
 
 def words(value):
     """Settings as a recipe shows them: classes and functions by name, objects with what is public in them."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
     if isinstance(value, functools.partial):
-        return words([value.func, value.args, value.keywords])
-    if hasattr(value, "tolist"):
-        return value.tolist() if math.prod(value.shape) < 65 else f"{type(value).__name__} {list(value.shape)}"
+        value = [value.func, value.args, value.keywords]
     if isinstance(value, dict):
         return {str(key): words(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [words(item) for item in value]
-    if hasattr(value, "__qualname__"):
-        return value.__qualname__
+    if hasattr(value, "tolist"):
+        return value.tolist() if math.prod(value.shape) < 65 else f"{type(value).__name__} {list(value.shape)}"
+    if value is None or isinstance(value, (bool, int, float, str)) or hasattr(value, "__qualname__"):
+        return getattr(value, "__qualname__", value)
     own = getattr(value, "__dict__", {}) | (dict(value.named_children()) if isinstance(value, nn.Module) else {})
     return {type(value).__qualname__: words({k: v for k, v in own.items() if k[0] != "_" and k != "training"})}
 
 
 def write_curves(rows: list[dict], path: Path) -> None:
     """One CSV line per epoch."""
-    lines = [",".join(rows[0])] + [",".join(repr(row[column]) for column in rows[0]) for row in rows]
+    lines = [",".join(rows[0])] + [",".join(repr(value) for value in row.values()) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -136,15 +135,16 @@ def read_result(file: Path) -> tuple[dict, str]:
 
 def commit() -> str:
     """This project's commit, "-dirty" where cvf20 differs from it; empty where it is in no repository of its own."""
-    if not (project_dir() / ".git").exists():
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(project_dir()), *arguments], capture_output=True, text=True
+        ).stdout.strip()
+
+    if not (project_dir() / ".git").exists() or not shutil.which("git"):
         return ""  # perhaps inside another repository, whose commits say nothing about this code
-    git = ["git", "-C", str(project_dir())]
-    try:
-        head = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True, stderr=subprocess.DEVNULL)
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno", "cvf20"])
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return head.strip() + ("-dirty" if changed else "")
+    head = git("rev-parse", "--short=12", "--verify", "--quiet", "HEAD")
+    return f"{head}-dirty" if head and git("status", "--porcelain", "-uno", "cvf20") else head
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:

@@ -32,9 +32,8 @@ def open_study(file: Path, space: Space) -> optuna.Study:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     pruner, storage = optuna.pruners.MedianPruner(4, n_warmup_steps=3), JournalStorage(JournalFileBackend(str(file)))
-    study = optuna.create_study(
-        storage=storage, pruner=pruner, study_name="search", direction="maximize", load_if_exists=True
-    )
+    options = {"direction": "maximize", "pruner": pruner, "load_if_exists": True}
+    study = optuna.create_study(storage=storage, study_name="search", **options)
     described = {name: distribution_to_json(distribution) for name, distribution in space.items()}
     kept = study.user_attrs.get("space", described)
     if differ := sorted(name for name in kept | described if kept.get(name) != described.get(name)):
