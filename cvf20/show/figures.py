@@ -15,10 +15,9 @@ from cvf20.labels import VOID
 from cvf20.paths import out_dir, project_dir
 
 DPI = 100
-LARGE = 200_000  # bytes of a PNG from which a notebook embeds a JPEG instead; photographs reach them
 # Okabe and Ito's colours, told apart by colour-blind eyes; grey for their yellow, which vanishes on white
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")
-MISTAKES = {"invented": (213, 94, 0), "missed": (0, 114, 178), "another class": (204, 121, 167)}
+MISTAKES = {"invented": (213, 94, 0), "missed": (0, 114, 178)}
 
 plt.rc("figure", dpi=DPI)
 plt.rc("figure.constrained_layout", use=True)
@@ -53,13 +52,8 @@ def show_file(name: str, caption: str = "", folder: Path | None = None) -> None:
     path = _file(name, folder or out_dir())
     if not path.is_file():
         raise FileNotFoundError(f"{_place(path)} is missing: run the notebook that draws it")
-    data, kind = path.read_bytes(), "png"
-    if len(data) > LARGE:
-        small, kind = io.BytesIO(), "jpeg"
-        Picture.open(path).convert("RGB").save(small, "jpeg", quality=90, subsampling=0, optimize=True)
-        data = small.getvalue()
     alt = caption.translate({ord(mark): None for mark in "*`"}) or name
-    display(Image(data, format=kind, alt=alt))
+    display(Image(path, alt=alt))
     display(Markdown(f"{caption} `{_place(path)}`".strip()))
 
 

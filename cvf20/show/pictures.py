@@ -33,10 +33,7 @@ def displayable(image, mean: Sequence[float] = (), std: Sequence[float] = ()) ->
 def heat(values, low: float | None = None, high: float | None = None) -> np.ndarray:
     """(H, W) numbers between low and high (their own range by default) as colours from dark blue to yellow."""
     values = np.asarray(values, dtype=float)
-    low, high = values.min() if low is None else low, values.max() if high is None else high
-    return (255 * plt.get_cmap("viridis")(((values - low) / max(high - low, 1e-9)).clip(0, 1))[..., :3]).astype(
-        np.uint8
-    )
+    return (255 * plt.get_cmap("viridis")(plt.Normalize(low, high, clip=True)(values))[..., :3]).astype(np.uint8)
 
 
 def overlay(picture: np.ndarray, labels, palette: np.ndarray | None = None, strength: float = 0.45) -> np.ndarray:
@@ -56,18 +53,12 @@ def overlay(picture: np.ndarray, labels, palette: np.ndarray | None = None, stre
     return (picture + share[..., None] * (np.asarray(palette)[numbers] - picture)).astype(np.uint8)
 
 
-def mistakes(picture: np.ndarray, prediction, truth, background: int | None = None) -> np.ndarray:
-    """The picture in pale grey, wrong pixels in the colours of MISTAKES; void is never wrong.
-
-    background: this class's pixels are invented where another is predicted, others are missed where it is
-    """
+def mistakes(picture: np.ndarray, prediction, truth) -> np.ndarray:
+    """The picture in pale grey, foreground that is invented or missed in the colours of MISTAKES; void is never wrong."""
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     drawn = np.repeat(128 + picture.mean(2, keepdims=True) / 2, 3, axis=2).astype(np.uint8)
-    wrong = (prediction != truth) & (truth != VOID)
-    drawn[wrong] = MISTAKES["another class"]
-    if background is not None:
-        drawn[wrong & (truth == background)] = MISTAKES["invented"]
-        drawn[wrong & (prediction == background)] = MISTAKES["missed"]
+    drawn[(truth == 0) & (prediction != 0)] = MISTAKES["invented"]
+    drawn[(truth != 0) & (truth != VOID) & (prediction == 0)] = MISTAKES["missed"]
     return drawn
 
 
@@ -98,19 +89,15 @@ def side_by_side(
     """A data set's images, truth and predictions in columns, a row per position, with the legend of the classes.
 
     predictions: {column: labels (H, W) by position}, e.g. {"U-Net": {5: …, 25: …}, "epoch 1": [… as positions]}
-    errors: draw what is wrong in each prediction (see `mistakes`) instead of its classes
+    errors: draw what is wrong in each binary prediction (see `mistakes`) instead of its classes
     """
-    background = 0 if len(data.classes) == 2 else None
     rows = []
     for place, i in enumerate(positions):
         picture, truth = displayable(data.images[i]), data.masks[i]
         found = [labels[i] if isinstance(labels, Mapping) else labels[place] for labels in predictions.values()]
-        drawn = [mistakes(picture, f, truth, background) if errors else colour_labels(f, data.palette) for f in found]
+        drawn = [mistakes(picture, f, truth) if errors else colour_labels(f, data.palette) for f in found]
         rows.append([picture, colour_labels(truth, data.palette), *drawn])
     fig = grid(["image", "truth", *predictions], rows, width=width)
     if text:
         fig.suptitle(title(data, text))
-    if errors:
-        kinds = ("another class",) if background is None else ("invented", "missed")
-        return legend(fig, {kind: MISTAKES[kind] for kind in kinds})
-    return class_legend(fig, data)
+    return legend(fig, MISTAKES) if errors else class_legend(fig, data)

@@ -14,7 +14,7 @@ def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
 
     runs: {name: a run's curves, or a list of them (seeds): their mean, with a band from lowest to highest}
     """
-    words = {"train_loss": "training loss", "lr": "learning rate", "loss": "loss"}
+    words = {"train_loss": "training loss", "lr": "learning rate", "loss": "loss"}  # others are validation's
     fig, axes = plt.subplots(1, len(columns), figsize=(min(4.6 * len(columns), 10), 3.2), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
         for k, (name, seeds) in enumerate(runs.items()):

@@ -55,15 +55,10 @@ def time_table(clock: Clock, trained: dict[str, float | Iterable[dict]] | None =
 
     trained: by task the seconds, or the results (`load_results("05_weight*")`) whose "seconds" are added up
     """
-    recorded = {
-        task: value if isinstance(value, Real) else sum(result["seconds"] for result in value)
-        for task, value in (trained or {}).items()
-    }
-
-    def row(task: str, training: float, run: float, hours: str) -> dict:
-        minutes = {"training, as recorded": f"{training / 60:.1f} min", "this run": f"{run / 60:.1f} min"}
-        return {"task": task, **minutes, "hours of the group (fill in)": hours}
-
+    recorded = {t: v if isinstance(v, Real) else sum(r["seconds"] for r in v) for t, v in (trained or {}).items()}
     tasks = dict.fromkeys([*clock.seconds, *recorded])
-    rows = [row(task, recorded.get(task, 0), clock.seconds.get(task, 0), "____") for task in tasks]
-    show_table([*rows, row("all", sum(recorded.values()), sum(clock.seconds.values()), "")])
+    rows = [(task, recorded.get(task, 0), clock.seconds.get(task, 0), "____") for task in tasks]
+    rows.append(("all", sum(recorded.values()), sum(clock.seconds.values()), ""))
+    columns = "task", "training, as recorded", "this run", "hours of the group (fill in)"
+    minutes = [(task, f"{training / 60:.1f} min", f"{run / 60:.1f} min", hours) for task, training, run, hours in rows]
+    show_table([dict(zip(columns, row, strict=True)) for row in minutes])

@@ -99,13 +99,7 @@ NETWORKS = {
     "index": (lambda: unet(downsampling="index", upsampling="index"), (1, 41, 46)),
     "stride": (lambda: unet(downsampling="stride"), (1, 41, 46)),
     "residual sum": (lambda: ResidualUNet(2, 1, 2, 2, merge="sum", norm_type="instance", dropout=0.2), (1, 48, 40)),
-    **{
-        mode: (
-            lambda mode=mode: nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 1, 5, padding=2, padding_mode=mode)),
-            (1, 20, 20),
-        )
-        for mode in ("reflect", "circular")
-    },
+    "reflect": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 1, 5, 1, 2, padding_mode="reflect")), (1, 20, 20)),
     "1D": (lambda: unet(3, dim=1, upsampling="bilinear"), (1, 150)),
     "3D": (lambda: unet(1, dim=3, upsampling="transposed"), (1, 18, 16, 20)),
     "mixed factors": (lambda: unet(scale_factor=[(2, 1), 3]), (1, 60, 40)),

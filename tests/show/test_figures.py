@@ -88,17 +88,6 @@ def test_few_colours_get_a_palette_of_exactly_these(shown, tmp_path):
         np.testing.assert_array_equal(np.asarray(image.convert("RGB"))[50], colours)
 
 
-def test_a_large_picture_is_smaller_in_the_notebook_than_on_disk(shown, tmp_path):
-    smooth = np.add.outer(np.arange(600), np.arange(600))[..., None] + noise(600, 600) // 8
-    fig = plt.figure(figsize=(6, 6), layout="none")
-    fig.figimage((smooth % 256).astype(np.uint8))
-    show(fig, "01_large", "Stripes.")
-    picture, metadata = shown[0]
-    embedded = len(picture["image/jpeg"]) * 3 / 4
-    assert embedded < (tmp_path / "figures" / "01_large.png").stat().st_size / 2
-    assert metadata["image/jpeg"]["alt"] == "Stripes."
-
-
 def test_a_file_is_shown_as_it_is(shown, tmp_path):
     path = tmp_path / "else" / "figures" / "03_dot.png"
     path.parent.mkdir(parents=True)

@@ -57,8 +57,7 @@ def test_mistakes_are_told_apart_and_void_is_none():
     picture = np.full((1, 5, 3), 100, np.uint8)
     right = [178] * 3
     wanted = [right, list(MISTAKES["invented"]), list(MISTAKES["missed"]), right, right]
-    assert mistakes(picture, found, truth, background=0)[0].tolist() == wanted
-    assert mistakes(picture, found, truth)[0, 1].tolist() == list(MISTAKES["another class"])
+    assert mistakes(picture, found, truth)[0].tolist() == wanted
 
 
 def test_grid_names_columns_and_rows():
@@ -81,7 +80,7 @@ def test_side_by_side_shows_image_truth_and_every_prediction(errors):
     np.testing.assert_array_equal(drawn[4], displayable(images[0]))
     np.testing.assert_array_equal(drawn[5], colour_labels(masks[0], PALETTE))
     if errors:
-        np.testing.assert_array_equal(drawn[7], mistakes(displayable(images[0]), wrong[0], masks[0], background=0))
+        np.testing.assert_array_equal(drawn[7], mistakes(displayable(images[0]), wrong[0], masks[0]))
     else:
         np.testing.assert_array_equal(drawn[3], colour_labels(wrong[2], PALETTE))
     assert [t.get_text() for t in fig.legends[0].texts] == (["invented", "missed"] if errors else ["no", "yes"])

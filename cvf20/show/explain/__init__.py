@@ -13,7 +13,7 @@ from cvf20.show.explain.windows import gradient_extent
 
 
 class Explanation:
-    """What `explainit` found; a notebook shows it as its summary and table.
+    """What `explainit` found, see there; a notebook shows it as its summary and table.
 
     table, layers:   what the network's own forward calls, and the modules without children
     multiply_adds, memory: per image; memory in bytes, of what is kept for the backward pass

@@ -1,15 +1,17 @@
 """One forward pass that notes every module's shapes and costs: the tables of `explainit`."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.show.explain.windows import Follower, Window, plain_copy
+from cvf20.show.explain.windows import Follower, Window
 from cvf20.show.tables import markdown_table
 
 
@@ -110,9 +112,9 @@ def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
     """run(copy, one input) on the meta device, which computes nothing; where shapes depend on values, really."""
     with torch.random.fork_rng(devices=[]):
         try:
-            return run(plain_copy(model, "meta"), torch.zeros(1, *input_shape, device="meta"))
+            return run(copy.deepcopy(model).to("meta").eval(), torch.zeros(1, *input_shape, device="meta"))
         except (RuntimeError, NotImplementedError):
-            return run(plain_copy(model, "cpu"), torch.zeros(1, *input_shape))
+            return run(copy.deepcopy(model).to("cpu").eval(), torch.zeros(1, *input_shape))
 
 
 def describe(module: nn.Module) -> str:
@@ -121,8 +123,7 @@ def describe(module: nn.Module) -> str:
     if isinstance(module, nn.Sequential) and len(module):
         return ", ".join(dict.fromkeys(type(m).__name__ for m in module.modules() if not any(m.children())))
     for attribute, before in {"kernel_size": " ", "stride": " stride ", "scale_factor": " ×"}.items():
-        value = getattr(module, attribute, None)
-        values = value if isinstance(value, tuple) else (value,)
-        if all(isinstance(v, (int, float)) for v in values) and (before == " " or max(values) > 1):
-            text += before + times(f"{v:g}" for v in (values if before == " " else dict.fromkeys(values)))
+        values = np.atleast_1d(getattr(module, attribute, None) or 0)
+        if max(values) > (attribute != "kernel_size"):
+            text += before + times(f"{v:g}" for v in values)
     return text

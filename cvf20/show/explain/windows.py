@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -89,22 +88,13 @@ def reads(name: str, args: tuple, axis: int, before: int, size: int) -> tuple[np
     return low, high if size < before else low, Fraction(before, size) if size > 1 else Fraction(0)
 
 
-def plain_copy(model: nn.Module, device: str) -> nn.Module:
-    """In eval mode, padded with zeros: another filling, the same geometry."""
-    twin = copy.deepcopy(model).to(device).eval()
-    for module in twin.modules():
-        if isinstance(module, _ConvNd):
-            module.padding_mode = "zeros"
-    return twin
-
-
 def gradient_extent(model: nn.Module, input_shape: Sequence[int], position: Sequence[int]) -> list[tuple[int, int]]:
     """First and last input position per axis where the gradient of the output at `position` is not zero.
 
     It is taken on a copy that shows which pixels are connected and nothing else: every weight is positive, a maximum
     becomes a mean, unpooling copies; normalisation is left out, as its statistics see the whole map.
     """
-    probe = plain_copy(model, "cpu").double().requires_grad_(False)
+    probe = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
     for module in probe.modules():
         if isinstance(module, IndexUnpool):
             module.register_forward_hook(lambda module, args, out: F.interpolate(args[0], size=out.shape[2:]))
