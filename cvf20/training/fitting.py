@@ -1,10 +1,8 @@
 """Trains the network of a Learner, epoch by epoch, so that it can be stopped anywhere and taken up again."""
 
 import json
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import accelerate
@@ -14,7 +12,6 @@ import torchvision
 from PIL import Image
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -25,74 +22,6 @@ from cvf20.training.devices import to_device, training_loader
 from cvf20.training.loop import train, validate
 from cvf20.training.network import load_state, state_of
 from cvf20.training.outputs import forward, labels_of, probabilities
-
-OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-
-
-@dataclass
-class Recipe:
-    """The settings of a training run; numbers may be numpy's or torch's.
-
-    lr:         the highest learning rate of the schedule
-    optimizer:  "adamw", "adam" or "sgd" (momentum 0.9)
-    lr_scales:  factors on the rate for parameters whose name starts with the key, e.g. {"encoder": 0.1}
-    schedule:   "onecycle" (warm-up for 15 % of the steps, then cosine to 0), "cosine" or "constant"
-    grad_clip:  largest norm of the gradient, None for no limit
-    average:    decay per step of an exponential moving average of the weights, which is then what is validated and
-                kept; None for none
-    monitor:    the metric that chooses the best epoch: the highest value, of a loss the lowest; None: mIoU, or IoU
-    """
-
-    lr: float = 1e-3
-    batch_size: int = 16
-    epochs: int = 50
-    optimizer: str = "adamw"
-    lr_scales: dict[str, float] | None = None
-    weight_decay: float = 0.01
-    schedule: str = "onecycle"
-    grad_clip: float | None = 1.0
-    average: float | None = None
-    monitor: str | None = None
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            setattr(self, field.name, value.item() if hasattr(value, "item") else value)
-        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", ("onecycle", "cosine", "constant"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
-        if self.epochs < 1 or not 0 < self.lr < math.inf:
-            raise ValueError(f"epochs={self.epochs} ≥ 1 and lr={self.lr} > 0 are wanted")
-
-    def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Of what is to be trained; the parameters at the full rate come first."""
-        groups, unused = {1.0: []}, set(self.lr_scales or {})
-        for name, parameter in network.named_parameters():
-            prefixes = [prefix for prefix in self.lr_scales or {} if name.startswith(prefix)]
-            unused -= set(prefixes)
-            if parameter.requires_grad:
-                groups.setdefault(self.lr_scales[prefixes[0]] if prefixes else 1.0, []).append(parameter)
-        if unused:
-            raise ValueError(f"lr_scales: no parameter of {type(network).__name__} starts with {min(unused)!r}")
-        groups = [{"params": group, "lr": self.lr * scale} for scale, group in groups.items() if group]
-        extra = {"momentum": 0.9} if self.optimizer == "sgd" else {}
-        return OPTIMIZERS[self.optimizer](groups, self.lr, weight_decay=self.weight_decay, **extra)
-
-    def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-        if self.schedule == "onecycle" and steps > 1:  # a single step would run at the lowest rate
-            rates = [group["lr"] for group in optimizer.param_groups]
-            return OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.15, cycle_momentum=False)
-        return CosineAnnealingLR(optimizer, steps) if self.schedule == "cosine" else ConstantLR(optimizer, 1.0)
-
-    def choose(self, row: dict, best: float | None) -> float | None:
-        """The number that chooses the best epoch, if it beats the best so far; nan never does, and anything beats nan."""
-        name = self.monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
-        if name not in row:
-            raise ValueError(f"monitor={self.monitor!r}: expected one of {', '.join(row)}")
-        is_better = (
-            best is None or math.isnan(best) or (row[name] < best if name.endswith("loss") else row[name] > best)
-        )
-        return row[name] if is_better else None
 
 
 def check(run) -> None:

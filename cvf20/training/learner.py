@@ -1,25 +1,23 @@
 """Learner: one training run with everything around it; seeded, resumable, cached, logged, written down as a result."""
 
-import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from cvf20.datasets.pictures import read_image
 from cvf20.paths import runs_dir
 from cvf20.training import results
-from cvf20.training.describe import Description
 from cvf20.training.devices import make_accelerator, on_gpu, same_random_state, to_device
-from cvf20.training.fitting import Recipe, train_network
+from cvf20.training.fitting import train_network
 from cvf20.training.loop import validate
 from cvf20.training.network import Network
 from cvf20.training.outputs import forward, probabilities
+from cvf20.training.recipe import Recipe, untouched
 from cvf20.training.runs import finished, keep, publish_run, published, run_key
 
 QUICK = {"epochs": 2, "images": 8, "batch_size": 4}  # the most that a quick run looks at
@@ -32,14 +30,12 @@ class Learner:
                   trained in place; given again under the same name it starts from what it was the first time
     loss:         (logits, target, …) → scalar, or a dict of named parts; None: see `train`
     data:         pairs (image, labels[, more]): float images and integer labels, e.g. a SegmentationDataset
-    name:         of the run, a file name: results/<name>-seed<seed>.json; begins with the notebook's number, e.g. "03_unet"
+    name:         of the run, a file name that begins with the notebook's number, e.g. "03_unet"
     quick:        a rehearsal of a few batches; its result says so
     metrics:      (logits, labels) of the whole split → dict, in place of the metrics of `validate`
     snapshots:    indices of validation images whose predictions are kept at the first, quarter, half and last epoch
-    precision:    see `make_accelerator`; shown in the result, no part of the run's key
+    precision:    see `make_accelerator`; no part of the run's key
     settings:     optimizer, lr_scales, weight_decay, schedule, grad_clip, average, monitor: see `Recipe`
-
-    `fit()` loads a finished run of the same key, from runs/ or from what is published, and resumes one that was stopped.
     """
 
     def __init__(
@@ -61,12 +57,9 @@ class Learner:
         precision: str = "auto",
         **settings,
     ):
-        known = [field.name for field in fields(Recipe)]
-        if unknown := sorted(settings.keys() - set(known)):
-            raise TypeError(f"there is no setting {', '.join(unknown)}; there are {', '.join(known)}")
         if quick:
             epochs, batch_size = min(epochs, QUICK["epochs"]), min(batch_size, QUICK["batch_size"])
-        self.settings = Recipe(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
+        self.settings = Recipe.of(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
         self.name, self.seed, self.quick, self.verbose = results.file_name(name), int(seed), bool(quick), verbose
         self.loss, self.metrics, self.snapshots = loss, metrics, tuple(map(int, snapshots))
         self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
@@ -77,15 +70,16 @@ class Learner:
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
 
     def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
-        """Train, or load the finished run; `model` is then the best epoch's. Returns the result.
+        """Train, resume, or load the finished run of this key; `model` is then the best epoch's. Returns the result.
 
         after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run,
                      which can be taken up again
         """
+        say = print if self.verbose else lambda text: None
 
         def on_row(row: dict) -> None:
             values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))
-            self._say(f"  epoch {row['epoch']:3d}/{self.settings.epochs}  lr {row['lr']:.1e}  {values}")
+            say(f"{self.label}  epoch {row['epoch']:3d}/{self.settings.epochs}  lr {row['lr']:.1e}  {values}")
             after_epoch(row)
 
         self._key = self._result = None
@@ -100,16 +94,16 @@ class Learner:
                     self.network.leave()
                 self._files = finished(self.label, self.folder, self.key)
             else:
-                self._say(f": loaded from {self._files.where}")
+                say(f"{self.label}: loaded from {self._files.where}")
                 for row in results.read_rows(self._files.curves):
                     on_row(row)
         self._result = json.loads(self._files.result.read_text(encoding="utf-8"))
-        self._result["metrics"] = {"val": self._result["metrics"]["val"]}  # others are computed anew, or found
         again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
         missing = f"{self.label}: its weights are neither in {self.folder} nor in weights/; train it again with {again}"
         self.network.expect([self.folder / "best.pt", published(f"../weights/{self.label}.pt")], self.key, missing)
-        self._publish()
-        return self.result
+        metrics, self._result["metrics"] = self._result["metrics"], {}  # others are computed anew, or found
+        self.record("val", metrics["val"])
+        return self._result
 
     @property
     def result(self) -> dict:
@@ -130,16 +124,13 @@ class Learner:
     @property
     def key(self) -> str:
         """What the run is, in 64 hex digits; settled by `fit()`, which looks at the data anew each time."""
-        if self._key is not None:
-            return self._key
-        loss = self.loss
-        if hasattr(loss, "set_progress"):  # one that was used before is the same loss
-            loss = copy.deepcopy(loss)
-            loss.set_progress(0.0)
-        settings = [asdict(self.settings), self.seed, self.quick, self.snapshots]
-        return run_key(settings, [self.network, type(self), loss, self.metrics, self.train_data, self.valid_data])
+        settings, data = (
+            [asdict(self.settings), self.seed, self.quick, self.snapshots],
+            [self.train_data, self.valid_data],
+        )
+        return self._key or run_key(settings, [self.network, type(self), untouched(self.loss), self.metrics, *data])
 
-    def key_parts(self, description: Description) -> str:
+    def key_parts(self, description) -> str:
         description.learners += 1
         return self.key
 
@@ -157,7 +148,7 @@ class Learner:
         return runs_dir() / f"{self.label}-{self.key[:12]}"
 
     @property
-    def accelerator(self) -> Accelerator:
+    def accelerator(self):
         return make_accelerator(self.precision)
 
     def loader(self, data: Dataset) -> DataLoader:
@@ -166,17 +157,8 @@ class Learner:
     def looked_at(self, data: Dataset) -> Dataset:
         return Subset(data, range(min(len(data), QUICK["images"]))) if self.quick else data
 
-    def _say(self, text: str) -> None:
-        if self.verbose:
-            print(f"{self.label}{text}")
-
-    def _publish(self) -> None:
-        if self.accelerator.is_main_process:
-            results.write_result(self.result)
-            publish_run(self._files, self.label)
-
     def test(self, data: Dataset, flips: bool = False) -> dict[str, float]:
-        """Metrics on the test split, computed once per finished run and added to its result."""
+        """`score` on the test split."""
         return self.score("test_flips" if flips else "test", data, flips=flips)
 
     def score(self, split: str, data: Dataset, flips: bool = False) -> dict[str, float]:
@@ -187,15 +169,16 @@ class Learner:
 
         def make() -> dict:
             options = {"accelerator": self.accelerator, "metrics": self.metrics, "flips": flips}
-            value = validate(to_device(self.model, self.accelerator), self.loader(data), **options)
-            return {"key": key, "value": value}
+            return {"key": key, "value": validate(to_device(self.model, self.accelerator), self.loader(data), **options)}
 
         return self.record(split, keep(f"{self.label}/{split}.json", local, key, make)[0]["value"])
 
     def record(self, split: str, metrics: dict) -> dict:
         """Add metrics that were computed elsewhere to the result, under metrics[split]."""
         self.result["metrics"][split] = metrics
-        self._publish()
+        if self.accelerator.is_main_process:
+            results.write_result(self.result)
+            publish_run(self._files, self.label)
         return metrics
 
     @torch.inference_mode()
@@ -204,8 +187,7 @@ class Learner:
         self.result  # noqa: B018 — raises before fit()
         model = to_device(self.model, self.accelerator).eval()
         batches = images.to(self.accelerator.device).split(self.settings.batch_size)
-        outputs = (forward(model, batch, self.accelerator, size) for batch in batches)
-        return torch.cat([probabilities(output, model).cpu() for output in outputs])
+        return torch.cat([probabilities(forward(model, b, self.accelerator, size), model).cpu() for b in batches])
 
     def snapshot(self, epoch: int, index: int) -> Tensor:
         """(H, W) labels that the network predicted for validation image `index` after `epoch`."""

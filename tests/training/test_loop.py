@@ -54,13 +54,6 @@ def test_validate_is_the_metrics_of_all_pixels_together(accelerator):
     assert found["mAP"] == pytest.approx(float(average_precision(scores, target).mean()), abs=1e-4)  # near ties
 
 
-def test_validation_loss_is_the_mean_over_images(accelerator):
-    data, model = Patches(7), tiny_unet()
-    found = validate(model, DataLoader(data, 3), cross_entropy_criterion, accelerator=accelerator)
-    one_by_one = validate(model, DataLoader(data, 1), cross_entropy_criterion, accelerator=accelerator)
-    assert found["loss"] == pytest.approx(one_by_one["loss"], rel=1e-5)
-
-
 def test_validate_of_a_binary_task(accelerator):
     data, model = Patches(5, num_classes=1), on_cpu(tiny_unet(1))
     found = validate(model, DataLoader(data, 2), binary_cross_entropy, accelerator=accelerator)
@@ -328,8 +321,3 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_learning_rate(acce
     optimizer = torch.optim.SGD(model.parameters(), 0.25)
     with pytest.raises(FloatingPointError, match=r"epoch 2, batch 2, at learning rate 0\.25"):
         train(model, loss, loader, loader, optimizer, 3, accelerator=accelerator)
-
-
-def test_unknown_precision_is_named():
-    with pytest.raises(ValueError, match=r"precision='fp8'.*'auto', 'bf16', 'fp32'"):
-        make_accelerator("fp8")
