@@ -20,8 +20,6 @@ from cvf20.training.outputs import forward, probabilities
 from cvf20.training.recipe import Recipe, untouched
 from cvf20.training.runs import finished, keep, publish_run, published, run_key
 
-QUICK = {"epochs": 2, "images": 8, "batch_size": 4}  # the most that a quick run looks at
-
 
 class Learner:
     """Train `model` on `train_data`, choose its best epoch on `valid_data`, and keep what was found.
@@ -31,7 +29,7 @@ class Learner:
     loss:         (logits, target, …) → scalar, or a dict of named parts; None: see `train`
     data:         pairs (image, labels[, more]): float images and integer labels, e.g. a SegmentationDataset
     name:         of the run, a file name that begins with the notebook's number, e.g. "03_unet"
-    quick:        a rehearsal of a few batches; its result says so
+    quick:        a rehearsal, at most 2 epochs of 8 images in batches of 4; its result says so
     metrics:      (logits, labels) of the whole split → dict, in place of the metrics of `validate`
     snapshots:    indices of validation images whose predictions are kept at the first, quarter, half and last epoch
     precision:    see `make_accelerator`; no part of the run's key
@@ -58,7 +56,7 @@ class Learner:
         **settings,
     ):
         if quick:
-            epochs, batch_size = min(epochs, QUICK["epochs"]), min(batch_size, QUICK["batch_size"])
+            epochs, batch_size = min(epochs, 2), min(batch_size, 4)
         self.settings = Recipe.of(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
         self.name, self.seed, self.quick, self.verbose = results.file_name(name), int(seed), bool(quick), verbose
         self.loss, self.metrics, self.snapshots = loss, metrics, tuple(map(int, snapshots))
@@ -155,7 +153,7 @@ class Learner:
         return DataLoader(self.looked_at(data), self.settings.batch_size, **on_gpu(self.accelerator))
 
     def looked_at(self, data: Dataset) -> Dataset:
-        return Subset(data, range(min(len(data), QUICK["images"]))) if self.quick else data
+        return Subset(data, range(min(len(data), 8))) if self.quick else data
 
     def test(self, data: Dataset, flips: bool = False) -> dict[str, float]:
         """`score` on the test split."""
@@ -169,7 +167,8 @@ class Learner:
 
         def make() -> dict:
             options = {"accelerator": self.accelerator, "metrics": self.metrics, "flips": flips}
-            return {"key": key, "value": validate(to_device(self.model, self.accelerator), self.loader(data), **options)}
+            value = validate(to_device(self.model, self.accelerator), self.loader(data), **options)
+            return {"key": key, "value": value}
 
         return self.record(split, keep(f"{self.label}/{split}.json", local, key, make)[0]["value"])
 
