@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 
 import numpy as np
 import pytest
@@ -66,10 +65,8 @@ def test_labels_are_indices_or_grey_values(tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_value_that_is_no_number_is_an_error(tmp_path, bad):
-    pixels = np.ones((6, 9), np.float32)
-    pixels[2, 3] = bad
     with pytest.raises(ValueError, match="float.tif .*some of its pixels are nan or infinite"):
-        read_image(saved(tmp_path, "float.tif", pixels))
+        read_image(saved(tmp_path, "float.tif", np.array([[1, 2, bad]], np.float32)))
 
 
 @pytest.mark.parametrize("name", ["pages.tif", "moving.gif", "moving.png", "moving.webp"])
@@ -85,16 +82,16 @@ def test_of_a_telephones_photograph_with_a_preview_the_first_is_read(tmp_path):
     assert read_image(file, "RGB").shape == (6, 9, 3)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+TURNED = {1: RGB, 2: RGB[:, ::-1], 3: np.rot90(RGB, 2), 4: RGB[::-1], 5: RGB.swapaxes(0, 1)}
+TURNED |= {6: np.rot90(RGB, -1), 7: np.rot90(RGB, 2).swapaxes(0, 1), 8: np.rot90(RGB)}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
 def test_pictures_are_turned_upright(tmp_path, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     file = saved(tmp_path, "a.png", RGB, exif=exif)
-    turned = {3: np.rot90(RGB, 2), 6: np.rot90(RGB, -1), 8: np.rot90(RGB)}.get(orientation)
-    from PIL import ImageOps
-
-    assert np.array_equal(read_image(file, "RGB"), np.asarray(ImageOps.exif_transpose(Image.open(file))))
-    assert turned is None or np.array_equal(read_image(file), turned)
+    assert np.array_equal(read_image(file, "RGB"), TURNED[orientation])
 
 
 def test_an_odd_tag_ends_nothing(tmp_path):
@@ -104,38 +101,30 @@ def test_an_odd_tag_ends_nothing(tmp_path):
     assert read_image(file, "RGB").shape == (9, 6, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"text", "truncated"])
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"text", "truncated", None])
 def test_what_is_no_picture_is_named(tmp_path, content):
     if content == "truncated":
-        Image.fromarray(RGB).save(whole := io.BytesIO(), "PNG")
-        content = whole.getvalue()[:-30]
-    (tmp_path / "bad.png").write_bytes(content)
+        content = saved(tmp_path, "whole.png", RGB).read_bytes()[:-30]
+    if content is not None:
+        (tmp_path / "bad.png").write_bytes(content)
     with pytest.raises((ValueError, OSError), match="bad.png"):
         read_image(tmp_path / "bad.png")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.png"):
-        read_image(tmp_path / "none.png")
-    with pytest.raises(OSError, match=tmp_path.name):
-        read_image(tmp_path)
-
-
-def test_any_broken_bytes_lead_to_a_named_error(tmp_path):
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
+@pytest.mark.filterwarnings("ignore")
+def test_any_broken_bytes_lead_to_a_named_error(tmp_path, format):
     rng = np.random.default_rng(1)
-    for format in ("PNG", "JPEG", "TIFF", "BMP", "GIF"):
-        Image.fromarray(RGB).save(whole := io.BytesIO(), format)
-        for _ in range(25):
-            content = bytearray(whole.getvalue())
-            for place in rng.integers(0, len(content), 4):
-                content[place] = rng.integers(256)
-            (tmp_path / "odd.img").write_bytes(content)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    assert read_image(tmp_path / "odd.img").ndim in (2, 3)
-                except (ValueError, OSError) as error:
-                    assert "odd.img" in str(error)
+    Image.fromarray(RGB).save(whole := io.BytesIO(), format)
+    for _ in range(25):
+        content = bytearray(whole.getvalue())
+        for place in rng.integers(0, len(content), 4):
+            content[place] = rng.integers(256)
+        (tmp_path / "odd.img").write_bytes(content)
+        try:
+            assert read_image(tmp_path / "odd.img").ndim in (2, 3)
+        except (ValueError, OSError) as error:
+            assert "odd.img" in str(error)
 
 
 # --- the loaders, each on a folder of a few files -----------------------------------------------------------------------
@@ -187,7 +176,7 @@ def test_wrong_kinds_and_broken_files_are_named(few, tmp_path, cls, which):
     few(cls, files, [name])
     Image.fromarray(wrong).save(file, "TIFF")
     with pytest.raises(ValueError, match=str(file)):
-        few.__call__(cls, {}, [name])
+        few(cls, {}, [name])
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises((ValueError, OSError), match=str(file)):
         few(cls, {}, [name])

@@ -38,9 +38,9 @@ MOVES = {
     "turn": RandomQuarterTurn(),
     "flip": v2.RandomHorizontalFlip(1.0),
     "pad": PadTo((240, 300)),
-    "rotate": RandomWarp(degrees=30.0),
+    "rotate": RandomWarp(degrees=180.0),
     "deform": RandomWarp(displacement=4.0),
-    "all": train_transforms((128, 160), (0,), (1,), quarter_turns=True, degrees=10.0, displacement=2.0, fill="void"),
+    "all": train_transforms((128, 160), (0,), (1,), quarter_turns=True, degrees=180.0, displacement=4.0, fill="void"),
     "scaled and padded": v2.Compose([ScaleInto((150, 150)), PadTo((160, 160))]),
 }
 
@@ -59,9 +59,9 @@ def ramps(axis, height=224, width=288):
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("name", MOVES)
-def test_image_mask_and_weights_agree_to_a_tenth_of_a_pixel(name, axis):
+def test_image_mask_and_weights_get_the_same_geometry_to_a_tenth_of_a_pixel(name, axis):
     differences = []
-    for seed in range(12):
+    for seed in range(6):
         torch.manual_seed(seed)
         image, classes, instances, weights = MOVES[name](*ramps(axis))
         assert type(weights) is WeightMap and instances.shape == weights.shape == image.shape[-2:]
@@ -72,7 +72,9 @@ def test_image_mask_and_weights_agree_to_a_tenth_of_a_pixel(name, axis):
         kept = F.pad(kept, (4, 4))
         position = 1000 * image[0].as_subclass(torch.Tensor)
         for labels in (instances, weights):
-            differences.append((labels.as_subclass(torch.Tensor) - 1000 - position)[kept].mean())
+            difference = (labels.as_subclass(torch.Tensor) - 1000 - position)[kept]
+            assert difference.abs().max() <= (1.6 if name == "all" else 0.51), "nearest, and rounded once or twice"
+            differences.append(difference.mean())
     assert abs(float(torch.stack(differences).mean())) < 0.1
 
 
