@@ -19,7 +19,7 @@ from cvf20.losses import cross_entropy_criterion
 from cvf20.models import BaseConv, UNet, WatershedNet, spec_of
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
-from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms
+from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms, to_input
 from cvf20.transforms.sizes import padded_eval_transforms
 
 NORMALISED = {"Compose": {"transforms": [{"ToDtype": {}}, {"Normalize": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}}]}}
@@ -31,19 +31,12 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(predict, "project_dir", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def a_result(built, **more):
-    result = {
-        "network": spec_of(built),
-        "data": "stanford_background",
-        "quick": False,
-        "key": "ab",
-        "metrics": {"val": {}},
-    }
-    steps = [{"ResizeImage": {"size": [8, 10]}}, NORMALISED]
-    return result | {"recipe": {"valid_transforms": {"Compose": {"transforms": steps}}}} | more
+    steps = {"Compose": {"transforms": [{"ResizeImage": {"size": [8, 10]}}, NORMALISED]}}
+    result = {"network": spec_of(built), "data": "stanford_background", "quick": False, "key": "ab"}
+    return result | {"metrics": {"val": {}}, "recipe": {"valid_transforms": steps}} | more
 
 
 def finished(label="02_tiny-seed0-abc", network=None, **more):
@@ -66,10 +59,9 @@ def published(label, network, **more):
     return file
 
 
-def photograph(path, size=(30, 20), mode="RGB", seed=0, **options):
+def photograph(path, size=(30, 20), mode="RGB"):
     channels = {"RGB": (3,), "RGBA": (4,), "L": ()}[mode]
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, **options)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], *channels), dtype=np.uint8)).save(path)
     return path
 
 
@@ -101,6 +93,11 @@ def test_command_writes_labels_and_overlay_and_goes_on_after_bad_images(tmp_path
 
 
 def test_the_default_is_the_best_network_of_the_scenes_in_weights(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["photo.jpg"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and "no network of the scenes in" in said
+    assert "run_all.sh 07" in said and "--weights RUN" in said and "Traceback" not in said
     best = UNet(1, 3, 9, 4, norm_type="batch")
     published("03_unet-seed0", BaseConv(3, 9, (4,)), metrics={"val": {"mAP": 0.4}})
     published("07_resnet-seed0", best, metrics={"val": {"mAP": 0.7}})
@@ -112,14 +109,6 @@ def test_the_default_is_the_best_network_of_the_scenes_in_weights(tmp_path, caps
     for name, value in run.model.state_dict().items():
         assert value.equal(best.state_dict()[name].half().to(value.dtype))
     assert main([str(photograph(tmp_path / "photo.jpg"))]) == 0 and len(made()) == 2
-
-
-def test_without_weights_the_command_says_how_to_get_some(tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["photo.jpg"])
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and "no network of the scenes in" in said
-    assert "run_all.sh 07" in said and "--weights RUN" in said and "Traceback" not in said
 
 
 def test_a_run_is_found_by_folder_or_name_the_newest_first(tmp_path, capsys):
@@ -198,16 +187,14 @@ def test_a_students_own_network(tmp_path, capsys, monkeypatch):
 def test_a_learners_run_is_understood(transforms, seen):
     """And on a validation image it is the learner's own prediction, with flips averaged, as `score(flips=True)` does."""
     data, valid = Patches(4, 3), Patches(2, 3, transforms=transforms)
-    learner = Learner(
-        lambda: BaseConv(3, 9, (4,)), cross_entropy_criterion, data, valid, epochs=1, name="02_tiny", verbose=False
-    )
+    how = dict(epochs=1, name="02_tiny", verbose=False)
+    learner = Learner(lambda: BaseConv(3, 9, (4,)), cross_entropy_criterion, data, valid, **how)
     learner.fit()
     run = load_run(learner.folder)
     assert {name: getattr(run, name) and list(getattr(run, name)) for name in seen} == seen
     if seen["resized"]:
         image = Image.open(photograph("p.png", seen["resized"][::-1]))
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
-        x = ((pixels - torch.tensor(run.mean)[:, None, None]) / torch.tensor(run.std)[:, None, None])[None]
+        x = to_input(run.mean, run.std)(image)[None]
         model = learner.model.cpu().eval()
         with torch.no_grad():
             expected = (model(x) + model(x.flip(-1)).flip(-1)).argmax(1)[0]
@@ -232,7 +219,6 @@ def photographs(network=None, data=StanfordBackground, channels=3, **settings):
         ({"resized": (8, 8)}, (40, 10), (4, 16)),  # as many pixels, its own aspect
         ({"resized": (8, 8)}, (3, 3), (8, 8)),
         ({"padded": (32, 32)}, (64, 20), (10, 32)),  # has to fit
-        ({"padded": (32, 32)}, (32, 21), (21, 32)),
         ({}, (11, 5), (5, 11)),  # as it is
     ],
 )
@@ -255,21 +241,18 @@ def test_labels_do_not_shift_whatever_size_the_network_sees(resized):
     assert labels[:, :30].sum() == 0 and (labels[:, 30:] == 1).all()
 
 
-def test_probabilities_of_one_class_are_cut_at_a_half():
-    """A sigmoid at the end: 0.4 is background, which a logit of 0.4 is not."""
+@pytest.mark.parametrize("label", [0, 1])
+def test_foreground_of_one_class_and_of_a_watershed_network(label):
+    """With a sigmoid at the end 0.4 is background, which a logit of 0.4 is not; other heads of a watershed are not shown."""
     ends = UNet(0, 3, 1, (2,), final_activation="sigmoid")
-    nn.init.zeros_(ends.final_module[0].weight)
-    for bias, label in ((-0.4, 0), (0.4, 1)):
-        nn.init.constant_(ends.final_module[0].bias, bias)
-        assert (predict_labels(photographs(ends), Image.new("RGB", (6, 5)), "fp32") == label).all()
-
-
-def test_of_a_watershed_network_the_foreground_is_drawn():
-    network = WatershedNet(lambda channels: BaseConv(3, channels, (2,)), 4)
-    nn.init.zeros_(network.body[-1].weight)
-    for foreground in (0, 1):
-        network.body[-1].bias.data = torch.tensor([2.0 * foreground - 1, 0, 0, 0, 5, 0, 0])
-        assert (predict_labels(photographs(network), Image.new("RGB", (6, 5)), "fp32") == foreground).all()
+    watershed = WatershedNet(lambda channels: BaseConv(3, channels, (2,)), 4)
+    for network, last, bias in (
+        (ends, ends.final_module[0], [0.8 * label - 0.4]),
+        (watershed, watershed.body[-1], [2.0 * label - 1, 0, 0, 0, 5, 0, 0]),
+    ):
+        nn.init.zeros_(last.weight)
+        last.bias.data = torch.tensor(bias)
+        assert (predict_labels(photographs(network), Image.new("RGB", (6, 5)), "fp32") == label).all()
 
 
 # Pictures

@@ -8,22 +8,12 @@ from torch.nn import functional as F
 from cvf20.models import BaseConv, UNet
 from cvf20.models.layers import IndexPool, IndexUnpool
 
-PRINTED = {"norm_type": nn.BatchNorm2d, "upsampling": "transposed"}
-SAMPLINGS = [
-    ("max", "nearest"),
-    ("max", "bilinear"),
-    ("stride", "transposed"),
-    ("index", "index"),
-]
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+SAMPLINGS = [("max", "nearest"), ("max", "bilinear"), ("stride", "transposed"), ("index", "index")]
 
 
 def test_printed_networks_have_the_printed_numbers_of_parameters():
-    assert parameters(BaseConv(3, 9)) == 24_393
-    assert parameters(UNet(4, 3, 9, (16, 32, 64, 128, 256), **PRINTED)) == 1_944_185
+    printed = UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=nn.BatchNorm2d, upsampling="transposed")
+    assert [sum(p.numel() for p in m.parameters()) for m in (BaseConv(3, 9), printed)] == [24_393, 1_944_185]
 
 
 def test_channel_plan_is_the_courses():
@@ -57,8 +47,11 @@ def test_scale_factors_per_level_and_axis(scale_factor):
         assert model(torch.rand(1, 3, 13, 10)).shape == (1, 2, 13, 10)
 
 
-@pytest.mark.parametrize("norm_type", ["batch", "instance", "group", "layer", None, nn.BatchNorm2d, nn.InstanceNorm2d])
-@pytest.mark.parametrize("activation", ["relu", "LeakyReLU", nn.PReLU, "elu", "gelu", nn.SiLU, None])
+NORMS = ["batch", "instance", "group", "layer", None, nn.BatchNorm2d, nn.InstanceNorm2d]
+ACTIVATIONS = ["relu", "LeakyReLU", nn.PReLU, "elu", "gelu", nn.SiLU, None]
+
+
+@pytest.mark.parametrize(("norm_type", "activation"), [*zip(NORMS, ACTIVATIONS, strict=True), ("batch", nn.PReLU)])
 def test_norms_and_activations(norm_type, activation):
     model = UNet(1, 3, 1, 4, norm_type=norm_type, activation=activation, final_activation="sigmoid")
     out = model(torch.rand(2, 3, 8, 8))
@@ -95,9 +88,7 @@ def test_index_unpooling_is_max_unpool_and_deterministic(dim):
     ("arguments", "words"),
     [
         ({"downsampling": "maximum"}, ["downsampling", "'maximum'", "'max', 'stride', 'index'"]),
-        ({"upsampling": "cubic"}, ["upsampling", "'nearest', 'bilinear', 'transposed', 'index'"]),
         ({"downsampling": "index"}, ["one choice for both"]),
-        ({"merge": "product"}, ["merge", "'concat', 'sum'"]),
         ({"norm_type": "bach"}, ["norm_type", "'batch', 'instance', 'group', 'layer'"]),
         ({"activation": "rel"}, ["activation", "'relu'"]),
         ({"fmaps": (4, 8)}, ["depth=2 wants 3"]),

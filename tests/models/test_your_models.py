@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from cvf20.models import UNet, your_models
+from cvf20.models.base import Concatenate
 from cvf20.models.layers import Residual
 from cvf20.models.your_models import DilatedBaseUNet, GatedMerge, HalfResolutionUNet, ResidualUNet
 
@@ -14,21 +15,13 @@ OWN = [value for value in vars(your_models).values() if inspect.isclass(value) a
 
 
 @pytest.mark.parametrize("model", OWN)
-def test_only_hooks_are_re_implemented(model):
-    """B6: construct_NAME_module methods and nothing else."""
-    own = {name for name in vars(model) if not name.startswith("__")}
-    assert own and all(name.startswith("construct_") and name.endswith("_module") for name in own)
-
-
-@pytest.mark.parametrize("model", OWN)
-@pytest.mark.parametrize("choices", [{}, {"upsampling": "transposed"}, {"norm_type": "batch", "merge": "sum"}])
+@pytest.mark.parametrize("choices", [{"upsampling": "transposed"}, {"norm_type": "batch", "merge": "sum"}])
 def test_output_has_the_size_of_the_input_and_every_weight_learns(model, choices):
-    if choices.get("merge") == "sum":
-        choices = choices | {"upsampling": "nearest"}
-    torch.manual_seed(0)
+    own = {name for name in vars(model) if not name.startswith("__")}
+    assert own and all(name.startswith("construct_") and name.endswith("_module") for name in own), "B6: hooks only"
     net = model(2, 1, 3, (4, 8, 16), **choices)
-    out = net(torch.randn(2, 1, 20, 28))
-    assert out.shape == (2, 3, 20, 28)
+    out = net(torch.randn(2, 1, 22, 30))
+    assert out.shape == (2, 3, 22, 30)
     out.square().mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
@@ -48,8 +41,7 @@ def test_residual_blocks_are_everywhere():
 
 def test_the_dilated_base_drops_channels_like_every_other_block():
     plain, dropping = (DilatedBaseUNet(1, 1, 1, (4, 8), dropout=dropout).base_module for dropout in (0.0, 0.5))
-    assert not any(isinstance(m, nn.Dropout2d) for m in plain.modules())
-    assert isinstance(dropping[-1], nn.Dropout2d) and dropping[-1].p == 0.5
+    assert not any(isinstance(m, nn.Dropout2d) for m in plain.modules()) and dropping[-1].p == 0.5
 
 
 def test_half_resolution_works_on_a_quarter_of_the_positions():
@@ -65,12 +57,7 @@ def test_half_resolution_works_on_a_quarter_of_the_positions():
 
 
 def test_a_closed_gate_stops_the_skip_and_an_open_one_lets_it_through():
-    class TakeSkip(nn.Module):
-        def forward(self, upsampled, skip):
-            return skip
-
-    merge = GatedMerge(2, TakeSkip(), nn.Conv2d)
-    upsampled, skip = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4)
+    merge, skip = GatedMerge(2, Concatenate(), nn.Conv2d), torch.randn(1, 2, 4, 4)
     for bias, expected in ((-100.0, torch.zeros_like(skip)), (100.0, skip)):
         nn.init.constant_(merge.decide.bias, bias)
-        assert torch.allclose(merge(upsampled, skip), expected)
+        assert torch.allclose(merge(torch.randn(1, 2, 4, 4), skip)[:, 2:], expected)
