@@ -19,14 +19,14 @@ def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
     for axis, column in zip(axes[0], columns, strict=True):
         for k, (name, seeds) in enumerate(runs.items()):
             seeds = [seeds] if isinstance(seeds, dict) else seeds
-            both = column == "loss" and "train_loss" in seeds[0]
-            for each, style in (("train_loss", "--"), ("loss", "-")) if both else ((column, "-"),):
+            colour, epochs = COLOURS[k % len(COLOURS)], seeds[0]["epoch"]
+            lines = {column: (name, "-")}
+            if column == "loss" and "train_loss" in seeds[0]:
+                lines = {"train_loss": (f"{name}, training", "--"), "loss": (f"{name}, validation", "-")}
+            for each, (label, style) in lines.items():
                 values = np.array([run[each] for run in seeds])
-                label = f"{name}, {'training' if style == '--' else 'validation'}" if both else name
-                colour, epochs = COLOURS[k % len(COLOURS)], seeds[0]["epoch"]
                 axis.plot(epochs, values.mean(0), style, color=colour, label=label)
-                if len(seeds) > 1:
-                    axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+                axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
         axis.set(xlabel="epoch", ylabel=words.get(column, "validation " + column.replace("_", " ")))
         axis.legend()
     return fig
@@ -40,10 +40,9 @@ def bars(values: dict, groups: Sequence[str], ylabel: str, width: float = 8.0) -
     fig, axis = plt.subplots(figsize=(width, 3.0))
     step = 0.8 / len(values)
     for i, (name, heights) in enumerate(values.items()):
-        seeds = [np.atleast_1d(np.asarray(h, dtype=float)) for h in heights]
         x = np.arange(len(groups)) + (i - (len(values) - 1) / 2) * step
-        means = np.array([s.mean() for s in seeds])
-        spread = [s.std(ddof=1) if len(s) > 1 else 0 for s in seeds] if any(len(s) > 1 for s in seeds) else None
+        means = np.array([np.mean(seeds) for seeds in heights])
+        spread = [np.std(seeds, ddof=1) if np.size(seeds) > 1 else np.nan for seeds in heights]
         axis.bar(x, means, step, yerr=spread, error_kw={"linewidth": 0.8}, label=name)
         for place in x[np.isnan(means)]:
             axis.text(place, 0, "–", ha="center", va="bottom")

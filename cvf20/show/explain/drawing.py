@@ -1,5 +1,6 @@
 """Draws a network from its table: boxes per level, arrows for what runs down, up and across."""
 
+import math
 import re
 from itertools import pairwise
 
@@ -35,7 +36,7 @@ def draw(table: Table, input_shape: tuple[int, ...], title: str) -> Figure:
         (x0, y0), (x1, y1) = drawn[here].get_position(), drawn[there].get_position()
         colour, bend, x, side = PLAIN, "arc3", x0, "left"
         if y1 < y0:
-            colour, bend, x, side = DOWN, "angle,angleA=-90,angleB=180,rad=4", x0 + 0.07, "left"
+            colour, bend, x = DOWN, "angle,angleA=-90,angleB=180,rad=4", x0 + 0.07
         elif y1 > y0:
             colour, bend, x, side = UP, "angle,angleA=0,angleB=-90,rad=4", x1 - 0.07, "right"
         arrow(ax, drawn[here], drawn[there], colour, bend)
@@ -43,26 +44,20 @@ def draw(table: Table, input_shape: tuple[int, ...], title: str) -> Figure:
         ax.text(x, max(y0, y1) - 0.5, between, ha=side, va="center", fontsize=9.5, color=colour)
     for i, row in enumerate(table):
         channels, *size = row.inputs[0] if row.inputs else (0,)
-        before = table[i - 1].output if i else input_shape
-        news = row.inputs[1] if len(row.inputs) > 1 else (channels - before[0], *size)
+        news = row.inputs[1] if len(row.inputs) > 1 else (channels - table[i - 1].output[0], *size)
         start = max((k for k in boxes if k < i - 1 and table[k].output == news), default=None)
         end = min((k for k in boxes if k >= i), default=None)
-        if None not in (start, end):
-            (x0, y0), (x1, y1) = drawn[start].get_position(), drawn[end].get_position()
-            far = y0 == y1 and x1 - x0 > 1.5 * COLUMN
-            arrow(ax, drawn[start], drawn[end], SKIP, "arc3" if far else "arc3,rad=-0.4", "--")
-            skip = f"skip, {news[0]}" if far else ""
-            ax.text((x0 + x1) / 2, y0 + 0.1, skip, ha="center", va="center", fontsize=9.5, color=SKIP)
+        if None not in (start, end) and boxes.index(end) > boxes.index(start) + 1:
+            arrow(ax, drawn[start], drawn[end], SKIP, "arc3", "--")
+            (x0, y0), (x1, _) = drawn[start].get_position(), drawn[end].get_position()
+            ax.text((x0 + x1) / 2, y0 + 0.1, f"skip, {news[0]}", ha="center", va="center", fontsize=9.5, color=SKIP)
     return fig
 
 
 def levels_of(sizes: set[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
-    """0 for the largest maps; sizes that differ by less than a third (valid convolutions) share a level."""
-    level, levels, last = 0, {}, ()
-    for size in sorted(sizes, key=lambda size: size[:1], reverse=True):
-        level += bool(last) and (not size or size[0] < 0.75 * last[0])
-        levels[size], last = level, size
-    return levels
+    """0 for the largest maps, one more per halving that occurs; vectors are last."""
+    halvings = {size: round(math.log2(max(sizes)[0] / (*size, 0.4)[0])) for size in sizes}
+    return {size: sorted(set(halvings.values())).index(count) for size, count in halvings.items()}
 
 
 def arrow(ax, start, end, colour: str, bend: str, line: str = "-") -> None:
