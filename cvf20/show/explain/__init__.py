@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -13,7 +12,7 @@ from cvf20.show.explain.windows import gradient_extent
 
 
 class Explanation:
-    """What `explainit` found, see there; a notebook shows it as its summary and table.
+    """What `explainit` found; a notebook shows it as its summary and table.
 
     table, layers:   what the network's own forward calls, and the modules without children
     multiply_adds, memory: per image; memory in bytes, of what is kept for the backward pass
@@ -25,35 +24,27 @@ class Explanation:
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int]):
         whole, *calls = on_a_copy(model, input_shape, trace)
-        self.model = type(model).__name__
         self.table, self.layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
-        self.parameters = sum(p.numel() for p in model.parameters())
-        self.multiply_adds, self.memory = whole.multiply_adds, memory_of(model, input_shape)
-        self.receptive_field, self.position, self.window, self.measured = whole.receptive_field, (), [], []
-        for first, last, _ in whole.windows:
-            nearest = np.abs(np.arange(len(first)) - len(first) // 2)  # to the middle
-            self.position += (int(np.lexsort((nearest, first - last))[0]),)
-            self.window.append((int(first[self.position[-1]]), int(last[self.position[-1]])))
+        self.parameters, self.multiply_adds = sum(p.numel() for p in model.parameters()), whole.multiply_adds
+        self.memory, self.receptive_field = memory_of(model, input_shape), whole.receptive_field
+        self.position, self.window = whole.widest()
         try:
             self.measured = gradient_extent(model, input_shape, self.position)
         except RuntimeError:  # no gradient, as from a detector
-            self.receptive_field, self.window = (), []
+            self.receptive_field, self.window, self.measured = (), [], []
         sees = f", receptive field {times(self.receptive_field)}" if self.measured else ""
-        self.figure = draw(self.table, tuple(input_shape), f"{self.model}: {self.parameters:,} parameters{sees}")
+        self.title = f"{type(model).__name__}: {self.parameters:,} parameters{sees}"
+        self.figure = draw(self.table, tuple(input_shape), self.title)
 
     @property
     def summary(self) -> str:
-        text = (
-            f"**{self.model}**: {self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds and "
-            f"{self.memory / 2**20:.1f} MiB of activations for one image in training. "
-        )
-        if not self.receptive_field:
+        costs = f"{self.multiply_adds:,} multiply-adds and {self.memory / 2**20:.1f} MiB of activations"
+        text = f"**{self.title}**; {costs} for one image in training. "
+        if not self.measured:
             return text + "Its receptive field cannot be told: no gradient runs from its output to the image."
         seen, measured = (" × ".join(f"{a}–{b}" for a, b in spans) for spans in (self.window, self.measured))
-        return text + (
-            f"Receptive field {times(self.receptive_field)}; of this image the output at {self.position} sees {seen}; "
-            f"its gradient covers {measured}: they {'agree' if self.window == self.measured else 'DISAGREE'}."
-        )
+        agree = "agree" if self.window == self.measured else "DISAGREE"
+        return text + f"The output at {self.position} sees {seen}; its gradient covers {measured}: they {agree}."
 
     def markdown(self) -> str:
         return f"{self.summary}\n\n{self.table.markdown()}"

@@ -36,8 +36,18 @@ class Row:
 
     @property
     def jump(self) -> tuple[Fraction, ...]:
-        """Per axis, input pixels from one output to the next; 0 where there is one output."""
+        """Per axis, input pixels from one output to the next; 0 where there is only one."""
         return tuple(window.jump for window in self.windows)
+
+    def widest(self) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """The output position that sees most, of these the one in the middle, and what it sees: per axis, first and last."""
+        position, seen = (), []
+        for first, last, _ in self.windows:
+            _, _, i = min(
+                (a - b, abs(i - len(first) // 2), i) for i, (a, b) in enumerate(zip(first, last, strict=True))
+            )
+            position, seen = (*position, i), [*seen, (int(first[i]), int(last[i]))]
+        return position, seen
 
     @property
     def resizes(self) -> bool:
@@ -63,13 +73,13 @@ class Table(list[Row]):
                 self.append(replace(call))
 
     def markdown(self) -> str:
-        columns = "name", "what it is", "input", "output", "parameters", "multiply-adds", "receptive field", "stride"
         rows = []
         for row in self:
-            shapes = " + ".join(map(times, row.inputs)), times(row.output)
-            sees = times(row.receptive_field) or "–", times(row.jump) if any(row.jump) else "–"
-            rows.append((f"`{row.name}`", row.kind, *shapes, row.parameters, row.multiply_adds, *sees))
-        return markdown_table([dict(zip(columns, row, strict=True)) for row in rows])
+            shapes = {"input": " + ".join(map(times, row.inputs)), "output": times(row.output)}
+            costs = {"parameters": row.parameters, "multiply-adds": row.multiply_adds}
+            sees = {"receptive field": times(row.receptive_field), "stride": times(row.jump) if any(row.jump) else "–"}
+            rows.append({"name": f"`{row.name}`", "what it is": row.kind} | shapes | costs | sees)
+        return markdown_table(rows)
 
     _repr_markdown_ = markdown
 
