@@ -68,24 +68,16 @@ def test_a_path_is_no_name(shown, tmp_path, name):
     plt.close("all")
 
 
-def test_photographs_and_legends_keep_their_colours(shown, tmp_path):
+@pytest.mark.parametrize(("colours", "mode"), [(6000, "RGB"), (200, "P")])
+def test_photographs_keep_their_colours_and_few_get_a_palette_of_exactly_these(shown, tmp_path, colours, mode):
     """256 colours for a whole figure posterised its photographs."""
-    picture = noise(60, 90)
-    fig = plt.figure(figsize=(0.9, 0.6), layout="none")
+    picture = np.resize(noise(1, colours)[0], (6000, 3)).reshape(60, 100, 3)
+    fig = plt.figure(figsize=(1, 0.6), layout="none")
     fig.figimage(picture)
-    show(fig, "01_photograph")
-    with Image.open(tmp_path / "figures" / "01_photograph.png") as image:
+    show(fig, "01_picture")
+    with Image.open(tmp_path / "figures" / "01_picture.png") as image:
+        assert image.mode == mode
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture)
-
-
-def test_few_colours_get_a_palette_of_exactly_these(shown, tmp_path):
-    colours = noise(1, 200)[0]
-    fig = plt.figure(figsize=(2, 1), layout="none")
-    fig.figimage(np.repeat(colours[None], 100, 0))
-    show(fig, "01_flat")
-    with Image.open(tmp_path / "figures" / "01_flat.png") as image:
-        assert image.mode == "P"
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB"))[50], colours)
 
 
 def test_a_file_is_shown_as_it_is(shown, tmp_path):
@@ -93,14 +85,10 @@ def test_a_file_is_shown_as_it_is(shown, tmp_path):
     path.parent.mkdir(parents=True)
     Image.new("RGB", (3, 2), (0, 90, 200)).save(path)
     before = path.read_bytes()
-    show_file("03_dot", "a blue dot", tmp_path / "else")
-    assert base64.b64decode(shown[0][0]["image/png"]) == before == path.read_bytes()
-
-
-def test_a_missing_file_is_named(shown):
     with pytest.raises(FileNotFoundError, match="figures/03_dot.png is missing: run the notebook that draws it"):
         show_file("03_dot")
-    assert not shown
+    show_file("03_dot", "a blue dot", tmp_path / "else")
+    assert base64.b64decode(shown[0][0]["image/png"]) == before == path.read_bytes()
 
 
 def test_a_notebook_shows_figures_where_the_environment_asks_for_agg(tmp_path, monkeypatch):

@@ -117,12 +117,10 @@ class Connectivity(TorchFunctionMode):
         if name.endswith(("_norm", "softmax")):
             return args[0]
         out = func(*args, **kwargs)
-        if name.startswith("max_unpool"):
-            return F.interpolate(args[0], size=out.shape[2:])
-        if name.startswith("max_pool"):
-            pooled = self._mean(*args, **kwargs)
-            return (pooled, out[1]) if isinstance(out, tuple) else pooled
-        return out
+        if not name.startswith("max_pool"):
+            return out
+        pooled = self._mean(*args, **kwargs)
+        return (pooled, out[1]) if isinstance(out, tuple) else pooled
 
     @staticmethod
     def _mean(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Tensor:
