@@ -1,6 +1,6 @@
-import numpy as np
 import pytest
 import torch
+from tensors import ellipse
 
 from cvf20.instances import classical_watershed, deep_watershed, detect_mirrored, flatten_masks, grid_search
 from cvf20.instances.watershed import watershed_metrics
@@ -13,13 +13,21 @@ from cvf20.models import mask_rcnn
 EDGES = (0.1, 0.25, 0.45, 0.7)
 
 
+def draw(shapes, size):
+    """(1, H, W) labels of ellipses (row, column, height, width) by their number."""
+    labels = torch.zeros(1, *size, dtype=torch.int64)
+    for number, shape in shapes.items():
+        labels[0, torch.from_numpy(ellipse(*shape, shape=size))] = number
+    return labels
+
+
 def people():
     """Three upright ellipses of which two touch, one cut by the border; numbers with gaps."""
-    rows, columns = np.ogrid[:60, :80]
-    labels = np.zeros((60, 80), dtype=np.int64)
-    for number, (y, x) in {3: (30, 15), 12: (30, 29), 700: (40, 76)}.items():
-        labels[((rows - y) / 22) ** 2 + ((columns - x) / 8) ** 2 < 1] = number
-    return torch.from_numpy(labels)[None]
+    return draw({3: (30, 15, 22, 8), 12: (30, 29, 22, 8), 700: (40, 76, 22, 8)}, (60, 80))
+
+
+def count(labels):
+    return len(instance_numbers(labels, void=None))
 
 
 def ideal_output(target):
@@ -38,21 +46,21 @@ def test_metrics_of_the_ideal_output_are_perfect_and_follow_the_thresholds():
 
 
 def test_every_threshold_does_what_it_says():
-    output = ideal_output(people())
-    count = lambda **choices: len(instance_numbers(deep_watershed(output, **choices)[0], void=None))  # noqa: E731
-    assert count() == 3
-    assert count(depth=1.5) == 2, "no valley is that deep: what touches is one"
-    assert count(smooth=30) == 2, "the valley between those who touch is smoothed away"
-    assert count(foreground=1.0) == 0
     smallest = int(instance_masks(people()[0]).flatten(1).sum(1).min())
-    assert count(min_area=smallest) == 3 and count(min_area=smallest + 1) == 2 and count(min_area=10**6) == 0
+    for choices, wanted in (
+        ({}, 3),
+        ({"depth": 1.5}, 2),  # no valley is that deep: what touches is one
+        ({"smooth": 30}, 2),  # the valley between those who touch is smoothed away
+        ({"foreground": 1.0}, 0),
+        ({"min_area": smallest}, 3),
+        ({"min_area": smallest + 1}, 2),
+    ):
+        assert count(deep_watershed(ideal_output(people()), **choices)) == wanted, choices
 
 
 def test_a_head_on_its_neck_is_a_summit_but_no_person():
-    rows, columns = np.ogrid[:60, :40]
-    body, head = ((rows - 38) / 18) ** 2 + ((columns - 20) / 10) ** 2 < 1, np.hypot(rows - 12, columns - 20) < 5
-    neck = (abs(columns - 20) < 2) & (rows > 12) & (rows < 38)
-    target = torch.from_numpy((body | head | neck).astype(np.int64))[None]
+    target = draw({1: (38, 20, 18, 10)}, (60, 40)) | draw({1: (12, 20, 5)}, (60, 40))
+    target[:, 13:38, 19:22] = 1
     assert torch.equal(deep_watershed(ideal_output(target)), target)
     assert deep_watershed(ideal_output(target), depth=0.1, smooth=0.0).max() == 2
 
@@ -68,7 +76,7 @@ def test_two_summits_of_one_height_are_one_unless_the_valley_is_deep(smooth):
         share = energy[:, None]  # of the innermost of two bins, the other one being outside
         output = torch.cat([24.0 * inside[:, None] - 12, torch.log(1 - share + 1e-9), torch.log(share + 1e-9)], 1)
         output = torch.cat([output, torch.zeros(1, 2, 24, 60)], 1)
-        assert len(instance_numbers(deep_watershed(output, smooth=smooth)[0], void=None)) == expected, valley
+        assert count(deep_watershed(output, smooth=smooth)) == expected, valley
 
 
 def test_outputs_without_anybody_and_with_one_pixel():
@@ -83,13 +91,9 @@ def test_outputs_without_anybody_and_with_one_pixel():
 
 
 def test_classical_watershed_cuts_touching_cells_at_the_waist():
-    rows, columns = np.ogrid[:40, :70]
-    cells = np.zeros((40, 70), dtype=np.int64)
-    for number, x in ((1, 20), (2, 44)):
-        cells[(rows - 20) ** 2 + (columns - x) ** 2 < 13**2] = number
-    target = torch.from_numpy(cells)[None]
+    target = draw({1: (20, 20, 13), 2: (20, 44, 13)}, (40, 70))
     assert match_instances(classical_watershed(target > 0, min_distance=8), target)["PQ"] > 0.95
-    assert len(instance_numbers(classical_watershed(target > 0, min_distance=60)[0])) == 1
+    assert count(classical_watershed(target > 0, min_distance=60)) == 1
     with pytest.raises(ValueError, match="foreground must be bool"):
         classical_watershed(target)
 
@@ -97,35 +101,31 @@ def test_classical_watershed_cuts_touching_cells_at_the_waist():
 # --- flattening -------------------------------------------------------------------------------------------------------
 
 
+def columns(*spans, width=12):
+    """(n, 4, width) bool masks of the columns from … to."""
+    return torch.stack([((torch.arange(width) >= a) & (torch.arange(width) < b)).expand(4, -1) for a, b in spans])
+
+
 def test_flattening_gives_a_pixel_to_the_best_score():
-    masks = torch.zeros(3, 4, 12, dtype=torch.bool)
-    masks[0, :, :6], masks[1, :, 4:10], masks[2, 0, 11] = True, True, True
+    masks = columns((0, 6), (4, 10), (11, 12))
     labels = flatten_masks(masks, torch.tensor([0.8, 0.9, 0.6]))
-    expected = torch.tensor([2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0]).expand(4, -1).clone()
-    expected[0, 11] = 3
-    assert torch.equal(labels, expected)
-    assert set(flatten_masks(masks, torch.tensor([0.8, 0.9, 0.4])).unique().tolist()) == {0, 1, 2}
+    assert torch.equal(labels, torch.tensor([2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 3]).expand(4, -1))
+    assert flatten_masks(masks, torch.tensor([0.8, 0.9, 0.4])).max() == 2, "below min_score"
 
 
 def test_of_identical_masks_one_stays():
-    mask = torch.zeros(1, 5, 5, dtype=torch.bool)
-    mask[0, 1:4, 1:4] = True
-    labels = flatten_masks(mask.repeat(2, 1, 1), torch.tensor([0.7, 0.7]))
-    assert torch.equal(labels, mask[0].long())
-    half_hidden = torch.zeros(2, 4, 8, dtype=torch.bool)
-    half_hidden[0, :, :4], half_hidden[1, :, 1:6] = True, True  # 3 of 5 columns are hidden
-    assert flatten_masks(half_hidden, torch.tensor([0.9, 0.8])).max() == 1
-    assert flatten_masks(half_hidden, torch.tensor([0.9, 0.8]), min_visible=0.3).max() == 2
+    mask = columns((1, 4))
+    assert torch.equal(flatten_masks(mask.repeat(2, 1, 1), torch.tensor([0.7, 0.7])), mask[0].long())
+    half_hidden, scores = columns((0, 4), (1, 6)), torch.tensor([0.9, 0.8])  # 3 of 5 columns are hidden
+    assert flatten_masks(half_hidden, scores).max() == 1
+    assert flatten_masks(half_hidden, scores, min_visible=0.3).max() == 2
 
 
 def test_flattening_probabilities_nothing_and_disjoint_masks():
     assert not flatten_masks(torch.zeros(0, 3, 4), torch.zeros(0)).any()
     assert not flatten_masks(torch.zeros(1, 3, 4), torch.ones(1)).any(), "a box of zero width has an empty mask"
-    probability = torch.full((1, 2, 2), 0.3)
-    assert flatten_masks(probability, torch.ones(1)).max() == 0
-    assert flatten_masks(2 * probability, torch.ones(1)).min() == 1
-    target = people()[0]
-    masks = instance_masks(target)
+    assert flatten_masks(torch.tensor([[[0.3, 0.6]]]), torch.ones(1)).tolist() == [[0, 1]]
+    masks = instance_masks(people()[0])
     assert torch.equal(instance_masks(flatten_masks(masks, torch.tensor([0.9, 0.8, 0.7]))), masks)
 
 
@@ -176,16 +176,14 @@ def test_an_instance_that_both_show_is_their_mean():
 
 
 def test_what_one_look_shows_has_half_its_score_and_the_best_come_first():
-    found = detect_mirrored(Sees([(2, 1, 6, 9, 0.6), (10, 1, 14, 9, 0.9)], [(14, 1, 18, 9, 0.7)]), IMAGE)[0]
+    direct = [(2, 1, 6, 9, 0.6), (10, 1, 14, 9, 0.9)]
+    found = detect_mirrored(Sees(direct, [(14, 1, 18, 9, 0.7)]), IMAGE)[0]
     assert found["scores"].tolist() == pytest.approx([0.65, 0.45])
     assert found["boxes"].tolist() == [[2, 1, 6, 9], [10, 1, 14, 9]]
     assert found["masks"][1].sum() == 4 * 8
-
-
-@pytest.mark.parametrize("direct", [[], [(2, 1, 6, 9, 0.6)]])
-def test_nobody_in_one_look(direct):
-    found = detect_mirrored(Sees(direct, []), IMAGE)[0]
-    assert [len(found[key]) for key in ("boxes", "scores", "masks")] == [len(direct)] * 3
+    for look in [], direct[:1]:
+        found = detect_mirrored(Sees(look, []), IMAGE)[0]
+        assert [len(found[key]) for key in ("boxes", "scores", "masks")] == [len(look)] * 3
 
 
 @pytest.mark.parametrize("size", [None, (60, 100)])

@@ -1,4 +1,4 @@
-"""Types, range and void of labels; border distances and components are held to brute force beside the losses."""
+"""Range, shape and void of labels, and instance label images. Types and wrong values: beside the losses and metrics."""
 
 import numpy as np
 import pytest
@@ -8,62 +8,38 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from cvf20.labels import VOID, check_integer, check_labels, label_images, split_void
-from cvf20.labels.instances import consecutive, runs, separate_touching
-
-TYPES = [
-    getattr(torch, name) for name in "uint8 int16 int32 int64 uint16 uint32 float16 bfloat16 float32 float64".split()
-]
-images = arrays(
-    "int64", st.tuples(st.integers(0, 9), st.integers(1, 9)), elements=st.sampled_from([0, 0, 1, 2, 255, 70000])
+from cvf20.labels import VOID, label_images, split_void
+from cvf20.labels.instances import (
+    consecutive,
+    instance_boxes,
+    instance_masks,
+    instance_numbers,
+    instance_scores,
+    renumber,
+    runs,
+    separate_touching,
 )
-cells = arrays(
-    "int64", st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 1, 1, 2, 255, 300])
-)
 
-
-@pytest.mark.parametrize("dtype", TYPES)
-def test_whole_numbers_of_any_type_are_labels(dtype):
-    values = [0, 1, 4, VOID]
-    labels = check_integer(torch.tensor(values).to(dtype), "labels")
-    assert labels.dtype == torch.int64 and labels.tolist() == values
-    known, keep = split_void(torch.tensor(values).to(dtype), 5)
-    assert known.tolist() == [0, 1, 4, 0] and keep.tolist() == [True, True, True, False]
-
-
-def test_bool_is_0_and_1():
-    assert check_integer(torch.tensor([False, True]), "labels").tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("value", [0.5, torch.nan, torch.inf, -torch.inf])
-def test_other_numbers_are_named(value):
-    with pytest.raises(ValueError, match=f"target holds {value:g}, wanted labels: whole numbers"):
-        split_void(torch.tensor([0.0, value, 1.0]), 2)
+NUMBERS = st.sampled_from([0, 0, 1, 1, 2, VOID, 300, 70000])
+images = arrays("int64", st.tuples(st.integers(0, 9), st.integers(1, 9)), elements=NUMBERS)
+each = settings(max_examples=150, deadline=None)
 
 
 def test_minus_one_is_no_255():
     """In torch int8's −1 equals 255, and uint8's 255 equals −1."""
-    with pytest.raises(ValueError, match="target holds the label -1, wanted 0 to 1"):
-        split_void(torch.tensor([-1, 1], dtype=torch.int8), 2)
     with pytest.raises(ValueError, match="target holds the label 255, wanted 0 to 1"):
         split_void(torch.tensor([255, 1], dtype=torch.uint8), 2, ignore_index=-1)
-    assert split_void(torch.tensor([-1, 1], dtype=torch.int8), 2, ignore_index=-1)[1].tolist() == [False, True]
+    labels, keep = split_void(torch.tensor([-1, 1], dtype=torch.int8), 2, ignore_index=-1)
+    assert labels.tolist() == [0, 1] and keep.tolist() == [False, True]
 
 
-def test_range_shape_and_type_are_named():
-    with pytest.raises(ValueError, match="x holds the label 7, wanted 0 to 6"):
-        check_labels(torch.tensor([7]), 7, "x")
-    with pytest.raises(ValueError, match="x holds the label -2, wanted labels ≥ 0"):
-        label_images(torch.tensor([[-2, 900]]), "x")
-    for shape in ((2, 3, 4), (2, 1, 3, 4)):
-        assert label_images(torch.zeros(shape), "x").shape == (2, 3, 4)
-    assert label_images(torch.zeros(3, 4), "x").shape == (1, 3, 4)
-    for shape in ((4,), (2, 2, 3, 4)):
-        with pytest.raises(ValueError, match="x must be"):
-            label_images(torch.zeros(shape), "x")
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 3, 4)])
+def test_shapes_that_are_no_images_are_named(shape):
+    with pytest.raises(ValueError, match="x must be"):
+        label_images(torch.zeros(shape), "x")
 
 
-@settings(max_examples=200, deadline=None)
+@each
 @given(images)
 def test_consecutive_is_numpys_unique(image):
     numbers, position = consecutive(image)
@@ -73,10 +49,38 @@ def test_consecutive_is_numpys_unique(image):
     assert np.array_equal(np.repeat(values, lengths), image.ravel()) and np.array_equal(again, -values)
 
 
+@each
+@given(images.filter(np.size), st.sampled_from([VOID, None]))
+def test_boxes_are_tight_and_scores_are_means(image, void):
+    labels, probability = torch.from_numpy(image), torch.rand(image.shape)
+    masks = instance_masks(labels, void)
+    numbers = sorted(set(image.flat) - {0, void})
+    assert instance_numbers(labels, void).tolist() == numbers
+    boxes, scores = instance_boxes(masks), instance_scores(labels, probability, void)
+    assert boxes.shape == (len(numbers), 4)
+    for number, mask, box, score in zip(numbers, masks, boxes, scores, strict=True):
+        assert mask.equal(labels == number) and score == pytest.approx(float(probability[mask].mean()))
+        rows, columns = mask.nonzero().unbind(1)  # a box of one pixel has width 1
+        assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+@each
+@given(images)
+def test_renumbering_keeps_the_instances_and_closes_gaps(image):
+    labels = torch.from_numpy(image)
+    fresh = renumber(labels)
+    assert torch.equal(instance_masks(fresh), instance_masks(labels, void=None)), "in a prediction 255 counts"
+    assert instance_numbers(fresh).tolist() == list(range(1, len(instance_numbers(labels, void=None)) + 1))
+
+
+def test_no_instance_is_numbered_like_void():
+    fresh = renumber(torch.arange(400).reshape(20, 20))
+    assert instance_numbers(fresh, void=None).tolist() == [n for n in range(1, 401) if n != VOID]
+
+
 def separated_slowly(instances: np.ndarray) -> np.ndarray:
     """One cell, one neighbour, one component after the other."""
     area = {number: (instances == number).sum() for number in np.unique(instances)}
-    rank = {number: k for k, number in enumerate(np.unique(instances))}
     foreground = instances != 0
     height, width = instances.shape
     for y, x in np.ndindex(height, width):
@@ -86,15 +90,15 @@ def separated_slowly(instances: np.ndarray) -> np.ndarray:
                 foreground[larger] = False
     labels, count = ndimage.label(foreground)
     kept = np.zeros_like(foreground)
-    for number in rank:
+    for number in area:
         own = [k for k in range(1, count + 1) if number != 0 and (instances[labels == k] == number).all()]
         if own:
             kept |= labels == max(own, key=lambda k: ((labels == k).sum(), k))
     return kept.astype(np.uint8)
 
 
-@settings(max_examples=300, deadline=None)
-@given(cells)
+@each
+@given(images)
 def test_separate_touching_equals_its_slow_definition(instances):
     found = separate_touching(instances)
     assert found.dtype == np.uint8 and np.array_equal(found, separated_slowly(instances))

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from tensors import draw_pair
 
 from cvf20.labels import VOID
 from cvf20.metrics import (
@@ -29,15 +30,7 @@ from cvf20.metrics import (
 )
 from cvf20.metrics.topology import object_images, partition_errors
 
-
-def sample(seed=0, void=0.2, shape=(3, 12, 14)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prediction and target of blocks of 0 and 1, the target with void."""
-    draw = torch.Generator().manual_seed(seed)
-    target = torch.randint(0, 2, shape, generator=draw)[:, ::3, ::3]
-    target = target.repeat_interleave(3, 1).repeat_interleave(3, 2)[:, : shape[1], : shape[2]].clone()
-    prediction = target ^ (torch.rand(shape, generator=draw) < 0.1)
-    target[torch.rand(shape, generator=draw) < void] = VOID
-    return prediction, target
+sample = partial(draw_pair, 0, block=3, wrong=0.2)
 
 
 def weights(labels):
@@ -74,33 +67,28 @@ def assert_same(found, wanted):
     if isinstance(wanted, dict):
         assert {k: pytest.approx(v, nan_ok=True) for k, v in wanted.items()} == found
     else:
-        torch.testing.assert_close(found, wanted, equal_nan=True)
+        torch.testing.assert_close(found.cpu() if isinstance(found, torch.Tensor) else found, wanted, equal_nan=True)
+
+
+def logits_for(prediction):
+    return (prediction - 0.5).unsqueeze(1) * torch.rand(prediction.unsqueeze(1).shape)
 
 
 @labels
-@pytest.mark.parametrize("dtype", "uint8 int16 int32 uint16 float16 float32 float64".split())
+@pytest.mark.parametrize("dtype", "uint8 int16 int32 uint16 float16 float32 float64 bool int8".split())
 def test_labels_are_numbers_whatever_their_type(metric, dtype):
-    prediction, target = sample()
+    prediction, target = sample(void=0 if dtype in ("bool", "int8") else 0.2)
     wanted, dtype = metric(prediction, target), getattr(torch, dtype)
     assert_same(metric(prediction.to(dtype), target.to(dtype)), wanted)
     assert_same(metric(prediction, target.to(dtype)), wanted)
-    turned = [x.to(dtype).mT.contiguous().mT for x in (prediction, target)]
-    assert_same(metric(*turned), wanted)
-
-
-@labels
-def test_masks_may_be_bool_and_int8(metric):
-    prediction, target = sample(void=0)
-    wanted = metric(prediction, target)
-    for dtype in (torch.bool, torch.int8):
-        assert_same(metric(prediction.to(dtype), target.to(dtype)), wanted)
+    assert_same(metric(*(x.to(dtype).mT.contiguous().mT for x in (prediction, target))), wanted)
 
 
 @scores
 @pytest.mark.parametrize("dtype", "uint8 int32 uint16 float32 bool".split())
 def test_scores_are_judged_by_labels_of_any_type(metric, dtype):
     prediction, target = sample(void=0 if dtype == "bool" else 0.2)
-    logits = (prediction - 0.5).unsqueeze(1) * torch.rand(3, 1, 12, 14)
+    logits = logits_for(prediction)
     assert_same(metric(logits, target.to(getattr(torch, dtype))), metric(logits, target))
 
 
@@ -124,8 +112,7 @@ def test_labels_that_are_none_are_named(metric, value):
 def test_one_image_needs_no_axis_for_images(metric):
     prediction, target = sample(shape=(1, 12, 14))
     assert_same(metric(prediction[0], target[0]), metric(prediction, target))
-    with_channel = (prediction.unsqueeze(1), target.unsqueeze(1))
-    assert_same(metric(*with_channel), metric(prediction, target))
+    assert_same(metric(prediction.unsqueeze(1), target.unsqueeze(1)), metric(prediction, target))
 
 
 @labels
@@ -137,7 +124,7 @@ def test_what_lies_under_void_is_not_looked_at(metric):
 
 def test_another_number_may_mean_void():
     prediction, target = sample()
-    logits = torch.stack([1 - prediction, prediction], 1) * torch.rand(3, 2, 12, 14)
+    logits = logits_for(prediction) * torch.tensor([-1, 1])[:, None, None]
     for dtype in (torch.int64, torch.int8, torch.float32):
         void = target.masked_fill(target == VOID, -1).to(dtype)
         wanted = compute_confusion_matrix(prediction, target, 2)
@@ -151,20 +138,19 @@ def test_another_number_may_mean_void():
 @labels
 def test_labels_on_a_device_without_float64(metric, put):
     prediction, target = sample()
-    wanted, found = metric(prediction, target), metric(put(prediction), put(target))
-    assert_same(found.cpu() if isinstance(found, torch.Tensor) else found, wanted)
+    assert_same(metric(put(prediction), put(target)), metric(prediction, target))
 
 
 @scores
 def test_scores_on_a_device_without_float64(metric, put):
     prediction, target = sample()
-    logits = (prediction - 0.5).unsqueeze(1) * torch.rand(3, 1, 12, 14)
+    logits = logits_for(prediction)
     assert_same(metric(put(logits), put(target)), metric(logits, target))
 
 
 def test_masks_on_a_device_without_float64(put):
     _, target = sample(void=0)
-    masks, ranks = torch.stack([target[0] == 1, target[1] == 1]), torch.tensor([0.2, 0.9])
+    masks, ranks = target[:2] == 1, torch.tensor([0.2, 0.9])
     wanted = mask_average_precision([(masks, ranks)], [target[0]])
     assert mask_average_precision([(put(masks), put(ranks))], [put(target[0])]) == wanted
 

@@ -31,11 +31,6 @@ def bands(*numbers, width=4):
     return torch.tensor(numbers).repeat_interleave(width).expand(10, -1).clone()
 
 
-def brute_force_iou(mask, truth):
-    union = (mask | truth).sum().item()
-    return (mask & truth).sum().item() / union
-
-
 @settings(max_examples=80, deadline=None)
 @given(predictions, targets)
 def test_matching_equals_brute_force(prediction, target):
@@ -46,12 +41,14 @@ def test_matching_equals_brute_force(prediction, target):
         predicted, true = predicted + len(numbers), true + len(true_numbers)
         for p in numbers:
             for t in true_numbers:
-                found = brute_force_iou(labels == p, truth == t)
+                found = float(((labels == p) & (truth == t)).sum() / ((labels == p) | (truth == t)).sum())
                 matched, quality = matched + (found >= 0.51), quality + found * (found >= 0.51)
     result = match_instances(prediction, target, iou_threshold=0.51)
     half = (predicted + true) / 2
     assert result["F1"] == pytest.approx(matched / half if half else 1)
     assert result["PQ"] == pytest.approx(quality / half if half else 1)
+    assert result["precision"] == (matched / predicted if predicted else 1)
+    assert result["recall"] == (matched / true if true else 1)
     assert result["PQ"] == pytest.approx(result["F1"] * result["SQ"]) or matched == 0
     masks = [instance_masks(labels, void=None) for labels in prediction]
     scores = [torch.arange(len(each)) % 3 / 3 for each in masks]
@@ -72,9 +69,8 @@ def test_the_truth_itself_is_perfect_and_numbers_do_not_matter(target):
 def test_images_without_anybody():
     empty, person = torch.zeros(1, 10, 8, dtype=torch.int64), bands(0, 7)[None]
     assert match_instances(empty, empty)["F1"] == match_instances(empty, empty)["PQ"] == 1
-    for prediction, target in ((person, empty), (empty, person)):
-        result = match_instances(prediction, target)
-        assert (result["F1"], result["PQ"], result["count_error"]) == (0, 0, 1)
+    for pair in (person, empty), (empty, person):
+        assert [match_instances(*pair)[name] for name in ("F1", "PQ", "count_error")] == [0, 0, 1]
     assert math.isnan(match_instances(empty, empty, [torch.zeros(0)])["mask_AP"])
     assert match_instances(empty, person, [torch.zeros(0)])["mask_AP"] == 0
 
@@ -130,28 +126,24 @@ def test_failure_kinds_name_each_case():
 # --- average precision ------------------------------------------------------------------------------------------------
 
 
-def scored_images(seed, count=6, nobody_in=1):
+def scored_images(seed, count=12):
     """Overlapping, displaced and made-up masks with scores (some of them equal), and their truth."""
     rng = np.random.default_rng(seed)
-    made = []
     for image in range(count):
         target = np.zeros((40, 60), dtype=np.int64)
         masks, scores = [], []
-        for number in rng.permutation(np.arange(3, 12))[: 0 if image == nobody_in else rng.integers(1, 6)]:
-            y, x, h, w = rng.integers(0, 25), rng.integers(0, 45), rng.integers(5, 15), rng.integers(5, 15)
+        for number in rng.permutation(np.arange(3, 12))[: rng.integers(1, 6)]:
+            y, x, h, w = *rng.integers(0, (25, 45)), *rng.integers(5, 15, 2)
             target[y : y + h, x : x + w] = number
             for _ in range(rng.integers(1, 3)):
-                dy, dx, grow = rng.integers(0, 3), rng.integers(0, 2), rng.integers(0, 3)
-                mask = np.zeros(target.shape, dtype=bool)
-                mask[y + dy : y + dy + h + grow, x + dx : x + dx + w] = True
-                masks.append(mask)
+                dy, dx, grow = rng.integers(0, (3, 2, 3))
+                masks.append(np.zeros(target.shape, dtype=bool))
+                masks[-1][y + dy : y + dy + h + grow, x + dx : x + dx + w] = True
                 scores.append(rng.integers(1, 20) / 20)
         if image % 2:
             masks.append(rng.random(target.shape) > 0.5)
             scores.append(0.3)
-        masks = torch.from_numpy(np.array(masks)) if masks else torch.zeros((0, 40, 60), dtype=torch.bool)
-        made.append((masks, torch.tensor(scores, dtype=torch.float32), torch.from_numpy(target)))
-    return made
+        yield torch.from_numpy(np.array(masks)), torch.tensor(scores, dtype=torch.float32), torch.from_numpy(target)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -159,7 +151,7 @@ def test_average_precision_equals_torchmetrics(seed):
     pytest.importorskip("pycocotools", reason="torchmetrics' AP runs on it")
     from torchmetrics.detection import MeanAveragePrecision
 
-    images = scored_images(seed, count=12, nobody_in=None)  # it drops an image without truth, and what is found there
+    images = list(scored_images(seed))  # each with a truth: it drops an image without, and what is found there
     # its own thresholds and recalls are float32, which moves an overlap of exactly 3/5 to the wrong side
     exact = {"iou_thresholds": list(COCO_THRESHOLDS), "rec_thresholds": RECALLS.tolist()}
     oracle = MeanAveragePrecision(iou_type="segm", **exact)
@@ -175,25 +167,24 @@ def test_average_precision_equals_torchmetrics(seed):
         assert result[ours] == pytest.approx(float(expected[theirs]), abs=1e-6)
 
 
-def test_average_precision_of_identical_masks_and_of_single_pixels():
+def test_average_precision_of_identical_empty_and_single_pixel_masks():
     target = torch.zeros(8, 8, dtype=torch.int64)
     target[2, 3] = 40
     mask = (target > 0)[None]
-    once = mask_average_precision([(mask, torch.ones(1))], [target])
-    twice = mask_average_precision([(mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8]))], [target])
-    empty = mask_average_precision([(torch.cat([mask & False, mask]), torch.tensor([0.9, 0.8]))], [target])
-    assert empty["mask_AP"] == pytest.approx(0.5), "an empty mask is a false positive"
-    assert once["mask_AP"] == twice["mask_AP"] == 1, "a duplicate of lower score comes after full recall"
-    two = [(mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8])), (mask, torch.tensor([0.7]))]
-    assert mask_average_precision(two, [target, target])["mask_AP"] < 1, "before it, it costs precision"
+    pair, scores = mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8])
+    precision = lambda *images: mask_average_precision(images, [target] * len(images))["mask_AP"]  # noqa: E731
+    assert precision((mask, torch.ones(1))) == 1
+    assert precision((pair, scores)) == 1, "a duplicate of lower score comes after full recall"
+    assert precision((pair, scores), (mask, torch.tensor([0.7]))) < 1, "before it, it costs precision"
+    assert precision((torch.cat([mask & False, mask]), scores)) == pytest.approx(0.5), "empty is a false positive"
 
 
 def test_only_the_best_hundred_detections_count():
     target = bands(1, 0)
-    masks = torch.stack([bands(0, 1) > 0, bands(1, 0) > 0])
-    assert mask_average_precision([(masks, torch.tensor([0.9, 0.1]))], [target])["mask_AP50"] == pytest.approx(0.5)
-    masks, scores = masks[[0] * 100 + [1]], torch.tensor([0.9] * 100 + [0.1])
-    assert mask_average_precision([(masks, scores)], [target])["mask_AP50"] == 0
+    masks, scores = torch.stack([target == 0] * 100 + [target == 1]), torch.tensor([0.9] * 100 + [0.1])
+    for masks_left, found in (masks[99:], 0.5), (masks, 0):
+        result = mask_average_precision([(masks_left, scores[-len(masks_left) :])], [target])
+        assert result["mask_AP50"] == pytest.approx(found)
 
 
 def test_foreground_iou_reads_instances_as_foreground():
@@ -205,14 +196,11 @@ def test_foreground_iou_reads_instances_as_foreground():
 def test_wrong_arguments_are_named():
     image = bands(1, 0)
     with pytest.raises(ValueError, match="iou_threshold=0.4"):
-        match_instances([image], [image], iou_threshold=0.4)
+        match_instances(image, image, iou_threshold=0.4)
     with pytest.raises(ValueError, match="zip"):
         match_instances([image, image], [image])
-    with pytest.raises(ValueError, match="one shape"):
-        match_instances([image[:5]], [image])
-    with pytest.raises(ValueError, match="scores must be 1 numbers, one per mask"):
-        match_instances([image], [image], [torch.ones(2)])
-    with pytest.raises(ValueError, match="scores must be 1 numbers, .*nan"):
-        match_instances([image], [image], [torch.tensor([torch.nan])])
+    for scores in (torch.ones(2), torch.tensor([torch.nan])):
+        with pytest.raises(ValueError, match="scores must be 1 numbers, one per mask"):
+            match_instances(image, image, [scores])
     with pytest.raises(ValueError, match="masks must be bool"):
         mask_average_precision([(image[None], torch.ones(1))], [image])

@@ -5,33 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy import ndimage
+from tensors import draw_pair, ellipse, masks, quick, seeds
 
 from cvf20.labels import VOID
 from cvf20.metrics import error_map, topology_errors, topology_scores
 from cvf20.metrics.topology import STATES, found_cells, object_images, wrong_pixels
 from cvf20.metrics.topology import partition_errors as of_images
 
-quick = settings(max_examples=40, deadline=None)
-seeds = st.integers(0, 2**31)
-
 
 def partition_errors(prediction, target, instances=None, exclude_border=False):
     return of_images(object_images(prediction, target, instances), exclude_border)
-
-
-def masks(*rows: str) -> torch.Tensor:
-    """(1, H, W) bool from rows of # and ."""
-    return torch.tensor([[[pixel == "#" for pixel in row] for row in rows]])
-
-
-def draw_masks(seed: int, shape=(3, 8, 9)) -> tuple[torch.Tensor, torch.Tensor]:
-    draw = torch.Generator().manual_seed(seed)
-    target = torch.rand(shape, generator=draw) < 0.6
-    return target ^ (torch.rand(shape, generator=draw) < 0.15), target
 
 
 def objects_of(mask: np.ndarray) -> list[np.ndarray]:
@@ -68,10 +54,9 @@ def errors_by_definition(prediction: torch.Tensor, target: torch.Tensor, exclude
 @quick
 @given(seeds, st.booleans())
 def test_errors_equal_their_definitions(seed, exclude_border):
-    prediction, target = draw_masks(seed)
+    prediction, target = (labels > 0 for labels in draw_pair(seed, 3, 0, (3, 8, 9)))
     found = topology_errors(prediction, target, exclude_border=exclude_border)
     assert found == errors_by_definition(prediction, target, exclude_border)
-    assert topology_errors(prediction.byte(), target.int(), exclude_border=exclude_border) == found
 
 
 TARGET = masks(
@@ -91,29 +76,15 @@ PREDICTION = masks(
 
 
 def test_errors_that_can_be_counted_by_eye():
-    assert topology_errors(PREDICTION, TARGET) == {
-        "merges": 1,
-        "splits": 1,
-        "missed": 1,
-        "spurious": 0,
-        "betti0": 0,  # one component fewer by the merge, one more by the split: they cancel
-        "betti1": 0,
-        "cells": 4,
-    }
-    everything = torch.ones_like(TARGET)
-    assert topology_errors(everything, TARGET)["merges"] == 3
-    assert topology_errors(~everything, TARGET)["missed"] == 4
-    assert topology_errors(TARGET, ~everything)["spurious"] == 4
-    ring, disc = masks("###", "#.#", "###"), masks("###", "###", "###")
-    assert topology_errors(ring, disc)["betti1"] == 1 and topology_errors(ring, disc)["betti0"] == 0
+    errors = topology_errors(PREDICTION, TARGET)  # betti0: one component fewer by the merge, one more by the split
+    assert errors == {"merges": 1, "splits": 1, "missed": 1, "spurious": 0, "betti0": 0, "betti1": 0, "cells": 4}
 
 
 def test_instances_that_touch_are_apart():
     instances = torch.tensor([[[7, 7, 3, 3], [7, 7, 3, 3]]])
-    assert topology_errors(instances, instances) == topology_errors(instances.int(), instances)
-    assert topology_errors(instances > 0, instances)["merges"] == 1
-    assert topology_errors(instances, instances > 0)["splits"] == 1
-    assert topology_errors(instances > 0, instances)["betti0"] == 1
+    joined, parted = topology_errors(instances > 0, instances), topology_errors(instances, instances > 0)
+    assert (joined["merges"], joined["betti0"], parted["splits"]) == (1, 1, 1)
+    assert topology_errors(instances, instances)["betti0"] == 0
 
 
 def test_a_mask_is_a_mask_whatever_its_type():
@@ -131,12 +102,12 @@ def test_a_mask_is_a_mask_whatever_its_type():
 
 def test_instances_may_be_forced_either_way():
     instances = torch.tensor([[[7, 7, 3, 3, 0, 3]]])
-    assert topology_errors(instances, instances)["cells"] == 2, "numbers"
-    assert topology_errors(instances, instances, instances=False)["cells"] == 2, "components of what is not 0"
-    assert topology_errors(instances, instances, instances=False)["splits"] == 0
-    assert topology_errors(instances, instances.clamp(max=1), instances=True)["cells"] == 1
-    assert topology_errors(instances, instances.clamp(max=1))["splits"] == 1
-    assert topology_errors(torch.tensor([[[1, 0, 1]]]), torch.tensor([[[1, 0, 1]]]), instances=True)["cells"] == 1
+    for choice in (None, True, False):  # numbers, numbers, components of what is not 0
+        found = topology_errors(instances, instances, choice)
+        assert (found["cells"], found["splits"], found["merges"]) == (2, 0, 0)
+    mask = instances.clamp(max=1)
+    assert [topology_errors(mask, mask, choice)["cells"] for choice in (None, True, False)] == [2, 1, 2]
+    assert topology_errors(instances, mask)["splits"] == 1
     assert partition_errors(instances > 0, instances, instances=False)["VI"] == 0
 
 
@@ -203,61 +174,43 @@ def test_scores_of_logits():
 
 
 def test_wrong_input_is_named():
-    _, target = draw_masks(0)
-    with pytest.raises(ValueError, match=r"prediction must be .*, found \(3, 2, 8, 9\)"):
-        topology_scores(torch.zeros(3, 2, 8, 9), target.long())
+    _, target = draw_pair(0, void=0)
+    with pytest.raises(ValueError, match=r"prediction must be .*, found \(3, 2, 6, 7\)"):
+        topology_scores(torch.zeros(3, 2, 6, 7), target)
     with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
-        topology_scores(torch.zeros(3, 1, 8, 9), 2 * target.long())
+        topology_scores(torch.zeros(3, 1, 6, 7), 2 * target)
 
 
-# --- mistakes made on purpose ------------------------------------------------------------
+# --- single cells and single pixels -----------------------------------------------------------------------------------
+
+CELL, BUD, FAR = ellipse(30, 30, 8), ellipse(30, 44, 3), ellipse(10, 10, 4)
+COLONY = CELL | BUD | FAR
 
 
-def disc(row, column, radius, size=64):
-    rows, columns = np.ogrid[:size, :size]
-    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
-
-
-COLONY = disc(30, 30, 8) | disc(30, 44, 3) | disc(10, 10, 4)
-
-
-def test_a_perfect_prediction_finds_everything():
-    rows = found_cells(COLONY, COLONY)
-    assert len(rows) == 3 and all(row["found"] == 1 for row in rows)
-    assert sum(row["area"] for row in rows) == COLONY.sum()
-    assert sum(wrong_pixels(COLONY, COLONY).values()) == 0
-
-
-def test_a_deleted_cell_is_missed_and_an_added_one_invented():
-    prediction = (COLONY & ~disc(10, 10, 4)) | disc(55, 55, 3)
-    kinds = wrong_pixels(prediction, COLONY)
-    assert kinds == {
-        "missed cell": disc(10, 10, 4).sum(),
-        "invented cell": disc(55, 55, 3).sum(),
-        "border": 0,
-        "inside": 0,
-    }
-    assert sorted(row["found"] for row in found_cells(prediction, COLONY)) == [0, 1, 1]
-
-
-def test_a_thinner_outline_and_a_hole_are_told_apart():
-    hole, ring = disc(30, 30, 2), disc(30, 30, 8) & ~disc(30, 30, 7)
-    kinds = wrong_pixels(COLONY & ~hole & ~ring, COLONY)
-    assert kinds["border"] == ring.sum() and kinds["inside"] == hole.sum()
+def test_kinds_of_mistakes_made_on_purpose():
+    hole, rim, invented = ellipse(30, 30, 2), CELL & ~ellipse(30, 30, 7), ellipse(55, 55, 3)
+    prediction = (COLONY & ~FAR & ~hole & ~rim) | invented
+    wanted = {"missed cell": FAR, "invented cell": invented, "border": rim, "inside": hole}
+    assert wrong_pixels(prediction, COLONY) == {name: pixels.sum() for name, pixels in wanted.items()}
+    found = {row["area"]: row["found"] for row in found_cells(prediction, COLONY)}
+    assert found == {FAR.sum(): 0, BUD.sum(): 1, CELL.sum(): pytest.approx(1 - (hole | rim).sum() / CELL.sum())}
 
 
 def test_the_rim_is_nearer_for_what_lies_outside():
-    colony = sum(
-        (disc(r, c, 5, 96) for r in (24, 36, 48, 60, 72) for c in (24, 36, 48, 60, 72)), np.zeros((96, 96), bool)
-    )
+    places = range(24, 73, 12)
+    colony = np.any([ellipse(r, c, 5, shape=(96, 96)) for r in places for c in places], axis=0)
     rows = found_cells(colony, colony)
     assert len(rows) == 25
     assert max(rows, key=lambda row: row["rim"]) is rows[12], "the one in the middle"
     assert min(row["rim"] for row in rows) == pytest.approx(6, abs=2)  # a cell's radius, and a step to the background
 
 
-@given(arrays(bool, (12, 12), elements=st.booleans()), arrays(bool, (12, 12), elements=st.booleans()))
-def test_kinds_add_up_to_all_wrong_pixels(prediction, target):
-    kinds = wrong_pixels(prediction, target)
-    assert sum(kinds.values()) == (prediction ^ target).sum()
-    assert all(0 <= row["found"] <= 1 and row["area"] >= 1 for row in found_cells(prediction, target))
+@quick
+@given(seeds)
+def test_kinds_add_up_to_all_wrong_pixels(seed):
+    prediction, target = (labels[0].numpy() > 0 for labels in draw_pair(seed, 2, 0, (1, 12, 12)))
+    assert sum(wrong_pixels(prediction, target).values()) == (prediction ^ target).sum()
+    assert sum(row["area"] for row in found_cells(prediction, target)) == target.sum()
+    assert sum(row["area"] * row["found"] for row in found_cells(prediction, target)) == pytest.approx(
+        (prediction & target).sum()
+    )
