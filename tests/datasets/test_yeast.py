@@ -11,27 +11,20 @@ from cvf20.datasets.yeast_colonies import invert_viridis
 
 def test_colonies_of_each_split(real):
     train, val = real(YeastColonies), real(YeastColonies, split="val")
-    assert (len(train), len(val)) == (363, 121)
-    assert {name.split("_")[1] for name in train.names} == {"0", "1", "2"}
-    assert {name.split("_")[1] for name in val.names} == {"4"}
+    assert [name.split("_")[1] for name in train.names] == [*"0" * 121, *"1" * 121, *"2" * 121]
     assert val.names == [f"set_4_time_{time}" for time in range(121)], "frames in order of time"
     image, mask = train[0]
     assert image.shape == (1, 256, 256) and image.dtype == torch.uint8 and (image.min(), image.max()) == (0, 255)
     assert mask.shape == (256, 256) and mask.dtype == torch.uint8 and set(mask.unique().tolist()) == {0, 1}
-    frames = [image.numpy().tobytes() for dataset in (train, val) for image in dataset.images]
-    assert len(set(frames)) == len(frames)
+    assert len({image.numpy().tobytes() for dataset in (train, val) for image in dataset.images}) == 484
 
 
 def test_tuning_selection_never_reaches_colony_4(real):
-    tune, check = real(YeastColonies, colonies=(0, 1)), real(YeastColonies, colonies=(2,))
-    assert (len(tune), len(check)) == (242, 121)
-    assert not set(tune.names) & set(check.names)
-    assert "colonies 0, 1" in tune.title
-    for wrong in (4,), (0, 3), ():
-        with pytest.raises(ValueError, match="colonies="):
-            YeastColonies(colonies=wrong)
-    with pytest.raises(ValueError, match="split='test'"):
-        YeastColonies(split="test")
+    whole, tune, check = real(YeastColonies), real(YeastColonies, colonies=(0, 1)), real(YeastColonies, colonies=(2,))
+    assert len(tune) == 242 and tune.names + check.names == whole.names and "colonies 0, 1" in tune.title
+    for wrong in ({"colonies": (4,)}, {"colonies": (0, 3)}, {"colonies": ()}, {"split": "test"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
+            YeastColonies(**wrong)
 
 
 def test_viridis_is_inverted(tmp_path):
@@ -45,15 +38,13 @@ def test_viridis_is_inverted(tmp_path):
 
 
 def test_regions_of_the_movie_tile_the_field(real):
-    whole = real(YeastMovie, split="all")
-    train, val, test = (real(YeastMovie, split=split) for split in ("train", "val", "test"))
-    assert len(whole) == len(train) == len(val) == len(test) == 10
-    assert whole.images[0].shape == (1, 520, 692) and whole.images[0].dtype == torch.uint8
+    whole, train, val, test = (real(YeastMovie, split=split) for split in ("all", "train", "val", "test"))
+    assert [len(data) for data in (whole, train, val, test)] == [10] * 4
+    assert whole.images[0].shape == (1, 520, 692) and val.images[0].shape[-2:] == (260, 346)
     for i in range(10):
         for kind in "images", "masks":
             left = torch.cat([getattr(val, kind)[i], getattr(test, kind)[i]], dim=-2)
             assert torch.equal(torch.cat([left, getattr(train, kind)[i]], dim=-1), getattr(whole, kind)[i])
-    assert val.images[0].shape[-2:] == (260, 346) and train.images[0].shape[-2:] == (520, 346)
 
 
 def test_every_cell_of_the_movie_is_one_component(real):

