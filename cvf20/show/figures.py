@@ -15,6 +15,7 @@ from cvf20.labels import VOID
 from cvf20.paths import out_dir, project_dir
 
 DPI = 100
+LARGE = 200_000  # bytes of a PNG from which a notebook embeds a JPEG: with photographs it would grow to 5 MB and more
 # Okabe and Ito's colours, told apart by colour-blind eyes; grey for their yellow, which vanishes on white
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")
 MISTAKES = {"invented": (213, 94, 0), "missed": (0, 114, 178)}
@@ -53,7 +54,11 @@ def show_file(name: str, caption: str = "", folder: Path | None = None) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{_place(path)} is missing: run the notebook that draws it")
     alt = caption.translate({ord(mark): None for mark in "*`"}) or name
-    display(Image(path, alt=alt))
+    data, kind = path.read_bytes(), "png"
+    if len(data) > LARGE:
+        Picture.open(path).convert("RGB").save(small := io.BytesIO(), kind := "jpeg", quality=90, subsampling=0)
+        data = small.getvalue()
+    display(Image(data, format=kind, alt=alt))
     display(Markdown(f"{caption} `{_place(path)}`".strip()))
 
 

@@ -80,6 +80,16 @@ def test_photographs_keep_their_colours_and_few_get_a_palette_of_exactly_these(s
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture)
 
 
+def test_a_large_picture_is_smaller_in_the_notebook_than_on_disk(shown, tmp_path):
+    smooth = np.add.outer(np.arange(600), np.arange(600))[..., None] + noise(600, 600) // 8
+    fig = plt.figure(figsize=(6, 6), layout="none")
+    fig.figimage((smooth % 256).astype(np.uint8))
+    show(fig, "01_large", "Stripes.")
+    picture, metadata = shown[0]
+    assert len(picture["image/jpeg"]) * 3 / 4 < (tmp_path / "figures" / "01_large.png").stat().st_size / 2
+    assert metadata["image/jpeg"]["alt"] == "Stripes."
+
+
 def test_a_file_is_shown_as_it_is(shown, tmp_path):
     path = tmp_path / "else" / "figures" / "03_dot.png"
     path.parent.mkdir(parents=True)
