@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None, project: Path | None = None) -> int
     parser.add_argument("--data", metavar="DIR", help="where the data sets are; default: $CVF20_DATA, else data/")
     parser.add_argument("--synthetic", action="store_true", help="use the embedded stand-ins; publishes nothing")
     parser.add_argument("--fresh", action="store_true", help="train again, whatever runs/ and results/ hold")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="this many notebooks at a time")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="notebooks at a time; default: 1, quick: 2")
     parser.add_argument("--keep-going", action="store_true", help="go on with the others when a notebook fails")
     options, run = parser.parse_args(arguments), None
     sys.stdout.reconfigure(errors="replace")  # a notebook may print what this terminal cannot
@@ -66,6 +66,7 @@ class Run:
         if not found or not set(numbers) <= set(found):
             raise ValueError(f"no notebook {', '.join(set(numbers) - set(found))}: wanted some of {', '.join(found)}")
         self.books = {name: found[name] for name in numbers}
+        asked.jobs = asked.jobs or (min(2, os.cpu_count() or 1) if asked.quick else 1)
         if asked.jobs < 1 or asked.data and not Path(asked.data).expanduser().is_dir():
             raise ValueError(f"--jobs {asked.jobs}, --data {asked.data}: wanted 1 or more, and a folder that exists")
         given, told = os.environ | ({"CVF20_DATA": asked.data} if asked.data else {}), {}
@@ -79,8 +80,8 @@ class Run:
             told["CVF20_RUNS"] = str(Path(told["CVF20_OUT"]) / "runs")
         self.data, self.build, self.runs = map(Path, told.values())
         told |= {f"CVF20_{name.upper()}": "1" for name in ("synthetic", "fresh") if getattr(asked, name)}
-        threads = max(1, (os.cpu_count() or 1) // asked.jobs)  # side by side they share the cores
-        self.told = told | ({"OMP_NUM_THREADS": str(threads)} if asked.jobs > 1 else {})
+        share = str(max(1, (os.cpu_count() or 1) // asked.jobs))  # side by side they share the cores
+        self.told = told | ({"OMP_NUM_THREADS": share} if asked.jobs > 1 else {})
 
     def everything(self) -> int:
         """What can be seen before, the notebooks, what they hand on, the hand-in; the exit code."""
@@ -164,8 +165,7 @@ class Run:
         return DONE
 
 
-def attempt(to_build: Callable, before: str) -> int:
-    """The exit code; what went wrong is said."""
+def attempt(to_build: Callable, before: str) -> int:  # the exit code
     try:
         to_build()
     except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
