@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cvf20.labels import VOID
+from cvf20.losses import watershed_targets
 
 seeds = st.integers(0, 2**31)
 quick = settings(max_examples=40, deadline=None)
@@ -55,3 +56,10 @@ def to_nearest(where) -> np.ndarray:
     """(H, W) distance from every pixel to the nearest of those (H, W) bool, by brute force; inf where there is none."""
     there, here = np.argwhere(np.asarray(where)), np.moveaxis(np.indices(where.shape), 0, -1)
     return np.linalg.norm(here[:, :, None] - there, axis=-1).min(-1, initial=np.inf)
+
+
+def perfect_output(target: torch.Tensor, edges, relative=True) -> torch.Tensor:
+    """(N, 1 + bins + 2, H, W): what a perfect WatershedNet would say of instance labels."""
+    true = watershed_targets(target, edges, relative)
+    energy = torch.nn.functional.one_hot(true.energy * (target != VOID), len(edges) + 2).movedim(-1, 1)
+    return torch.cat([80.0 * (true.foreground[:, None] == 1) - 40, 80.0 * energy, 3 * true.direction], 1)

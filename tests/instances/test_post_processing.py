@@ -1,12 +1,13 @@
+from functools import partial
+
 import pytest
 import torch
-from tensors import ellipse
+from tensors import ellipse, perfect_output
 
 from cvf20.instances import classical_watershed, deep_watershed, detect_mirrored, flatten_masks, grid_search
 from cvf20.instances.watershed import watershed_metrics
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_masks, instance_numbers
-from cvf20.losses.watershed import watershed_targets
 from cvf20.metrics.instance import match_instances
 from cvf20.models import mask_rcnn
 
@@ -30,16 +31,9 @@ def count(labels):
     return len(instance_numbers(labels, void=None))
 
 
-def ideal_output(target):
-    """What a perfect WatershedNet would say."""
-    true = watershed_targets(target, EDGES, relative=True)
-    energy = torch.nn.functional.one_hot(true.energy, len(EDGES) + 2).permute(0, 3, 1, 2)
-    return torch.cat([12.0 * (true.foreground[:, None] == 1) - 6, 20.0 * energy, true.direction], 1)
-
-
 def test_metrics_of_the_ideal_output_are_perfect_and_follow_the_thresholds():
     target = people()
-    output = ideal_output(target)
+    output = perfect_output(target, EDGES)
     target[:, :, -3:] = VOID
     assert watershed_metrics(output, target) == {"IoU": 1, "F1_50": 1, "PQ": pytest.approx(1, abs=0.04)}
     assert watershed_metrics(output, target, depth=1.5)["F1_50"] < 1
@@ -55,35 +49,34 @@ def test_every_threshold_does_what_it_says():
         ({"min_area": smallest}, 3),
         ({"min_area": smallest + 1}, 2),
     ):
-        assert count(deep_watershed(ideal_output(people()), **choices)) == wanted, choices
+        assert count(deep_watershed(perfect_output(people(), EDGES), **choices)) == wanted, choices
 
 
 def test_a_head_on_its_neck_is_a_summit_but_no_person():
     target = draw({1: (38, 20, 18, 10)}, (60, 40)) | draw({1: (12, 20, 5)}, (60, 40))
     target[:, 13:38, 19:22] = 1
-    assert torch.equal(deep_watershed(ideal_output(target)), target)
-    assert deep_watershed(ideal_output(target), depth=0.1, smooth=0.0).max() == 2
+    assert torch.equal(deep_watershed(perfect_output(target, EDGES)), target)
+    assert deep_watershed(perfect_output(target, EDGES), depth=0.1, smooth=0.0).max() == 2
 
 
 @pytest.mark.parametrize("smooth", [0.0, 1.0, 2.0])
 def test_two_summits_of_one_height_are_one_unless_the_valley_is_deep(smooth):
     """Energies of 1 at either end of a bar with a valley between them; the network's own are equal where it is sure."""
-    inside = torch.zeros(1, 24, 60, dtype=torch.bool)
-    inside[:, 6:18, 6:54] = True
+    inside = torch.zeros(1, 1, 24, 60, dtype=torch.int64)
+    inside[..., 6:18, 6:54] = 1
     for valley, expected in ((0.9, 1), (0.7, 1), (0.1, 2)):
-        energy = torch.where(inside, 1.0, 0.0)
-        energy[:, 6:18, 24:36] = valley
-        share = energy[:, None]  # of the innermost of two bins, the other one being outside
-        output = torch.cat([24.0 * inside[:, None] - 12, torch.log(1 - share + 1e-9), torch.log(share + 1e-9)], 1)
-        output = torch.cat([output, torch.zeros(1, 2, 24, 60)], 1)
+        energy = inside.float()  # share of the innermost of two bins, the other one being outside
+        energy[..., 6:18, 24:36] = valley
+        heads = 24 * inside - 12, torch.log(1 - energy + 1e-9), torch.log(energy + 1e-9), 0 * energy, 0 * energy
+        output = torch.cat(heads, 1)
         assert count(deep_watershed(output, smooth=smooth)) == expected, valley
 
 
 def test_outputs_without_anybody_and_with_one_pixel():
     nobody = torch.zeros(2, 20, 20, dtype=torch.int64)
-    assert not deep_watershed(ideal_output(nobody)).any() and not classical_watershed(nobody > 0).any()
+    assert not deep_watershed(perfect_output(nobody, EDGES)).any() and not classical_watershed(nobody > 0).any()
     nobody[1, 4, 7] = 9
-    for result in deep_watershed(ideal_output(nobody)), classical_watershed(nobody > 0):
+    for result in deep_watershed(perfect_output(nobody, EDGES)), classical_watershed(nobody > 0):
         assert torch.equal(result, (nobody > 0).long())
     assert not classical_watershed(nobody > 0, min_area=2).any()
     full = torch.ones(1, 6, 6, dtype=torch.bool)
@@ -134,13 +127,8 @@ def test_flattening_probabilities_nothing_and_disjoint_masks():
 
 def test_grid_search_finds_the_best_and_keeps_the_table():
     target = people()
-    output = ideal_output(target)
-    best, table = grid_search(
-        lambda **choices: deep_watershed(output, **choices),
-        target,
-        {"depth": (1.5, 0.4), "min_area": (1, 10**6)},
-        lambda prediction, true: match_instances(prediction, true)["F1"],
-    )
+    segment, f1 = partial(deep_watershed, perfect_output(target, EDGES)), lambda *pair: match_instances(*pair)["F1"]
+    best, table = grid_search(segment, target, {"depth": (1.5, 0.4), "min_area": (1, 10**6)}, f1)
     assert best == {"depth": 0.4, "min_area": 1} and len(table) == 4
     assert max(row["score"] for row in table) == 1 == table[2]["score"]
     assert grid_search(lambda a: a, target, {"a": (5, 6)}, lambda prediction, true: 0)[0] == {"a": 5}
@@ -150,19 +138,17 @@ def test_grid_search_finds_the_best_and_keeps_the_table():
 
 
 class Sees:
-    """Stands for a detector: finds given instances in an image, and others in its mirror image (marked by a bright corner)."""
+    """Stands for a detector: finds given instances in an image, and others in its mirror image, whose corner is dark."""
 
     def __init__(self, direct, mirrored):
         self.looks = direct, mirrored
 
     def detect(self, images, size=None):
-        height, width = size or images.shape[-2:]
-        found = self.looks[int(images[0, 0, 0, 0] == 0)]
-        masks = torch.zeros(len(found), height, width)
-        for mask, (x0, y0, x1, y1, _) in zip(masks, found, strict=True):
+        found = torch.tensor(self.looks[int(images[0, 0, 0, 0] == 0)]).reshape(-1, 5)
+        masks = torch.zeros(len(found), *images.shape[-2:])
+        for mask, (x0, y0, x1, y1) in zip(masks, found[:, :4].int().tolist(), strict=True):
             mask[y0:y1, x0:x1] = 1
-        rows = torch.tensor([list(map(float, row)) for row in found]).reshape(-1, 5)
-        return [{"boxes": rows[:, :4], "scores": rows[:, 4], "masks": masks}]
+        return [{"boxes": found[:, :4], "scores": found[:, 4], "masks": masks}]
 
 
 IMAGE = torch.zeros(1, 3, 10, 20)

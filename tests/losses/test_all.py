@@ -7,24 +7,11 @@ import torch
 from hypothesis import given, settings
 from tensors import draw_case, gradient, seeds
 
+from cvf20 import losses
 from cvf20.labels import VOID
-from cvf20.losses import (
-    BorderWeightedLoss,
-    CrossEntropyDice,
-    SoftClDiceLoss,
-    SorensenDiceLoss,
-    TopologyLoss,
-    WatershedLoss,
-    WrongPixelLoss,
-    binary_cross_entropy,
-    cross_entropy_criterion,
-    merge_loss,
-    multiclass_dice,
-    smoothed_cross_entropy,
-)
 
 WEIGHT = torch.tensor([0.5, 2.0, 1.0])
-watershed = WatershedLoss((0.4, 0.7))
+watershed = losses.WatershedLoss((0.4, 0.7))
 sample = partial(draw_case, 0, block=2)
 
 
@@ -33,21 +20,21 @@ def all_heads(output, target):
 
 
 LOSSES = {  # loss, channels of its logits
-    "cross-entropy": (cross_entropy_criterion, 3),
-    "weighted": (partial(cross_entropy_criterion, weight=WEIGHT), 3),
-    "smoothed": (smoothed_cross_entropy, 3),
-    "smoothed, weighted": (partial(smoothed_cross_entropy, weight=WEIGHT), 3),
-    "Dice of classes": (multiclass_dice, 3),
-    "cross-entropy and Dice": (CrossEntropyDice(WEIGHT, 0.1), 3),
-    "border of classes": (BorderWeightedLoss(), 3),
-    "border": (BorderWeightedLoss(1.0, "emphasise"), 1),
-    "binary cross-entropy": (binary_cross_entropy, 1),
-    "Dice": (SorensenDiceLoss(), 1),
-    "soft-clDice": (SoftClDiceLoss(iterations=2), 1),
-    "topology": (TopologyLoss(thresholds=(0.3, 0.5), merge_weight=2.0), 1),
-    "topology on Dice": (TopologyLoss(SorensenDiceLoss()), 1),
-    "wrong pixels": (WrongPixelLoss(), 1),
-    "merge": (merge_loss, 1),
+    "cross-entropy": (losses.cross_entropy_criterion, 3),
+    "weighted": (partial(losses.cross_entropy_criterion, weight=WEIGHT), 3),
+    "smoothed": (losses.smoothed_cross_entropy, 3),
+    "smoothed, weighted": (partial(losses.smoothed_cross_entropy, weight=WEIGHT), 3),
+    "Dice of classes": (losses.multiclass_dice, 3),
+    "cross-entropy and Dice": (losses.CrossEntropyDice(WEIGHT, 0.1), 3),
+    "border of classes": (losses.BorderWeightedLoss(), 3),
+    "border": (losses.BorderWeightedLoss(1.0, "emphasise"), 1),
+    "binary cross-entropy": (losses.binary_cross_entropy, 1),
+    "Dice": (losses.SorensenDiceLoss(), 1),
+    "soft-clDice": (losses.SoftClDiceLoss(iterations=2), 1),
+    "topology": (losses.TopologyLoss(thresholds=(0.3, 0.5), merge_weight=2.0), 1),
+    "topology on Dice": (losses.TopologyLoss(losses.SorensenDiceLoss()), 1),
+    "wrong pixels": (losses.WrongPixelLoss(), 1),
+    "merge": (losses.merge_loss, 1),
     "watershed": (all_heads, 7),
 }
 every = pytest.mark.parametrize(("loss", "channels"), LOSSES.values(), ids=LOSSES)
@@ -120,7 +107,9 @@ def test_memory_layout_does_not_matter(loss, channels):
 def test_order_of_images_and_mirror_images_do_not_matter(loss, channels, seed):
     logits, target = draw_case(seed, channels, block=2)
     changes = [lambda x: x.roll(1, 0)]
-    if loss not in (merge_loss, all_heads) and not getattr(loss, "merge_weight", 0):  # lines of one pixel, directions
+    if loss not in (losses.merge_loss, all_heads) and not getattr(
+        loss, "merge_weight", 0
+    ):  # lines of one pixel, directions
         changes += [lambda x: x.flip(-1), lambda x: x.transpose(-1, -2)]
     for change in changes:
         torch.testing.assert_close(loss(change(logits), change(target)), loss(logits, target), rtol=1e-6, atol=1e-12)
@@ -159,7 +148,7 @@ def test_empty_full_and_tiny_images_and_extreme_logits(loss, size, dtype):
 @every
 def test_logits_that_are_no_numbers_give_a_loss_that_is_none(loss, channels):
     logits, target = sample(channels, void=0)
-    if loss is not merge_loss:  # which looks at few pixels
+    if loss is not losses.merge_loss:  # which looks at few pixels
         assert loss(torch.full_like(logits, torch.nan), target).isnan()
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tensors import ellipse, to_nearest
+from tensors import draw_labels, ellipse, perfect_output, to_nearest
 
 from cvf20.labels import VOID
 from cvf20.losses.watershed import (
@@ -16,8 +16,6 @@ from cvf20.losses.watershed import (
     boundary_distance,
     watershed_targets,
 )
-
-EDGES = (1.0, 2.5)  # pixels
 
 
 @settings(max_examples=150, deadline=None)
@@ -52,26 +50,19 @@ def test_direction_of_a_disc_points_to_its_centre():
 
 def test_bins_follow_the_edges_and_leave_void_out():
     labels = torch.tensor([[0, 8, 8, 8, 8, 8, VOID]])  # distances 1, 2, 3, 4, 5: void hides the other side
-    targets = watershed_targets(labels[None], EDGES, relative=False)
+    targets = watershed_targets(labels[None], (1.0, 2.5), relative=False)
     assert targets.energy[0].tolist() == [[0, 1, 2, 3, 3, 3, VOID]]
     assert targets.foreground[0].tolist() == [[0, 1, 1, 1, 1, 1, VOID]]
     assert targets.direction[0, 1, 0, 1:5].tolist() == [1, 1, 1, 1] and not targets.direction[0, 0].any()
-    whole = watershed_targets(torch.full((1, 2, 3), 7), EDGES, relative=False)
+    whole = watershed_targets(torch.full((1, 2, 3), 7), (1.0, 2.5), relative=False)
     assert whole.energy.eq(3).all() and not whole.direction.any(), "one instance fills the image"
-
-
-def perfect_output(target, loss):
-    true = watershed_targets(target, loss.edges, loss.relative)
-    keep = (target != VOID)[:, None]
-    energy = torch.nn.functional.one_hot(true.energy * keep[:, 0], loss.bins).permute(0, 3, 1, 2)
-    return torch.cat([80.0 * (true.foreground[:, None] == 1) - 40, 80.0 * energy, 3 * true.direction], 1)
 
 
 def test_a_perfect_output_costs_nothing_and_every_part_notices_its_own_error():
     loss = WatershedLoss()
     target = torch.from_numpy(ellipse(12, 12, 9, shape=(25, 25))).long()[None]
     target[:, :3] = VOID
-    output = perfect_output(target, loss)
+    output = perfect_output(target, loss.edges)
     assert all(float(part) < 1e-6 for part in loss(output, target).values())
     ends = {"foreground": (0, 1), "energy": (1, 1 + loss.bins), "direction": (1 + loss.bins, None)}
     for name, (first, last) in ends.items():
@@ -98,11 +89,8 @@ def test_angles_do_not_depend_on_the_length_of_the_prediction():
 
 
 def test_balanced_cross_entropy_is_the_mean_of_the_classes_means():
-    generator = torch.Generator().manual_seed(2)
-    logits = torch.randn(2, 4, 5, 6, generator=generator)
-    target = torch.randint(0, 3, (2, 5, 6), generator=generator)  # class 3 does not occur
-    target[0, 0] = VOID
-    weight = torch.rand(2, 5, 6, generator=generator)
+    logits, target = torch.randn(2, 4, 5, 6), draw_labels(2, 3, shape=(2, 5, 6))  # class 3 does not occur
+    weight = torch.rand(2, 5, 6)
     values = -logits.log_softmax(1).gather(1, target.clamp(max=3)[:, None])[:, 0]
     expected = [(weight * values)[target == k].sum() / weight[target == k].sum() for k in range(3)]
     torch.testing.assert_close(balanced_cross_entropy(logits, target, weight), torch.stack(expected).mean())

@@ -8,26 +8,8 @@ import pytest
 import torch
 from tensors import draw_pair
 
+from cvf20 import metrics
 from cvf20.labels import VOID
-from cvf20.metrics import (
-    average_precision,
-    binary_iou,
-    binary_iou_per_image,
-    boundary_iou,
-    class_mean_scores,
-    compute_confusion_matrix,
-    error_map,
-    failure_kinds,
-    foreground_iou,
-    iou,
-    mask_average_precision,
-    match_instances,
-    overall_accuracy,
-    pixel_accuracy,
-    topology_errors,
-    topology_scores,
-    weighted_confusion_matrix,
-)
 from cvf20.metrics.topology import object_images, partition_errors
 
 sample = partial(draw_pair, 0, block=3, wrong=0.2)
@@ -38,26 +20,26 @@ def weights(labels):
 
 
 LABELS = {  # of prediction and target
-    "confusion": lambda p, t: compute_confusion_matrix(p, t, 2),
-    "IoU": lambda p, t: iou(compute_confusion_matrix(p, t, 2)),
-    "accuracy": lambda p, t: overall_accuracy(compute_confusion_matrix(p, t, 2)),
-    "weighted confusion": lambda p, t: weighted_confusion_matrix(p, t, weights(t), 2),
-    "accuracy per image": pixel_accuracy,
-    "binary IoU": binary_iou,
-    "binary IoU per image": binary_iou_per_image,
-    "boundary IoU": lambda p, t: boundary_iou(p, t, 2),
-    "topology": topology_errors,
-    "topology of instances": partial(topology_errors, instances=True),
+    "confusion": lambda p, t: metrics.compute_confusion_matrix(p, t, 2),
+    "IoU": lambda p, t: metrics.iou(metrics.compute_confusion_matrix(p, t, 2)),
+    "accuracy": lambda p, t: metrics.overall_accuracy(metrics.compute_confusion_matrix(p, t, 2)),
+    "weighted confusion": lambda p, t: metrics.weighted_confusion_matrix(p, t, weights(t), 2),
+    "accuracy per image": metrics.pixel_accuracy,
+    "binary IoU": metrics.binary_iou,
+    "binary IoU per image": metrics.binary_iou_per_image,
+    "boundary IoU": lambda p, t: metrics.boundary_iou(p, t, 2),
+    "topology": metrics.topology_errors,
+    "topology of instances": partial(metrics.topology_errors, instances=True),
     "partition": lambda p, t: partition_errors(object_images(p, t)),
-    "error map": error_map,
-    "instances": match_instances,
-    "kinds": failure_kinds,
+    "error map": metrics.error_map,
+    "instances": metrics.match_instances,
+    "kinds": metrics.failure_kinds,
 }
 SCORES = {  # of scores (N, K, H, W) and target, K ≥ 1
-    "average precision": lambda s, t: average_precision(torch.cat([-s, s], 1), t),
-    "class means": lambda s, t: class_mean_scores(torch.cat([-s, s], 1), t, ranked=True),
-    "topology scores": topology_scores,
-    "foreground IoU": foreground_iou,
+    "average precision": lambda s, t: metrics.average_precision(torch.cat([-s, s], 1), t),
+    "class means": lambda s, t: metrics.class_mean_scores(torch.cat([-s, s], 1), t, ranked=True),
+    "topology scores": metrics.topology_scores,
+    "foreground IoU": metrics.foreground_iou,
 }
 labels = pytest.mark.parametrize("metric", LABELS.values(), ids=LABELS)
 scores = pytest.mark.parametrize("metric", SCORES.values(), ids=SCORES)
@@ -127,9 +109,9 @@ def test_another_number_may_mean_void():
     logits = logits_for(prediction) * torch.tensor([-1, 1])[:, None, None]
     for dtype in (torch.int64, torch.int8, torch.float32):
         void = target.masked_fill(target == VOID, -1).to(dtype)
-        wanted = compute_confusion_matrix(prediction, target, 2)
-        assert_same(compute_confusion_matrix(prediction, void, 2, ignore_index=-1), wanted)
-        assert_same(average_precision(logits, void, ignore_index=-1), average_precision(logits, target))
+        wanted = metrics.compute_confusion_matrix(prediction, target, 2)
+        assert_same(metrics.compute_confusion_matrix(prediction, void, 2, ignore_index=-1), wanted)
+        assert_same(metrics.average_precision(logits, void, ignore_index=-1), metrics.average_precision(logits, target))
 
 
 # --- a device without float64 -----------------------------------------------------------------------------------------
@@ -151,8 +133,8 @@ def test_scores_on_a_device_without_float64(metric, put):
 def test_masks_on_a_device_without_float64(put):
     _, target = sample(void=0)
     masks, ranks = target[:2] == 1, torch.tensor([0.2, 0.9])
-    wanted = mask_average_precision([(masks, ranks)], [target[0]])
-    assert mask_average_precision([(put(masks), put(ranks))], [put(target[0])]) == wanted
+    wanted = metrics.mask_average_precision([(masks, ranks)], [target[0]])
+    assert metrics.mask_average_precision([(put(masks), put(ranks))], [put(target[0])]) == wanted
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -167,10 +149,10 @@ def test_hundreds_of_cells_take_little_time_and_memory(side, per_row):
     target[::step], target[:, ::step] = 0, 0
     prediction = target.roll((2, 1), (0, 1))
     for metric in (
-        partial(match_instances, scores=[torch.rand(per_row**2)]),
-        failure_kinds,
-        topology_errors,
-        partial(topology_errors, instances=False),
+        partial(metrics.match_instances, scores=[torch.rand(per_row**2)]),
+        metrics.failure_kinds,
+        metrics.topology_errors,
+        partial(metrics.topology_errors, instances=False),
     ):
         started = time.process_time()
         found = metric(prediction[None], target[None])

@@ -59,20 +59,9 @@ def test_errors_equal_their_definitions(seed, exclude_border):
     assert found == errors_by_definition(prediction, target, exclude_border)
 
 
-TARGET = masks(
-    "....................",
-    ".###.###..#####.###.",
-    ".###.###..#####.###.",
-    ".###.###..#####.###.",
-    "....................",
-)
-PREDICTION = masks(
-    "....................",
-    ".###.###..##.##...#.",
-    ".#######..##.##.....",
-    ".###.###..##.##.....",
-    "....................",
-)
+EMPTY = "...................."
+TARGET = masks(EMPTY, *[".###.###..#####.###."] * 3, EMPTY)
+PREDICTION = masks(EMPTY, ".###.###..##.##...#.", ".#######..##.##.....", ".###.###..##.##.....", EMPTY)
 
 
 def test_errors_that_can_be_counted_by_eye():
@@ -122,8 +111,7 @@ def test_the_255th_component_is_not_void():
 
 def test_void_is_no_cell():
     prediction, target = torch.tensor([[[7, 7, 0, 3, 3, 9]]]), torch.tensor([[[4, 4, 0, VOID, VOID, VOID]]])
-    nothing_wrong = dict.fromkeys(("splits", "merges", "missed", "spurious", "betti0", "betti1"), 0)
-    assert topology_errors(prediction, target) == nothing_wrong | {"cells": 1}
+    assert {name: count for name, count in topology_errors(prediction, target).items() if count} == {"cells": 1}
     assert error_map(prediction, target).tolist() == [[[STATES.index("right")] * 2 + [0] * 4]]
     assert partition_errors(prediction, target) == {"VI": 0, "ARE": 0}
 
