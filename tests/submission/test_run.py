@@ -263,8 +263,8 @@ def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
     assert plan(project, quick=True).build == tmp_path / "out/quick"
     with pytest.raises(ValueError, match="--data nowhere: wanted"):
         plan(project, data="nowhere")
-    with pytest.raises(ValueError, match="--jobs 0"):
-        plan(project, jobs=0)
+    with pytest.raises(ValueError, match="--jobs -1"):
+        plan(project, jobs=-1)
     monkeypatch.setenv("CVF20_OUT", str(project.root))
     with pytest.raises(ValueError, match="CVF20_OUT"):
         plan(project)
