@@ -72,24 +72,18 @@ def made(folder="predictions"):
 def test_command_writes_labels_and_overlay_and_goes_on_after_bad_images(tmp_path, capsys):
     folder = finished()
     good = [photograph(tmp_path / "one.png"), photograph(tmp_path / "two.jpg", (1, 7))]
-    grey, transparent = photograph(tmp_path / "grey.png", mode="L"), photograph(tmp_path / "alpha.png", mode="RGBA")
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(good[1].read_bytes()[:200])
-    names = [str(p) for p in (good[0], tmp_path / "gone.jpg", broken, good[1], grey, transparent)]
+    good += [photograph(tmp_path / "grey.png", mode="L"), photograph(tmp_path / "alpha.png", mode="RGBA")]
+    (broken := tmp_path / "broken.jpg").write_bytes(good[1].read_bytes()[:200])
+    names = map(str, [good[0], tmp_path / "gone.jpg", broken, *good[1:]])
     assert main(["--weights", "02_tiny-seed0", "--out", "made", *names]) == 1
-    said = capsys.readouterr()
-    assert "gone.jpg" in said.err and "broken.jpg" in said.err and len(said.err.splitlines()) == 2
-    assert len(made("made")) == 8
+    said = capsys.readouterr().err
+    assert "gone.jpg" in said and "broken.jpg" in said and len(said.splitlines()) == 2 and len(made("made")) == 8
     for path in good:
         labels, overlay = (Image.open(f"made/{path.stem}_{kind}.png") for kind in ("labels", "overlay"))
         assert labels.size == overlay.size == Image.open(path).size and labels.mode == "P"
         classes = np.asarray(labels)
         assert np.array_equal(np.asarray(labels.convert("RGB")), StanfordBackground.palette[classes])
-        expected = predict_labels(load_run(folder), Image.open(path).convert("RGB"))
-        assert np.array_equal(classes, expected)
-
-
-# Which run
+        assert np.array_equal(classes, predict_labels(load_run(folder), Image.open(path).convert("RGB")))
 
 
 def test_the_default_is_the_best_network_of_the_scenes_in_weights(tmp_path, capsys):
@@ -126,21 +120,21 @@ def test_a_run_is_found_by_folder_or_name_the_newest_first(tmp_path, capsys):
 
 def test_runs_that_cannot_be_repeated_are_named(tmp_path):
     folder, (result, _) = finished(), find_run("02_tiny")
-
-    def refused(words, **changed):
+    steps = {"Compose": {"transforms": [{"MedianShift": {}}, {"Normalize": {"mean": [0.0], "std": [1.0]}}]}}
+    for words, changed in (
+        ("validated with .'MedianShift'", {"recipe": {"valid_transforms": steps}}),
+        (r"validated with \[\]", {"recipe": {"valid_transforms": None}}),
+        ("does not say how its network is built", {"network": None}),
+        ("best.pt is no readable state dict", {}),
+    ):
         (folder / "result.json").write_text(json.dumps(result | changed))
+        if not changed:
+            (folder / "best.pt").write_text("<html>")
         with pytest.raises(ValueError, match=words):
             load_run(folder)
-
-    steps = {"Compose": {"transforms": [{"MedianShift": {}}, {"Normalize": {"mean": [0.0], "std": [1.0]}}]}}
-    refused("validated with .'MedianShift'", recipe={"valid_transforms": steps})
-    refused(r"validated with \[\]", recipe={"valid_transforms": None})
-    refused("does not say how its network is built", network=None)
     file = published("03_x-seed0", BaseConv(3, 9, (4,)), key="other")
     with pytest.raises(ValueError, match="x-seed0.pt holds weights of another run: key ab, wanted other"):
         load_run(file)
-    (folder / "best.pt").write_text("<html>")
-    refused("best.pt is no readable state dict")
 
 
 OWN = """
@@ -170,9 +164,6 @@ def test_a_students_own_network(tmp_path, capsys, monkeypatch):
             main(["--weights", "02_tiny", photo])
         assert "your_models.py" in (said := capsys.readouterr().err) and "--code" in said
         assert main(["--weights", "02_tiny", "--code", "mine.py", photo]) == 0
-
-
-# What the network sees, and what becomes of its logits
 
 
 @pytest.mark.parametrize(
@@ -253,9 +244,6 @@ def test_foreground_of_one_class_and_of_a_watershed_network(label):
         nn.init.zeros_(last.weight)
         last.bias.data = torch.tensor(bias)
         assert (predict_labels(photographs(network), Image.new("RGB", (6, 5)), "fp32") == label).all()
-
-
-# Pictures
 
 
 def a_colony(folder, grey):

@@ -11,12 +11,10 @@ from cvf20.training.loop import make_accelerator, validate
 
 
 def test_a_network_that_sees_single_pixels_gains_nothing():
-    pointwise = nn.Conv2d(3, 4, 1)
-    x = torch.rand(2, 3, 12, 17)
-    torch.testing.assert_close(AveragedPredictions(pointwise)(x), pointwise(x))
+    pointwise, x = nn.Conv2d(3, 4, 1), torch.rand(2, 3, 12, 17)
     constant = torch.full_like(x, 0.3)  # resizing leaves it as it is
-    averaged = AveragedPredictions(pointwise, scales=(0.5, 1, 2.3))(constant)
-    torch.testing.assert_close(averaged, pointwise(constant))
+    torch.testing.assert_close(AveragedPredictions(pointwise)(x), pointwise(x))
+    torch.testing.assert_close(AveragedPredictions(pointwise, scales=(0.5, 1, 2.3))(constant), pointwise(constant))
 
 
 def test_it_is_the_mean_over_the_scales_and_mirrored_with_the_image():

@@ -55,16 +55,16 @@ def test_evaluation_gives_one_tensor_and_detections_of_any_size(detector, bf16):
     images, _ = batch((10, 60, 20, 40))
     detector.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        logits = detector(images)
-        found = detector.detect(images)[0]
-        larger = detector.detect(images, size=(140, 270))[0]
+        logits, found, larger = (
+            detector(images),
+            *(detector.detect(images, size=size)[0] for size in (None, (140, 270))),
+        )
     assert logits.shape == (1, 1, 70, 90) and logits.dtype == torch.float32 and torch.isfinite(logits).all()
     assert found["masks"].shape == (len(found["boxes"]), 70, 90) and larger["masks"].shape[1:] == (140, 270)
     assert (found["scores"].diff() <= 0).all()
     torch.testing.assert_close(larger["boxes"], found["boxes"] * torch.tensor([3.0, 2, 3, 2]))
     confident = found["masks"][found["scores"] > 0.5] > 0.5
-    assert torch.equal(logits[0, 0] > 0, confident.any(0))
-    assert not detector.training and all(key in found for key in ("boxes", "scores", "masks"))
+    assert torch.equal(logits[0, 0] > 0, confident.any(0)) and not detector.training
 
 
 def test_boxes_and_masks_are_those_of_the_label_image():
@@ -80,36 +80,32 @@ def test_boxes_and_masks_are_those_of_the_label_image():
 
 def test_masks_are_learned_and_pasted_at_the_same_place(detector, monkeypatch):
     """What the mask head would learn of a rectangle, pasted back, is the rectangle: no shift by half a pixel."""
-    y0, y1, x0, x1 = 11, 59, 21, 43
-    images, labels = batch((y0, y1, x0, x1))
-    seen = {}
+    images, labels = batch((11, 59, 21, 43))
+    seen = []
 
     def heads(features, proposals, sizes, truth=None):
-        if truth is not None:
-            seen["truth"] = truth[0]
-            return [], {}
-        boxes = seen["truth"]["boxes"]
-        shapes = project_masks_on_boxes(seen["truth"]["masks"].float(), boxes, torch.tensor([0]), 28)
+        seen.extend(truth or ())
+        boxes = seen[0]["boxes"]
+        shapes = project_masks_on_boxes(seen[0]["masks"].float(), boxes, torch.tensor([0]), 28)
         return [{"boxes": boxes, "scores": torch.ones(1), "masks": shapes[:, None]}], {}
 
     monkeypatch.setattr(detector.roi_heads, "forward", heads)
     detector.train()
     detector(images, labels)
     found = detector.detect(images)[0]
-    assert found["boxes"].tolist() == [[x0, y0, x1, y1]]
-    assert torch.equal(found["masks"][0] > 0.5, labels[0] > 0)
+    assert found["boxes"].tolist() == [[21, 11, 43, 59]] and torch.equal(found["masks"][0] > 0.5, labels[0] > 0)
 
 
 def test_what_is_void_is_not_shown(detector):
     images, labels = batch((10, 60, 20, 40))
     labels[:, :, 60:] = VOID
-    other = images.clone()
-    other[..., 60:] = 5
     detector.train()
     results = []
-    for seen in (images, other):
+    for under_void in (0, 5):
+        images = images.clone()
+        images[..., 60:] = under_void
         torch.manual_seed(3)
-        results.append(detector(seen, labels))
+        results.append(detector(images, labels))
     assert results[0] == results[1]
 
 

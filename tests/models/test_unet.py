@@ -17,7 +17,7 @@ def test_printed_networks_have_the_printed_numbers_of_parameters():
 
 
 def test_channel_plan_is_the_courses():
-    unet = UNet(3, 1, 2, (4, 8, 16, 32))
+    unet = UNet(3, 1, 2, 4)  # one number is doubled per level
 
     def plan(module):
         return [(c.in_channels, c.out_channels) for c in module.modules() if isinstance(c, nn.Conv2d)]
@@ -25,9 +25,7 @@ def test_channel_plan_is_the_courses():
     assert plan(unet.encoder_modules) == [(1, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16)]
     assert plan(unet.base_module) == [(16, 32), (32, 16)]
     assert plan(unet.decoder_modules) == [(8, 4), (4, 4), (16, 8), (8, 4), (32, 16), (16, 8)]
-    assert unet.merged_fmaps == [8, 16, 32, 64]
-    assert UNet(3, 1, 2, 4).fmaps == [4, 8, 16, 32]  # one number is doubled per level
-    assert UNet(3, 1, 2, 4, merge="sum").merged_fmaps == [4, 8, 16, 32]
+    assert unet.merged_fmaps == [8, 16, 32, 64] and UNet(3, 1, 2, 4, merge="sum").merged_fmaps == [4, 8, 16, 32]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
@@ -62,12 +60,10 @@ def test_norms_and_activations(norm_type, activation):
 
 def test_plain_unet_written_out_gives_the_same_output():
     model = UNet(1, 3, 2, (4, 8), norm_type="batch", upsampling="transposed").eval()
-    x = torch.rand(2, 3, 6, 8)
+    x, up = torch.rand(2, 3, 6, 8), model.upsampling_modules[0]
     full = model.encoder_modules[0](x)
-    deep = model.base_module(F.max_pool2d(full, 2))
-    up = F.conv_transpose2d(deep, model.upsampling_modules[0].weight, model.upsampling_modules[0].bias, stride=2)
-    expected = model.final_module(model.decoder_modules[0](torch.cat([up, full], 1)))
-    torch.testing.assert_close(model(x), expected)
+    deep = F.conv_transpose2d(model.base_module(F.max_pool2d(full, 2)), up.weight, up.bias, stride=2)
+    torch.testing.assert_close(model(x), model.final_module(model.decoder_modules[0](torch.cat([deep, full], 1))))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -82,9 +82,6 @@ def test_halving_takes_the_pixels_before_and_after_in_turn(dtype):
     assert T.resize_mask(row.expand(2, 12).to(dtype), (1, 6)).tolist() == [row[[0, 3, 4, 7, 8, 11]].to(dtype).tolist()]
 
 
-# --- PIL images ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", [*MOVES, "image only", "touching"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_pil_images_are_moved_as_tensors_are(name, mode):
