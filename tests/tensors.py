@@ -15,8 +15,10 @@ quick = settings(max_examples=40, deadline=None)
 def draw_labels(seed: int, classes=2, void=0.2, shape=(2, 7, 8), block=1) -> torch.Tensor:
     """int64 labels (N, H, W) in squares of `block` pixels' side, single pixels of them void."""
     draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(classes, shape, generator=draw)[:, ::block, ::block]
-    labels = labels.repeat_interleave(block, 1).repeat_interleave(block, 2)[:, : shape[1], : shape[2]]
+    labels = torch.randint(classes, shape, generator=draw)
+    if block > 1:
+        labels = labels[:, ::block, ::block].repeat_interleave(block, 1).repeat_interleave(block, 2)
+        labels = labels[:, : shape[1], : shape[2]]
     return labels.masked_fill(torch.rand(shape, generator=draw) < void, VOID)
 
 

@@ -99,11 +99,14 @@ def columns(*spans, width=12):
     return torch.stack([((torch.arange(width) >= a) & (torch.arange(width) < b)).expand(4, -1) for a, b in spans])
 
 
-def test_flattening_gives_a_pixel_to_the_best_score():
+def test_flattening_gives_a_pixel_to_the_best_score_that_claims_it():
     masks = columns((0, 6), (4, 10), (11, 12))
     labels = flatten_masks(masks, torch.tensor([0.8, 0.9, 0.6]))
     assert torch.equal(labels, torch.tensor([2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 3]).expand(4, -1))
     assert flatten_masks(masks, torch.tensor([0.8, 0.9, 0.4])).max() == 2, "below min_score"
+    assert flatten_masks(torch.tensor([[[0.3, 0.6]]]), torch.ones(1)).tolist() == [[0, 1]], "a probability above 0.5"
+    assert not flatten_masks(torch.zeros(0, 3, 4), torch.zeros(0)).any()
+    assert not flatten_masks(torch.zeros(1, 3, 4), torch.ones(1)).any(), "a box of zero width has an empty mask"
 
 
 def test_of_identical_masks_one_stays():
@@ -112,14 +115,6 @@ def test_of_identical_masks_one_stays():
     half_hidden, scores = columns((0, 4), (1, 6)), torch.tensor([0.9, 0.8])  # 3 of 5 columns are hidden
     assert flatten_masks(half_hidden, scores).max() == 1
     assert flatten_masks(half_hidden, scores, min_visible=0.3).max() == 2
-
-
-def test_flattening_probabilities_nothing_and_disjoint_masks():
-    assert not flatten_masks(torch.zeros(0, 3, 4), torch.zeros(0)).any()
-    assert not flatten_masks(torch.zeros(1, 3, 4), torch.ones(1)).any(), "a box of zero width has an empty mask"
-    assert flatten_masks(torch.tensor([[[0.3, 0.6]]]), torch.ones(1)).tolist() == [[0, 1]]
-    masks = instance_masks(people()[0])
-    assert torch.equal(instance_masks(flatten_masks(masks, torch.tensor([0.9, 0.8, 0.7]))), masks)
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from cvf20.labels import VOID
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion, smoothed_cross_entropy
 
+SHAPES = [(2, 7, 8), (2, 17), (2, 3, 4, 5), (30,)]  # any number of spatial axes
 scales = st.sampled_from([0.1, 3.0, 300.0])
 
 
@@ -22,9 +23,9 @@ def assert_same(ours: torch.Tensor, theirs: torch.Tensor, logits: torch.Tensor) 
 
 
 @quick
-@given(seeds, st.booleans(), st.sampled_from([0.0, 0.1, 0.7]), scales)
-def test_plain_and_smoothed_are_torchs(seed, weighted, smoothing, scale):
-    logits, target = draw_case(seed, 5, scale=scale)
+@given(seeds, st.booleans(), st.sampled_from([0.0, 0.1, 0.7]), scales, st.sampled_from(SHAPES))
+def test_plain_and_smoothed_are_torchs(seed, weighted, smoothing, scale, shape):
+    logits, target = draw_case(seed, 5, shape=shape, scale=scale)
     weight = torch.rand(5, dtype=torch.float64) + 0.1 if weighted else None
     oracle = F.cross_entropy(logits, target, weight, ignore_index=VOID, label_smoothing=smoothing)
     assert_same(smoothed_cross_entropy(logits, target, smoothing, weight), oracle, logits)
@@ -55,12 +56,6 @@ def test_small_losses_are_not_rounded_to_0():
     assert small.item() == pytest.approx(math.exp(-50), rel=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 7), (2, 3, 4, 5, 6), (4, 3)])
-def test_any_number_of_spatial_axes(shape):
-    logits, target = torch.randn(shape), torch.randint(0, 3, shape[:1] + shape[2:])
-    torch.testing.assert_close(cross_entropy_criterion(logits, target), F.cross_entropy(logits, target))
-
-
 def test_wrong_input_is_named():
     logits, target = draw_case(9, 5)
     with pytest.raises(ValueError, match=r"target \(2, 7, 7\).*logits \(2, 5, 7, 8\)"):
@@ -71,5 +66,3 @@ def test_wrong_input_is_named():
         binary_cross_entropy(logits, target)
     with pytest.raises(ValueError, match=r"target has shape \(1, 7, 8\), wanted \(2, 1, 7, 8\)"):
         binary_cross_entropy(logits[:, :1], target[:1])
-    with pytest.raises(ValueError, match="target holds the label 5, wanted 0 to 4"):
-        cross_entropy_criterion(logits, torch.full_like(target, 5))

@@ -50,37 +50,41 @@ def test_confusion_iou_and_accuracy_equal_torchmetrics(seed):
 
 
 def test_a_class_absent_from_both_has_no_iou_absent_from_one_0():
-    assert iou(torch.tensor([[8, 2, 0], [6, 4, 0], [0, 0, 0]])).tolist() == pytest.approx(
-        [8 / 16, 4 / 12, np.nan], nan_ok=True
-    )
+    np.testing.assert_allclose(iou(torch.tensor([[8, 2, 0], [6, 4, 0], [0, 0, 0]])), [8 / 16, 4 / 12, np.nan])
     assert iou(torch.tensor([[0, 3], [0, 0]])).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("bad", [4, -1, 254])
-def test_label_out_of_range_is_named(bad):
-    prediction, target = draw_pair(0, 4)
-    kept, target[0, 0, 0] = target.clone(), bad
-    with pytest.raises(ValueError, match=f"target holds the label {bad}, wanted 0 to 3"):
-        compute_confusion_matrix(prediction, target, 4)
-    with pytest.raises(ValueError, match=f"target holds the label {bad}, wanted 0 to 3"):
+def test_label_out_of_range_is_named():
+    prediction, target = draw_pair(0, 5)
+    with pytest.raises(ValueError, match="target holds the label 4, wanted 0 to 3"):
         average_precision(torch.rand(3, 4, 6, 7), target)
-    prediction = prediction.masked_fill(kept == 2, bad)
-    with pytest.raises(ValueError, match=f"prediction holds the label {bad}, wanted 0 to 3"):
+    kept = target.masked_fill(target == 4, 0)
+    with pytest.raises(ValueError, match="prediction holds the label 4, wanted 0 to 3"):
         compute_confusion_matrix(prediction, kept, 4)
-    compute_confusion_matrix(prediction, kept.masked_fill(kept == 2, VOID), 4)  # under void nobody looks
+    compute_confusion_matrix(prediction, kept.masked_fill(prediction == 4, VOID), 4)  # under void nobody looks
     with pytest.raises(ValueError, match=r"class axis, found target \(3, 6, 7\) for scores \(3, 4, 6, 5\)"):
         average_precision(torch.rand(3, 4, 6, 5), target)
 
 
 @quick
 @given(seeds)
-def test_pixel_accuracy_is_the_mean_over_images_with_labels(seed):
-    prediction, target = draw_pair(seed, 4, void=0.5)
+def test_accuracy_and_binary_iou_per_image_are_means_over_images_with_labels(seed):
+    prediction, target = draw_pair(seed, 2, void=0.5)
     target[1] = VOID
-    per_image = [overall_accuracy(compute_confusion_matrix(prediction[i], target[i], 4)) for i in range(3)]
-    assert np.isnan(per_image[1]) and np.isnan(pixel_accuracy(prediction[1], target[1]))
-    assert pixel_accuracy(prediction, target) == pytest.approx(np.nanmean(per_image), rel=1e-12)
+    confusions = [compute_confusion_matrix(prediction[i], target[i], 2) for i in range(3)]
+    assert np.isnan(overall_accuracy(confusions[1])) and np.isnan(pixel_accuracy(prediction[1], target[1]))
+    assert pixel_accuracy(prediction, target) == pytest.approx(np.nanmean([overall_accuracy(c) for c in confusions]))
+    assert binary_iou_per_image(prediction, target) == pytest.approx(np.nanmean([iou(c)[1] for c in confusions]))
+    assert binary_iou(prediction, target) == float(iou(sum(confusions))[1])
     assert pixel_accuracy(prediction.where(target != VOID, VOID), target) == pixel_accuracy(prediction, target)
+
+
+def test_binary_iou_of_empty_and_void_images():
+    empty, full = torch.zeros(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2, dtype=torch.int64)
+    void = torch.full((1, 2, 2), VOID)
+    for metric in binary_iou, binary_iou_per_image:
+        assert metric(empty, empty) == 1 and metric(full, empty) == 0 and np.isnan(metric(full, void))
+    assert binary_iou_per_image(torch.cat([full, empty, full]), torch.cat([full, full, void])) == 0.5
 
 
 # --- average precision
@@ -137,25 +141,7 @@ def test_nan_scores_are_an_error_but_infinite_ones_are_numbers(place):
         average_precision(scores, target)
 
 
-# --- foreground against background, and means
-
-
-@quick
-@given(seeds)
-def test_binary_iou_equals_class_1_of_the_confusion_matrix(seed):
-    prediction, target = draw_pair(seed)
-    wanted = [float(iou(compute_confusion_matrix(prediction[i], target[i], 2))[1]) for i in range(3)]
-    assert binary_iou(prediction, target) == float(iou(compute_confusion_matrix(prediction, target, 2))[1])
-    assert binary_iou_per_image(prediction, target) == pytest.approx(np.mean(wanted), rel=1e-12)
-
-
-def test_binary_iou_of_empty_and_void_images():
-    empty, full = torch.zeros(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2, dtype=torch.int64)
-    void = torch.full((1, 2, 2), VOID)
-    assert binary_iou(empty, empty) == binary_iou_per_image(empty, empty) == 1
-    assert binary_iou(full, empty) == binary_iou_per_image(full, empty) == 0
-    assert np.isnan(binary_iou(full, void)) and np.isnan(binary_iou_per_image(full, void))
-    assert binary_iou_per_image(torch.cat([full, empty, full]), torch.cat([full, full, void])) == 0.5
+# --- class means ------------------------------------------------------------------------------------------------------
 
 
 def test_class_means_leave_out_what_they_are_told_to():
