@@ -1,6 +1,5 @@
 """Prediction from a finished run: any image, any size, honest about those that are missing or broken."""
 
-import importlib
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from torch import nn
 from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
 from cvf20.losses import cross_entropy_criterion
-from cvf20.models import BaseConv, UNet, WatershedNet, spec_of
+from cvf20.models import BaseConv, UNet, WatershedNet, build, spec_of
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
 from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms, to_input
@@ -41,8 +40,7 @@ def a_result(built, **more):
 
 def finished(label="02_tiny-seed0-abc", network=None, **more):
     """A folder in runs/ as a finished run leaves it, without its training."""
-    network = network or BaseConv(3, 9, (4,))
-    folder = predict.runs_dir() / label
+    network, folder = network or BaseConv(3, 9, (4,)), predict.runs_dir() / label
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(a_result(network, **more)))
     torch.save(network.state_dict(), folder / "best.pt")
@@ -147,23 +145,21 @@ class PReLUUNet(UNet):
 """
 
 
-def test_a_students_own_network(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("module", ["mine", "__main__"])  # trained from another folder, or in a notebook
+def test_a_students_own_network(tmp_path, monkeypatch, capsys, module):
     """Its class stands in the result; where only a file defines it, --code names the file."""
     (tmp_path / "mine.py").write_text(OWN)
-    photo = str(photograph(tmp_path / "photo.png"))
-    with monkeypatch.context() as patched:
-        patched.syspath_prepend(tmp_path)
-        network = importlib.import_module("mine").PReLUUNet(1, 3, 9, 4)
-        assert spec_of(network) == "mine.PReLUUNet(1, 3, 9, 4)"
-        folder = finished(network=network)
+    text, photo = f"{module}.PReLUUNet(1, 3, 9, 4)", str(photograph(tmp_path / "photo.png"))
+    folder = finished(network=build(text, tmp_path / "mine.py"))
+    (folder / "result.json").write_text(json.dumps(a_result(nn.ReLU(), network=text)))
+    with pytest.raises(SystemExit):
+        main(["--weights", "02_tiny", photo])
+    assert "your_models.py" in (said := capsys.readouterr().err) and "--code" in said
+    assert main(["--weights", "02_tiny", "--code", "mine.py", photo]) == 0
+    if module == "mine":
+        monkeypatch.syspath_prepend(tmp_path)
         assert main(["--weights", "02_tiny", photo]) == 0
         del sys.modules["mine"]
-    for module in ("mine", "__main__"):  # trained from another folder, or in a notebook
-        (folder / "result.json").write_text(json.dumps(a_result(network, network=f"{module}.PReLUUNet(1, 3, 9, 4)")))
-        with pytest.raises(SystemExit):
-            main(["--weights", "02_tiny", photo])
-        assert "your_models.py" in (said := capsys.readouterr().err) and "--code" in said
-        assert main(["--weights", "02_tiny", "--code", "mine.py", photo]) == 0
 
 
 @pytest.mark.parametrize(

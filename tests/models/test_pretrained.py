@@ -47,16 +47,15 @@ def test_partial_file(folder, whole):
         load_pretrained("resnet18")
 
 
-def test_torchvisions_own_file_wins_and_loses_its_head(folder, whole):
+def test_torchvisions_own_file_wins_and_loses_its_head_and_nothing_is_random(folder, whole, capsys):
     torch.save(whole, folder / OWN)
     found = load_pretrained("resnet18")
-    assert found.source == "torchvision ResNet18_Weights.IMAGENET1K_V1"
-    assert not any(name.startswith("fc.") for name in found.state)
+    assert found.source == "torchvision ResNet18_Weights.IMAGENET1K_V1" and {"fc.weight", *found.state} != {
+        *found.state
+    }
     assert {row["weights"] for row in found.table()} == {found.source}
-
-
-def test_nothing_there_is_random_and_one_line_says_so(folder, capsys):
-    (folder / PARTIAL).unlink()
+    for file in (OWN, PARTIAL):
+        (folder / file).unlink()
     found = load_pretrained("resnet18")
     assert found.source == "random" and not found.state and {row["weights"] for row in found.table()} == {"random"}
     (line,) = capsys.readouterr().out.splitlines()
