@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tensors import draw_labels, ellipse, perfect_output, to_nearest
+from tensors import draw_labels, ellipse, gradient, perfect_output, to_nearest
 
 from cvf20.labels import VOID
 from cvf20.losses.watershed import (
@@ -76,16 +76,13 @@ def test_a_perfect_output_costs_nothing_and_every_part_notices_its_own_error():
 
 def test_angles_do_not_depend_on_the_length_of_the_prediction():
     angle = torch.linspace(-3, 3, 13, dtype=torch.float64)
-    true = torch.stack([torch.zeros(13), torch.ones(13)])[None, :, None].double()
-    prediction = torch.stack([angle.sin(), angle.cos()])[None, :, None]
-    weight = torch.ones(1, 1, 13)
-    expected = angle.square().mean()
+    true = torch.stack([0 * angle, 1 + 0 * angle])[None, :, None]
+    prediction, weight = torch.stack([angle.sin(), angle.cos()])[None, :, None], torch.ones(1, 1, 13)
     for length in (1e-3, 1, 50):
-        torch.testing.assert_close(angular_loss(length * prediction, true, weight), expected)
+        torch.testing.assert_close(angular_loss(length * prediction, true, weight), angle.square().mean())
     nothing = torch.zeros_like(prediction, requires_grad=True)
-    value = angular_loss(nothing, true, weight)
-    value.backward()
-    assert value.item() == pytest.approx((math.pi / 2) ** 2) and not nothing.grad.any()
+    assert angular_loss(nothing, true, weight).item() == pytest.approx((math.pi / 2) ** 2)
+    assert not gradient(angular_loss, nothing, true, weight).any()
 
 
 def test_balanced_cross_entropy_is_the_mean_of_the_classes_means():
@@ -96,7 +93,7 @@ def test_balanced_cross_entropy_is_the_mean_of_the_classes_means():
     torch.testing.assert_close(balanced_cross_entropy(logits, target, weight), torch.stack(expected).mean())
 
 
-def test_wrong_arguments_are_named():
-    for edges, relative in (((2.0, 1.0), False), ((0.0, 1.0), False), ((0.5, 1.0), True), ((1.0, 1.0), False)):
-        with pytest.raises(ValueError, match="edges="):
-            WatershedLoss(edges, relative)
+@pytest.mark.parametrize(("edges", "relative"), [((2, 1), False), ((0, 1), False), ((0.5, 1), True), ((1, 1), False)])
+def test_wrong_edges_are_named(edges, relative):
+    with pytest.raises(ValueError, match="edges="):
+        WatershedLoss(edges, relative)

@@ -46,15 +46,6 @@ def test_matching_equals_torchmetrics_and_of_masks_that_of_labels(prediction, ta
     assert {name: ranked[name] for name in of_masks} == pytest.approx(of_masks, nan_ok=True)
 
 
-@settings(max_examples=50, deadline=None)
-@given(targets)
-def test_the_truth_itself_is_perfect_and_numbers_do_not_matter(target):
-    other_numbers = torch.where(target > 0, 1000 - target, 0)
-    result = match_instances(other_numbers, target)
-    assert (result["F1"], result["PQ"], result["count_error"]) == (1, 1, 0)
-    assert failure_kinds(other_numbers, target) == {"merged": 0, "split": 0, "missed": 0, "false": 0}
-
-
 def test_images_without_anybody():
     empty, person = torch.zeros(10, 8, dtype=torch.int64), bands(0, 7)
     assert match_instances(empty, empty)["F1"] == match_instances(empty, empty)["PQ"] == 1
@@ -103,7 +94,7 @@ def test_failure_kinds_name_each_case():
 
 
 def scored_images(seed, count=12):
-    """Overlapping, displaced and made-up masks with scores (some of them equal), and their truth."""
+    """Overlapping, displaced, identical and made-up masks with scores (some of them equal), and their truth."""
     rng = np.random.default_rng(seed)
     for image in range(count):
         target = np.zeros((40, 60), dtype=np.int64)
@@ -117,8 +108,8 @@ def scored_images(seed, count=12):
                 masks[-1][y + dy : y + dy + h + grow, x + dx : x + dx + w] = True
                 scores.append(rng.integers(1, 20) / 20)
         if image % 2:
-            masks.append(rng.random(target.shape) > 0.5)
-            scores.append(0.3)
+            masks += [rng.random(target.shape) > 0.5, target < 0, masks[0]]  # made up, empty, and a copy
+            scores += [0.3, 0.6, scores[0]]
         yield torch.from_numpy(np.array(masks)), torch.tensor(scores, dtype=torch.float32), torch.from_numpy(target)
 
 
@@ -141,18 +132,6 @@ def test_average_precision_equals_torchmetrics(seed):
     result = mask_average_precision(((m, s) for m, s, _ in images), [t for _, _, t in images])
     for ours, theirs in (("mask_AP", "map"), ("mask_AP50", "map_50"), ("mask_AP75", "map_75")):
         assert result[ours] == pytest.approx(float(expected[theirs]), abs=1e-6)
-
-
-def test_average_precision_of_identical_empty_and_single_pixel_masks():
-    target = torch.zeros(8, 8, dtype=torch.int64)
-    target[2, 3] = 40
-    mask = (target > 0)[None]
-    pair, scores = mask.repeat(2, 1, 1), torch.tensor([0.9, 0.8])
-    precision = lambda *images: mask_average_precision(images, [target] * len(images))["mask_AP"]  # noqa: E731
-    assert precision((mask, torch.ones(1))) == 1
-    assert precision((pair, scores)) == 1, "a duplicate of lower score comes after full recall"
-    assert precision((pair, scores), (mask, torch.tensor([0.7]))) < 1, "before it, it costs precision"
-    assert precision((torch.cat([mask & False, mask]), scores)) == pytest.approx(0.5), "empty is a false positive"
 
 
 def test_only_the_best_hundred_detections_count():
