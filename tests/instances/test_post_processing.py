@@ -41,15 +41,10 @@ def test_metrics_of_the_ideal_output_are_perfect_and_follow_the_thresholds():
 
 def test_every_threshold_does_what_it_says():
     smallest = int(instance_masks(people()[0]).flatten(1).sum(1).min())
-    for choices, wanted in (
-        ({}, 3),
-        ({"depth": 1.5}, 2),  # no valley is that deep: what touches is one
-        ({"smooth": 30}, 2),  # the valley between those who touch is smoothed away
-        ({"foreground": 1.0}, 0),
-        ({"min_area": smallest}, 3),
-        ({"min_area": smallest + 1}, 2),
-    ):
-        assert count(deep_watershed(perfect_output(people(), EDGES), **choices)) == wanted, choices
+    found = lambda **choices: count(deep_watershed(perfect_output(people(), EDGES), **choices))  # noqa: E731
+    assert found() == found(min_area=smallest) == 3 and found(min_area=smallest + 1) == 2 and found(foreground=1.0) == 0
+    assert found(depth=1.5) == 2, "no valley is that deep: what touches is one"
+    assert found(smooth=30) == 2, "the valley between those who touch is smoothed away"
 
 
 def test_a_head_on_its_neck_is_a_summit_but_no_person():
@@ -91,9 +86,6 @@ def test_classical_watershed_cuts_touching_cells_at_the_waist():
         classical_watershed(target)
 
 
-# --- flattening -------------------------------------------------------------------------------------------------------
-
-
 def columns(*spans, width=12):
     """(n, 4, width) bool masks of the columns from … to."""
     return torch.stack([((torch.arange(width) >= a) & (torch.arange(width) < b)).expand(4, -1) for a, b in spans])
@@ -117,9 +109,6 @@ def test_of_identical_masks_one_stays():
     assert flatten_masks(half_hidden, scores, min_visible=0.3).max() == 2
 
 
-# --- search -----------------------------------------------------------------------------------------------------------
-
-
 def test_grid_search_finds_the_best_and_keeps_the_table():
     target = people()
     segment, f1 = partial(deep_watershed, perfect_output(target, EDGES)), lambda *pair: match_instances(*pair)["F1"]
@@ -127,9 +116,6 @@ def test_grid_search_finds_the_best_and_keeps_the_table():
     assert best == {"depth": 0.4, "min_area": 1} and len(table) == 4
     assert max(row["score"] for row in table) == 1 == table[2]["score"]
     assert grid_search(lambda a: a, target, {"a": (5, 6)}, lambda prediction, true: 0)[0] == {"a": 5}
-
-
-# --- image and mirror image ------------------------------------------------------------
 
 
 class Sees:

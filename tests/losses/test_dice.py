@@ -66,9 +66,6 @@ def test_probabilities_out_of_range_are_named_but_not_under_void():
     assert of_probabilities(p, target).item() == pytest.approx(1 - 2 * 0.5 / 1.25)
 
 
-# --- soft-clDice ------------------------------------------------------------------------------------------------------
-
-
 def test_skeleton_of_a_bar_is_its_middle_line_and_of_a_line_itself():
     bar, line = torch.zeros(1, 1, 11, 30), torch.zeros(1, 1, 5, 9)
     bar[..., 3:8, 5:25] = line[..., 2, 1:8] = 1

@@ -55,9 +55,6 @@ def test_critical_components_equal_the_definition(connectivity, holes, seed, den
     assert found.equal(by_definition(prediction, target, connectivity, holes))
 
 
-# --- the loss -----------------------------------------------------------------------------------------------------
-
-
 @quick
 @given(seeds, st.sampled_from([(0.5,), (0.3,), (0.2, 0.5, 0.9)]), st.booleans())
 def test_penalised_pixels_count_1_plus_weight_times(seed, thresholds, control):
@@ -91,9 +88,6 @@ def test_weight_map_reaches_the_base():
     logits, target = draw_case(8)
     base, weights = BorderWeightedLoss(), torch.rand(target.shape)
     assert TopologyLoss(base, weight=0.0)(logits, target, weights) == base(logits, target, weights)
-
-
-# --- the merge term -----------------------------------------------------------------------------------------------
 
 
 def touching_cells(seed: int) -> torch.Tensor:

@@ -116,9 +116,6 @@ def test_another_number_may_mean_void():
         assert_same(metrics.average_precision(logits, void, ignore_index=-1), metrics.average_precision(logits, target))
 
 
-# --- a device without float64 -----------------------------------------------------------------------------------------
-
-
 @labels
 def test_labels_on_a_device_without_float64(metric, put):
     prediction, target = sample()
@@ -130,9 +127,6 @@ def test_masks_on_a_device_without_float64(put):
     masks, ranks = target[:2] == 1, torch.tensor([0.2, 0.9])
     wanted = metrics.mask_average_precision([(masks, ranks)], [target[0]])
     assert metrics.mask_average_precision([(put(masks), put(ranks))], [put(target[0])]) == wanted
-
-
-# --- speed ------------------------------------------------------------------------------------------------------------
 
 
 def test_hundreds_of_cells_take_little_time_and_memory():

@@ -10,16 +10,8 @@ from torchmetrics.functional.detection import panoptic_quality
 
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_masks
-from cvf20.metrics.instance import (
-    COCO_THRESHOLDS,
-    RECALLS,
-    failure_kinds,
-    foreground_iou,
-    image_overlaps,
-    mask_average_precision,
-    match,
-    match_instances,
-)
+from cvf20.metrics import failure_kinds, foreground_iou, mask_average_precision, match_instances
+from cvf20.metrics.instance import COCO_THRESHOLDS, RECALLS, image_overlaps, match
 
 predictions = arrays("int64", (2, 6, 6), elements=st.sampled_from([0, 0, 1, 5, VOID, 300])).map(torch.from_numpy)
 targets = arrays("int64", (2, 6, 6), elements=st.sampled_from([0, 0, 2, 5, 256, VOID])).map(torch.from_numpy)
@@ -90,9 +82,6 @@ def test_failure_kinds_name_each_case():
     assert list(failure_kinds(predictions, targets).values()) == [3, 1, 2, 2]
 
 
-# --- average precision ------------------------------------------------------------------------------------------------
-
-
 def scored_images(seed, count=12):
     """Overlapping, displaced, identical and made-up masks with scores (some of them equal), and their truth."""
     rng = np.random.default_rng(seed)
@@ -124,10 +113,8 @@ def test_average_precision_equals_torchmetrics(seed):
     oracle = MeanAveragePrecision(iou_type="segm", **exact)
     for masks, scores, target in images:
         true = instance_masks(target)
-        oracle.update(
-            [{"masks": masks, "scores": scores, "labels": torch.zeros(len(masks), dtype=torch.int64)}],
-            [{"masks": true, "labels": torch.zeros(len(true), dtype=torch.int64)}],
-        )
+        found = {"masks": masks, "scores": scores, "labels": torch.zeros(len(masks), dtype=torch.int64)}
+        oracle.update([found], [{"masks": true, "labels": torch.zeros(len(true), dtype=torch.int64)}])
     expected = oracle.compute()
     result = mask_average_precision(((m, s) for m, s, _ in images), [t for _, _, t in images])
     for ours, theirs in (("mask_AP", "map"), ("mask_AP50", "map_50"), ("mask_AP75", "map_75")):

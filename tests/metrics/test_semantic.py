@@ -31,9 +31,6 @@ def draw_scores(seed: int, levels=7) -> tuple[torch.Tensor, torch.Tensor]:
     return scores + 0.3 * torch.nn.functional.one_hot(prediction, 4).movedim(-1, 1), target
 
 
-# --- confusion matrix and what follows from it
-
-
 @quick
 @given(seeds)
 def test_confusion_iou_and_accuracy_equal_torchmetrics(seed):
@@ -87,9 +84,6 @@ def test_binary_iou_of_empty_and_void_images():
     assert binary_iou_per_image(torch.cat([full, empty, full]), torch.cat([full, full, void])) == 0.5
 
 
-# --- average precision
-
-
 def envelope_by_definition(is_class: np.ndarray, scores: np.ndarray) -> float:
     """Average precision with the precision envelope, by trying every score as threshold."""
     points = []
@@ -141,21 +135,14 @@ def test_nan_scores_are_an_error_but_infinite_ones_are_numbers(place):
         average_precision(scores, target)
 
 
-# --- class means ------------------------------------------------------------------------------------------------------
-
-
 def test_class_means_leave_out_what_they_are_told_to():
     logits, target = draw_scores(0)
     logits[:, 2] = -100  # never predicted: IoU 0
     whole, without = class_mean_scores(logits, target, ranked=True), class_mean_scores(logits, target, leave_out=(2,))
     confusion = compute_confusion_matrix(logits.argmax(1), target, 4)
-    assert whole == pytest.approx(
-        {
-            "mIoU": float(iou(confusion).mean()),
-            "mAP": float(average_precision(logits.softmax(1), target).mean()),
-            "accuracy": overall_accuracy(confusion),
-            "accuracy_per_image": pixel_accuracy(logits.argmax(1), target),
-        }
-    )
+    means = [float(scores.mean()) for scores in (iou(confusion), average_precision(logits.softmax(1), target))]
+    assert [whole["mIoU"], whole["mAP"]] == pytest.approx(means)
+    accuracies = overall_accuracy(confusion), pixel_accuracy(logits.argmax(1), target)
+    assert (whole["accuracy"], whole["accuracy_per_image"]) == accuracies
     assert without["mIoU"] == pytest.approx(whole["mIoU"] * 4 / 3)
     assert without["accuracy"] == whole["accuracy"] and "mAP" not in without

@@ -157,8 +157,6 @@ def test_scores_of_logits():
         topology_scores(logits, 2 * target)
 
 
-# --- single cells and single pixels -----------------------------------------------------------------------------------
-
 CELL, BUD, FAR = ellipse(30, 30, 8), ellipse(30, 44, 3), ellipse(10, 10, 4)
 COLONY = CELL | BUD | FAR
 
