@@ -102,4 +102,4 @@ def test_an_own_choice_is_another_decoding(root):
             image, mask = super().read_sample(*files)
             return image // self.by, mask
 
-    assert int(Darker(root, 1).images[3].max()) == 3 and int(Darker(root, 3).images[3].max()) == 1
+    assert [int(Darker(root, by).images[3].max()) for by in (1, 3)] == [3, 1]

@@ -25,5 +25,5 @@ def test_readings_of_the_output():
     output = torch.zeros(1, 7, 1, 3)
     output[:, 0] = torch.tensor([-50.0, 0, 50])
     output[0, 1, 0, 0] = output[0, 4, 0, 2] = 60  # background bin, innermost bin
-    assert foreground_probability(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])
-    assert inner_energy(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])
+    for reading in (foreground_probability, inner_energy):
+        assert reading(output)[0, 0].tolist() == pytest.approx([0, 0.5, 1])

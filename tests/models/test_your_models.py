@@ -25,13 +25,11 @@ def test_only_hooks_are_re_implemented_and_the_size_stays(model):
 
 def test_residual_blocks_are_everywhere():
     """With all convolutions at zero but the shortcuts, something of the input still comes through."""
-    net = ResidualUNet(2, 1, 1, (4, 8, 16))
-    blocks = [*net.encoder_modules, net.base_module, *net.decoder_modules]
-    assert all(isinstance(block, Residual) for block in blocks)
-    for block in blocks:
+    net, x = ResidualUNet(2, 1, 1, (4, 8, 16)), torch.randn(1, 1, 8, 8, requires_grad=True)
+    for block in (*net.encoder_modules, net.base_module, *net.decoder_modules):
+        assert isinstance(block, Residual)
         for parameter in block.block.parameters():
             nn.init.zeros_(parameter)
-    x = torch.randn(1, 1, 8, 8, requires_grad=True)
     net(x).sum().backward()
     assert x.grad.abs().sum() > 0
 
