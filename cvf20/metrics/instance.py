@@ -136,9 +136,9 @@ def _hits(iou: np.ndarray, threshold: float) -> np.ndarray:
     """(P,) bool: which of the predictions, best score first, find a free true instance; iou (P, T)."""
     hits, free = np.zeros(len(iou), dtype=bool), np.ones(iou.shape[1], dtype=bool)
     for i, row in enumerate(iou):
-        found = np.flatnonzero(free & (row >= threshold))[::-1]
-        if found.size:
-            hits[i], free[found[row[found].argmax()]] = True, False  # of equals the last, as in pycocotools
+        found = np.flatnonzero(free & (row >= threshold))
+        if found.size:  # at 0.5 or more one, but for two halves, both at exactly 0.5: the last, as in pycocotools
+            hits[i], free[found[-1]] = True, False
     return hits
 
 
