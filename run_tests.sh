@@ -11,4 +11,5 @@ if [ -z "${CVF20_DATA:-}" ] && [ -d ../shared/data ]; then
 fi
 "$PYTHON" -m ruff check --quiet .
 "$PYTHON" -m ruff format --check --quiet .
-exec "$PYTHON" -m pytest -q "$@"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # a file of tests on each core, instead of several cores on small tensors
+exec "$PYTHON" -m pytest -q -n auto --dist loadfile "$@"

@@ -90,7 +90,7 @@ def test_interrupted_installation_is_made_anew(shell):
 def test_tests_add_to_the_environment(shell):
     shell("run_all.sh")
     output, installed = shell("run_tests.sh", "-k", "x")
-    assert output == "ruff check\nruff format\npytest -q -k x with data nowhere\n"
+    assert output == "ruff check\nruff format\npytest -q -n auto --dist loadfile -k x with data nowhere\n"
     assert installed == ["pip a project[test]"]
     assert shell("run_all.sh")[1] == shell("run_tests.sh")[1] == []
 
