@@ -187,7 +187,7 @@ def test_full_disk_names_the_notebook(project):
     """A limit on the size of files stands for the disk: the notebook with its output does not fit any more. On a
     terminal that knows ASCII only, where a notebook prints an arrow.
     """
-    project.write("03_unet", last="print('→')\nprint('x' * 300_000)")
+    project.write("03_unet", last="print('→')\nprint(f'{0:99}\\n' * 3_000)")
     before = project.tree()
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
