@@ -10,7 +10,6 @@ from cvf20.metrics.semantic import (
     average_precision,
     binary_iou,
     binary_iou_per_image,
-    class_mean_scores,
     compute_confusion_matrix,
     iou,
     overall_accuracy,

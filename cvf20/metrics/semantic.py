@@ -1,7 +1,5 @@
 """Metrics of semantic segmentation, each over all pixels of all images given."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,24 +36,6 @@ def pixel_accuracy(prediction: Tensor, target: Tensor) -> float:
     keep = (target != VOID).flatten(1)
     correct = (prediction == target).flatten(1) & keep
     return float((correct.sum(1).cpu().double() / keep.sum(1).cpu()).nanmean())
-
-
-def class_mean_scores(
-    logits: Tensor, target: Tensor, leave_out: Sequence[int] = (), ranked: bool = False
-) -> dict[str, float]:
-    """mIoU, accuracy, accuracy_per_image, and mAP if `ranked`, of the logits (N, K, H, W) and labels (N, H, W).
-
-    leave_out: classes that mIoU and mAP do not average over, e.g. one without a training image; their pixels still
-               count in the accuracies. For Learner(metrics=partial(class_mean_scores, leave_out=…))
-    """
-    counted = [k for k in range(logits.shape[1]) if k not in leave_out]
-    prediction = logits.argmax(1)
-    confusion = compute_confusion_matrix(prediction, target, logits.shape[1])
-    scores = {"mIoU": float(iou(confusion)[counted].nanmean()), "accuracy": overall_accuracy(confusion)}
-    scores["accuracy_per_image"] = pixel_accuracy(prediction, target)
-    if ranked:
-        scores["mAP"] = float(average_precision(logits.softmax(1), target)[counted].nanmean())
-    return scores
 
 
 def average_precision(scores: Tensor, target: Tensor, ignore_index: int = VOID, interpolated: bool = True) -> Tensor:

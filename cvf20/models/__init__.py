@@ -1,10 +1,8 @@
 """Networks: images (N, C, *S) in, logits (N, K, *S) out."""
 # ruff: noqa: F401
 
-from cvf20.models.averaged import AveragedPredictions
 from cvf20.models.base import EncoderDecoderSkeleton
 from cvf20.models.base_conv import BaseConv
-from cvf20.models.folding import fold_batch_norm
 from cvf20.models.mask_rcnn import mask_rcnn
 from cvf20.models.spec import build, spec_of
 from cvf20.models.transfer import LightDecoderModel, ResnetBasedModel

@@ -12,6 +12,8 @@ from cvf20.models.base import fit_to
 from cvf20.models.encoders import make_encoder
 from cvf20.models.spec import Recorded, call_text
 
+torch.fx.wrap("fit_to")  # depends on sizes: torch.fx, which can fold batch norms away, shall not look inside
+
 
 class TransferModel(Recorded, nn.Module):
     """A network with a pretrained `encoder` and a last 1×1 convolution `output`, both made by the subclass.

@@ -37,7 +37,6 @@ LABELS = {  # of prediction and target
 }
 SCORES = {  # of scores (N, K, H, W) and target, K ≥ 1
     "average precision": lambda s, t: metrics.average_precision(torch.cat([-s, s], 1), t),
-    "class means": lambda s, t: metrics.class_mean_scores(torch.cat([-s, s], 1), t, ranked=True),
     "topology scores": metrics.topology_scores,
     "foreground IoU": metrics.foreground_iou,
 }

@@ -15,7 +15,6 @@ from cvf20.metrics import (
     average_precision,
     binary_iou,
     binary_iou_per_image,
-    class_mean_scores,
     compute_confusion_matrix,
     iou,
     overall_accuracy,
@@ -133,17 +132,3 @@ def test_nan_scores_are_an_error_but_infinite_ones_are_numbers(place):
     scores[0, 1, 0, place] = torch.nan
     with pytest.raises(ValueError, match="nan"):
         average_precision(scores, target)
-
-
-def test_class_means_leave_out_what_they_are_told_to():
-    logits, target = draw_scores(0)
-    logits[:, 2] = -100  # never predicted: IoU 0
-    whole, without = class_mean_scores(logits, target, ranked=True), class_mean_scores(logits, target, leave_out=(2,))
-    confusion = compute_confusion_matrix(logits.argmax(1), target, 4)
-    means = [float(scores.mean()) for scores in (iou(confusion), average_precision(logits.softmax(1), target))]
-    assert [whole["mIoU"], whole["mAP"]] == pytest.approx(means)
-    accuracies = overall_accuracy(confusion), pixel_accuracy(logits.argmax(1), target)
-    assert (whole["accuracy"], whole["accuracy_per_image"]) == accuracies
-    assert without["mIoU"] == pytest.approx(whole["mIoU"] * 4 / 3)
-    assert without["accuracy"] == whole["accuracy"] and "mAP" not in without
-    assert class_mean_scores(logits, target.where(target != 3, 0), ranked=True)["mAP"] > 0, "class 3 has none"

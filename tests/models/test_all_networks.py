@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cvf20.models import AveragedPredictions, BaseConv, LightDecoderModel, ResnetBasedModel, UNet, WatershedNet
+from cvf20.models import BaseConv, LightDecoderModel, ResnetBasedModel, UNet, WatershedNet
 from cvf20.models.case_study import CASE_STUDY
 from cvf20.models.spec import build, spec_of
 from cvf20.models.your_models import AttentionUNet, DilatedBaseUNet, HalfResolutionUNet, ResidualUNet
@@ -28,7 +28,6 @@ NETWORKS = {
     "ResnetBasedModel": (lambda: ResnetBasedModel(4, full_resolution=False), COLOUR),
     "LightDecoderModel": (lambda: LightDecoderModel(4, width=8), COLOUR),
     "WatershedNet": (lambda: WatershedNet(partial(UNet, 2, 3, fmaps=4), 4), COLOUR),
-    "AveragedPredictions": (lambda: AveragedPredictions(UNet(1, 3, 4, 4), (1.0, 0.5)), COLOUR),
     **{net.__name__: (net, (2, 1, 96, 96)) for net in CASE_STUDY[1:]},
 }
 

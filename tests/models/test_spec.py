@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cvf20.models import AveragedPredictions, BaseConv, ResnetBasedModel, UNet, WatershedNet, fold_batch_norm
+from cvf20.models import BaseConv, ResnetBasedModel, UNet, WatershedNet
 from cvf20.models.case_study import BottleneckFlattenNet
 from cvf20.models.spec import build, spec_of
 
@@ -43,13 +43,9 @@ NETWORKS = {
     ),
     "cvf20.models.BaseConv(1, 4, (5,))": lambda: BaseConv(1, np.int64(4), (torch.tensor(5),)),
     "cvf20.models.case_study.BottleneckFlattenNet()": BottleneckFlattenNet,
-    "cvf20.models.AveragedPredictions(torch.nn.Identity(), flips=False)": lambda: AveragedPredictions(
-        nn.Identity(), flips=False
-    ),
     "cvf20.models.WatershedNet(functools.partial(cvf20.models.UNet, 2, 1, fmaps=4), 5)": lambda: WatershedNet(
         functools.partial(UNet, 2, 1, fmaps=4), 5
     ),
-    "cvf20.models.fold_batch_norm(cvf20.models.BaseConv(3, 2, (4,)))": lambda: fold_batch_norm(BaseConv(3, 2, (4,))),
     "torch.nn.LeakyReLU(negative_slope=0.1)": lambda: nn.LeakyReLU(0.1),
 }
 
