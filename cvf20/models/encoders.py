@@ -3,77 +3,59 @@
 Their parameters are named as torchvision's, so that its state dicts fit. `cvf20.models.pretrained` finds the weights.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
+from torchvision.models._utils import IntermediateLayerGetter
 
 from cvf20.models.layers import choice
 
 
 class Stage(NamedTuple):
-    name: str  # of the module that makes the feature map
+    name: str  # of the layer that makes the feature map
     stride: int  # against the image
     channels: int
 
 
-class Encoder(nn.Module):
-    """Layers that run one after the other; what the `stages` among them give is kept."""
+class ResnetEncoder(IntermediateLayerGetter):
+    """ResNet-18 (He et al. 2016) without its head: images (N, 3, H, W) → its stages' maps by name.
 
-    stages: tuple[Stage, ...]
-
-    def named_layers(self) -> Iterable[tuple[str, nn.Module]]:
-        return self.named_children()
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Images (N, 3, H, W) → one map (N, C, ⌈H/stride⌉, ⌈W/stride⌉) per stage, by its name."""
-        maps = {}
-        for name, layer in self.named_layers():
-            maps[name] = x = layer(x)
-        return {stage.name: maps[stage.name] for stage in self.stages}
-
-
-class ResnetEncoder(Encoder):
-    """ResNet-18 (He et al. 2016) without its head.
-
-    Every residual block starts as the identity (the scale of its last batch norm is 0, Goyal et al. 2017). Where only
-    some of the blocks have pretrained weights, the others thus pass on what they are given instead of adding noise.
+    A map is (N, channels, ⌈H/stride⌉, ⌈W/stride⌉). Every residual block starts as the identity (the scale of its last
+    batch norm is 0, Goyal et al. 2017): blocks without pretrained weights pass on what they get instead of adding noise.
     """
 
     stages = (Stage("relu", 2, 64), *(Stage(f"layer{i}", 2 * 2**i, 32 * 2**i) for i in range(1, 5)))
 
-    def __init__(self):
-        super().__init__()
-        *layers, _pooling, _head = resnet18(zero_init_residual=True).named_children()
-        for name, layer in layers:
-            self.add_module(name, layer)
+    def __init__(self, zero_init_residual: bool = True, **options):
+        network = resnet18(zero_init_residual=zero_init_residual, **options)
+        super().__init__(network, {stage.name: stage.name for stage in self.stages})
 
 
-class MobilenetEncoder(Encoder):
-    """The `features` of MobileNetV2 (Sandler et al. 2018), 2,223,872 parameters."""
+class MobilenetEncoder(nn.Module):
+    """The same of the `features` of MobileNetV2 (Sandler et al. 2018), 2,223,872 parameters."""
 
-    stages = tuple(
-        Stage(f"features.{i}", stride, channels)
-        for i, stride, channels in ((1, 2, 16), (3, 4, 24), (6, 8, 32), (13, 16, 96), (18, 32, 1280))
-    )
+    stages = tuple(map(Stage, ("1", "3", "6", "13", "18"), (2, 4, 8, 16, 32), (16, 24, 32, 96, 1280)))
 
     def __init__(self):
         super().__init__()
-        self.features = mobilenet_v2().features
+        names = {stage.name: stage.name for stage in self.stages}
+        self.features = IntermediateLayerGetter(mobilenet_v2().features, names)
 
-    def named_layers(self) -> Iterable[tuple[str, nn.Module]]:
-        return ((f"features.{name}", layer) for name, layer in self.features.named_children())
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return self.features(x)
 
 
 ENCODERS = {"resnet18": ResnetEncoder, "mobilenet_v2": MobilenetEncoder}
 
 
-def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None) -> Encoder:
+def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None, **options) -> nn.Module:
     """The encoder `name`, "resnet18" or "mobilenet_v2", with whatever `weights` has of its state dict.
 
-    Layers that `weights` lacks stay as initialised; names and shapes that are not the encoder's are an error.
+    Layers that `weights` lacks stay as initialised; names and shapes that are not the encoder's are an error. `options`
+    are those of torchvision's resnet18.
     """
-    encoder = ENCODERS[choice("encoder", name, ENCODERS)]()
+    encoder = ENCODERS[choice("encoder", name, ENCODERS)](**options)
     encoder.load_state_dict({**encoder.state_dict(), **(weights or {})})
     return encoder

@@ -20,8 +20,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_boxes, instance_masks
-from cvf20.models.encoders import Encoder, make_encoder
-from cvf20.models.spec import Recorded, call_text
+from cvf20.models.encoders import make_encoder
+from cvf20.models.spec import Recorded
 
 LEVELS = 5  # of the pyramid: strides 4, 8, 16, 32 and 64
 HALF_PIXEL = 0.5  # torchvision samples masks as if a pixel's centre, not its edge, had a whole number
@@ -40,12 +40,11 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
     `detect` gives the instances themselves. Images come normalised, and stay at their size. Void (255) is blanked in
     the image, since torchvision's losses know no region to leave out.
 
-    weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random
+    weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random;
+                   the batch norms are frozen, since batches are small
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
     aspect_ratios: height / width of the anchors; `fit_anchors` finds both
     width:         channels of the pyramid and of the mask head
-    frozen:        names of the encoder's batch norms that are frozen, since batches are small; None: those whose
-                   statistics come with the weights. The others become group norm
     options:       any others of torchvision's, instead of those in SMALL
     """
 
@@ -56,10 +55,9 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         anchor_sizes: Sequence[float] = (24, 48, 96, 160, 256),
         aspect_ratios: Sequence[float] = (1.5, 2.3, 3.5),
         width: int = 128,
-        frozen: Sequence[str] | None = None,
         **options,
     ):
-        encoder = encoder_of_small_batches(weights or {}, frozen)
+        encoder = frozen_encoder(weights or {})
         layers = {f"layer{i}": str(i - 1) for i in range(1, 5)}
         super().__init__(
             BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width, extra_blocks=LastLevelMaxPool()),
@@ -73,9 +71,6 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         self.transform = AsGiven(0, 0, [0.0] * 3, [1.0] * 3)
         for module in (self.backbone, self.rpn.head, self.roi_heads.box_predictor, self.roi_heads.mask_predictor):
             module.register_forward_hook(to_float32)  # boxes are decoded from these: bf16 knows no pixel beyond 256
-        frozen = [name for name, norm in encoder.named_modules() if isinstance(norm, FrozenBatchNorm2d)]
-        options |= {"anchor_sizes": anchor_sizes, "aspect_ratios": aspect_ratios, "width": width, "frozen": frozen}
-        self.built_as = call_text(type(self), **options)  # the text holds no weights that could tell what is frozen
 
     def forward(self, images: Tensor, target: Tensor | None = None) -> dict[str, Tensor] | Tensor:
         if self.training:
@@ -116,19 +111,13 @@ class AsGiven(GeneralizedRCNNTransform):
         return image, target
 
 
-def encoder_of_small_batches(weights: Mapping[str, Tensor], frozen: Sequence[str] | None) -> Encoder:
-    """ResNet-18 without batch norms that learn; arguments as for `MaskRCNN`."""
-    encoder = make_encoder("resnet18", weights)
-    for name, norm in [each for each in encoder.named_modules() if isinstance(each[1], nn.BatchNorm2d)]:
-        if f"{name}.running_var" in weights if frozen is None else name in frozen:
-            new = FrozenBatchNorm2d(norm.num_features, norm.eps)
-            new.load_state_dict({key: value for key, value in norm.state_dict().items() if "num" not in key})
-        else:
-            new = nn.GroupNorm(min(32, norm.num_features), norm.num_features)
-            new.weight.data.copy_(norm.weight.data)  # 0 where the residual block starts as the identity
-        encoder.set_submodule(name, new)
+def frozen_encoder(weights: Mapping[str, Tensor]) -> nn.Module:
+    """ResNet-18 whose batch norms do not learn, nor do the first layers that `weights` knows."""
+    encoder = make_encoder("resnet18", weights, norm_layer=FrozenBatchNorm2d, zero_init_residual=False)
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(name.startswith(("layer2", "layer3", "layer4")) or name not in weights)
+        if name not in weights and name.endswith("conv2.weight"):
+            nn.init.zeros_(parameter)  # blocks without weights start as the identity
     return encoder
 
 

@@ -32,23 +32,21 @@ class Pretrained:
     def table(self) -> list[dict]:
         """One row per block of the encoder: its parameters, and where their values come from."""
         with torch.device("meta"):  # names and sizes alone
-            encoder = ENCODERS[self.encoder]()
-        blocks = {}
-        for name, parameter in encoder.named_parameters():
+            parameters = dict(ENCODERS[self.encoder]().named_parameters())
+        rows = {}
+        for name, parameter in parameters.items():
             first, second, *_ = name.split(".")
-            row = {"layer": f"{first}.{second}" if second.isdigit() else first, "parameters": 0, "weights": "random"}
-            row = blocks.setdefault(row["layer"], row)
+            block = f"{first}.{second}" if second.isdigit() else first
+            source = self.source if name in self.state else "random"
+            row = rows.setdefault(block, {"layer": block, "parameters": 0, "weights": source})
             row["parameters"] += parameter.numel()
-            if name in self.state:
-                row["weights"] = self.source
-        return list(blocks.values())
+        return list(rows.values())
 
 
 def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     """ImageNet weights of "resnet18" or "mobilenet_v2"; random ones, and a line that says so, where there are none."""
     theirs, partial = SOURCES[choice("encoder", encoder, SOURCES)]
     folder, own = data_dir() / "weights", theirs.url.rpartition("/")[2]
-    patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(5)  # seconds; torch would wait for a server without limit
     try:
         if flag("CVF20_OFFLINE") and not (folder / own).is_file():
@@ -61,6 +59,6 @@ def load_pretrained(encoder: str = "resnet18") -> Pretrained:
             return Pretrained(encoder, "random", {})
         source, state = partial, read_state(folder / partial)
     finally:
-        socket.setdefaulttimeout(patience)
+        socket.setdefaulttimeout(None)
     state = {name: value for name, value in state.items() if not name.startswith(("fc.", "classifier."))}
     return Pretrained(encoder, source, state)
