@@ -50,7 +50,7 @@ class TransferModel(Recorded, nn.Module):
 class ResnetBasedModel(TransferModel):
     """ResNet-18 as encoder, a decoder of transposed convolutions: images (N, 3, H, W) → logits (N, num_classes, H, W).
 
-    weights:         state dict of the encoder, of all its layers or some (see `pretrained.py`); None: random
+    weights:         state dict of the encoder, of all its layers or some (see `load_pretrained`); None: random
     full_resolution: a double convolution of the image is the outermost skip, as printed in the assignment (14,352,969
                      parameters with 9 classes). False: the decoder ends at half resolution, which is faster, and its
                      logits are interpolated (14,281,161 parameters)

@@ -7,7 +7,7 @@ import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
 from cvf20.models import LightDecoderModel, ResnetBasedModel
-from cvf20.models.pretrained import SOURCES, load_pretrained
+from cvf20.models.encoders import SOURCES, load_pretrained
 from cvf20.paths import data_dir
 
 OWN = ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
