@@ -27,7 +27,7 @@ BELOW["learner"] = {"training"}
 BELOW["predict"] = BELOW["training"] | {"training", "learner"}
 BELOW["submission"] = BELOW["predict"] | {"predict", "baselines"}
 BELOW[""] = {"imported"}  # the package itself
-ONLY_PATHS = {"models": {"cvf20.models.encoders"}}  # the only one of its room that know of folders
+ONLY_PATHS = {"models": {"cvf20.models.encoders"}}  # the only one of its room that knows of folders
 
 
 def modules():

@@ -12,11 +12,9 @@ from torch.utils._pytree import tree_map
 from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_boxes, instance_masks
@@ -25,17 +23,14 @@ from cvf20.models.spec import Recorded
 
 LEVELS = 5  # of the pyramid: strides 4, 8, 16, 32 and 64
 HALF_PIXEL = 0.5  # torchvision samples masks as if a pixel's centre, not its edge, had a whole number
-SMALL = {  # proposals per image that go on to the heads, those that these learn from, and most instances per image
-    **{"rpn_pre_nms_top_n_train": 400, "rpn_pre_nms_top_n_test": 200, "rpn_post_nms_top_n_train": 200},
-    **{"rpn_post_nms_top_n_test": 100, "box_batch_size_per_image": 64, "box_detections_per_img": 50},
-}
+SMALL = dict(rpn_pre_nms_top_n_train=400, rpn_pre_nms_top_n_test=200, rpn_post_nms_top_n_train=200)  # proposals
+SMALL |= dict(rpn_post_nms_top_n_test=100, box_batch_size_per_image=64, box_detections_per_img=50)
 
 
 class MaskRCNN(Recorded, detection.MaskRCNN):
     """Mask R-CNN of one class, small enough for two processor cores.
 
-    Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses by name
-                (objectness, rpn_box_reg, classifier, box_reg, mask, each with loss_ before it), to be added up
+    Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses, to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
     `detect` gives the instances themselves. Images come normalised, and stay at their size. Void (255) is blanked in
     the image, since torchvision's losses know no region to leave out.
@@ -60,12 +55,10 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         encoder = frozen_encoder(weights or {})
         layers = {f"layer{i}": str(i - 1) for i in range(1, 5)}
         super().__init__(
-            BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width, extra_blocks=LastLevelMaxPool()),
+            BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width),
+            num_classes=2,
             rpn_anchor_generator=AnchorGenerator([(size,) for size in anchor_sizes], [tuple(aspect_ratios)] * LEVELS),
-            box_head=TwoMLPHead(width * 7**2, 1024),
-            box_predictor=FastRCNNPredictor(1024, 2),
-            mask_head=MaskRCNNHeads(width, (width,) * 4, 1),
-            mask_predictor=MaskRCNNPredictor(width, width, 2),
+            mask_head=MaskRCNNHeads(width, (width, width, width, 256), 1),  # torchvision's mask predictor takes 256
             **SMALL | options,
         )
         self.transform = AsGiven(0, 0, [0.0] * 3, [1.0] * 3)
@@ -96,8 +89,8 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         detections, _ = self.roi_heads(features, proposals, batch.image_sizes)
         for found in detections:
             found["boxes"] += HALF_PIXEL
-        size = tuple(images.shape[-2:] if size is None else size)
-        self.transform.postprocess(detections, batch.image_sizes, [size] * len(images))
+        size = images.shape[-2:] if size is None else size
+        self.transform.postprocess(detections, batch.image_sizes, [tuple(size)] * len(images))
         return [{"boxes": d["boxes"], "scores": d["scores"], "masks": d["masks"][:, 0]} for d in detections]
 
 

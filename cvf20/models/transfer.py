@@ -51,12 +51,11 @@ class ResnetBasedModel(TransferModel):
     """ResNet-18 as encoder, a decoder of transposed convolutions: images (N, 3, H, W) → logits (N, num_classes, H, W).
 
     weights:         state dict of the encoder, of all its layers or some (see `load_pretrained`); None: random
-    full_resolution: a double convolution of the image is the outermost skip, as printed in the assignment (14,352,969
-                     parameters with 9 classes). False: the decoder ends at half resolution, which is faster, and its
-                     logits are interpolated (14,281,161 parameters)
+    full_resolution: a double convolution of the image is the outermost skip, as the assignment prints it (14,352,969
+                     parameters with 9 classes). False: logits of half the resolution are interpolated (14,281,161)
 
-    Every step of the decoder doubles the size and joins the encoder's map of that size, followed by a double
-    convolution, at stride 2 by none. Sizes need not be divisible.
+    Every step of the decoder doubles the size and joins the encoder's map of that size; a double convolution follows,
+    but at stride 2. Sizes need not be divisible.
     """
 
     def __init__(self, num_classes: int, weights: Mapping[str, Tensor] | None = None, *, full_resolution: bool = True):
@@ -84,21 +83,16 @@ class ResnetBasedModel(TransferModel):
 class LightDecoderModel(TransferModel):
     """Images (N, 3, H, W) → logits (N, num_classes, H, W), decoded at stride 4 and interpolated from there.
 
-    encoder: "mobilenet_v2" (3,460,631 parameters in all with 23 classes and width 128) or "resnet18"
-    weights: state dict of the encoder, as for `ResnetBasedModel`
+    encoder: "mobilenet_v2" (3,460,631 parameters in all with 23 classes) or "resnet18"; weights: its state dict
     width:   channels of the decoder
 
-    A top-down pathway as in Lin et al. (2017): 1×1 convolutions bring the encoder's maps of strides 32, 16, 8 and 4 to
-    one width; from the coarsest on, each is up-scaled, joined with the next and mixed by a 3×3 convolution. The
-    coarsest also gets the mean of the encoder's last map added: what the whole picture shows (Liu et al. 2015, ParseNet).
+    A top-down pathway as in Lin et al. (2017): 1×1 convolutions bring the maps of strides 32, 16, 8 and 4 to one width;
+    from the coarsest on, each is up-scaled, joined with the next and mixed by a 3×3 convolution. The mean of the
+    encoder's last map is added to the coarsest: what the whole picture shows (Liu et al. 2015, ParseNet).
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        encoder: str = "mobilenet_v2",
-        weights: Mapping[str, Tensor] | None = None,
-        width: int = 128,
+        self, num_classes: int, encoder: str = "mobilenet_v2", weights: Mapping | None = None, width: int = 128
     ):
         super().__init__()
         self.encoder = make_encoder(encoder, weights)
@@ -115,8 +109,7 @@ class LightDecoderModel(TransferModel):
         current = current + self.context(maps[-1].mean((2, 3), keepdim=True))
         for mix, skip in zip(self.mix, reversed(finer), strict=True):
             current = mix(torch.cat([upscaled(current, 2, skip), skip], dim=1))
-        logits = self.output(self.dropout(current))
-        return upscaled(logits, 4, x)
+        return upscaled(self.output(self.dropout(current)), 4, x)
 
 
 def double_convolution(f_in: int, f_out: int) -> nn.Sequential:

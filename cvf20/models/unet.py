@@ -85,17 +85,13 @@ class UNet(EncoderDecoderSkeleton):
         self.final_activation = None if final_activation is None else last
         self.conv_norm_act_dict = {name: getattr(self, name) for name in ("conv_type", "norm_type", "activation")}
         super().__init__(depth)
-        norms = [module for module in self.modules() if isinstance(module, _InstanceNorm)]
-        self._normalises_maps = any(not norm.track_running_stats for norm in norms)
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = zip(x.shape[2:], self.divisibility_constraint, strict=True)
-        if self._normalises_maps and all(size <= factor for size, factor in sizes):
+        one_pixel = all(size <= factor for size, factor in zip(x.shape[2:], self.divisibility_constraint, strict=True))
+        if one_pixel and any(isinstance(module, _InstanceNorm) for module in self.modules()):
+            found = f"input of size {tuple(x.shape[2:])} is one pixel at the coarsest level, too few for instance norm"
             smallest = tuple(factor + 1 for factor in self.divisibility_constraint)
-            raise ValueError(
-                f"input of size {tuple(x.shape[2:])} is one pixel at the coarsest level, too few for instance "
-                f"normalisation; the smallest size is {smallest} (at least one axis)"
-            )
+            raise ValueError(f"{found}; the smallest size is {smallest} (at least one axis)")
         return super().forward(x)
 
     def construct_layer(self, f_in: int, f_out: int, kernel_size: int = 3) -> nn.Module:
