@@ -1,9 +1,9 @@
 """Label pictures of your own photographs: python -m cvf20.predict image.jpg …
 
 The best network of the scenes in weights/ does it, or that of --weights RUN: a finished run's folder, or its name below
-runs/ (of several the newest) or in weights/. For every image two files are written:
-<image>_labels.png, whose pixel values are the classes, in their colours, and <image>_overlay.png, the photograph with
-the colours laid over it. An image that cannot be labelled is named, the others go on, and the exit code is then 1.
+runs/ (of several the newest) or in weights/. For every image two files are written: <image>_labels.png, whose pixel
+values are the classes, in their colours, and <image>_overlay.png, the photograph with the colours laid over it.
+An image that cannot be labelled is named, the others go on, and the exit code is then 1.
 """
 
 import argparse
@@ -47,17 +47,16 @@ class Run:
     padded: tuple[int, int] | None = None  # that they had to fit into, where they were padded
 
 
-def load_run(run: str | Path | None = None, code: str | Path | None = None) -> Run:
+def load_run(run: str | Path | None = None) -> Run:
     """A finished run's network with its best weights, and how it wants its images.
 
-    run:  as --weights; None: the best network of the scenes in weights/
-    code: Python file that defines the network's class, where it cannot be imported
+    run: as --weights; None: the best network of the scenes in weights/
     Raises FileNotFoundError where there is no such run, ValueError where it cannot be applied to photographs.
     """
     result, weights = find_run(run)
     if not result.get("network"):
         raise ValueError(f"{weights}: the result does not say how its network is built (lambdas, local classes?)")
-    network = build(result["network"], code)
+    network = build(result["network"])
     network.load_state_dict(read_state(weights, result.get("key")))
     steps = _steps(result["recipe"].get("valid_transforms"))
     if "Normalize" not in steps or not steps.keys() <= KNOWN:
@@ -70,24 +69,22 @@ def load_run(run: str | Path | None = None, code: str | Path | None = None) -> R
 
 def _steps(described: dict | None) -> dict[str, dict]:
     """The transforms of a run's validation and their settings, by name."""
-    steps = {}
-    for name, settings in (described or {}).items():
-        inner = [_steps(each) for each in settings["transforms"]] if name == "Compose" else [{name: settings}]
-        steps |= {key: value for each in inner for key, value in each.items()}
+    steps = dict(described or {})
+    for inner in steps.pop("Compose", {}).get("transforms", ()):
+        steps |= _steps(inner)
     return steps
 
 
 def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
     """Result and weights of a finished run: its folder, or its name's beginning in runs/ (the newest) or weights/."""
-    weights, name, files = project_dir() / "weights", Path(run or "").name, []
+    weights, name, files = project_dir() / "weights", Path(run or "").name.removesuffix(".pt"), []
     if run is not None:
         kept = [*runs_dir().glob(f"{name}/best.pt"), *runs_dir().glob(f"{name}-*/best.pt")]
-        files = [Path(run) / "best.pt", *sorted(kept, key=lambda file: file.stat().st_mtime, reverse=True)]
-    found = []
-    for file in [*files, *sorted(weights.glob(f"{name.removesuffix('.pt')}*.pt"))]:
-        result = file.with_name("result.json") if file in files else project_dir() / f"results/{file.stem}.json"
-        if file.is_file() and result.is_file():
-            found.append((json.loads(result.read_text("utf-8")), file))
+        kept.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+        files = [(file.with_name("result.json"), file) for file in (Path(run) / "best.pt", *kept)]
+    files += [(project_dir() / f"results/{file.stem}.json", file) for file in sorted(weights.glob(f"{name}*.pt"))]
+    pairs = [pair for pair in files if pair[0].is_file() and pair[1].is_file()]
+    found = [(json.loads(result.read_text("utf-8")), file) for result, file in pairs]
     if run is None:
         found = [pair for pair in found if pair[0]["data"] == "stanford_background" and not pair[0]["quick"]]
         found.sort(key=lambda pair: -pair[0]["metrics"]["val"].get("mAP", 0))
@@ -98,10 +95,7 @@ def find_run(run: str | Path | None = None) -> tuple[dict, Path]:
 
 
 def read_photograph(path: Path, run: Run) -> Image.Image:
-    """The picture the right way up, "RGB" or "L", decoded as the run's data set decodes its own.
-
-    Pictures of more than 8 bits are stretched to 0 … 255.
-    """
+    """The picture upright, "RGB" or "L", decoded as the run's data set does; more than 8 bits are stretched to 0 … 255."""
     if run.data == "yeast_colonies":
         with contextlib.suppress(ValueError):  # not in viridis' colours: the picture is grey already
             return Image.fromarray(invert_viridis(path))
@@ -146,11 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cvf20.predict", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("images", nargs="+", type=Path, metavar="image.jpg")
     parser.add_argument("--weights", metavar="RUN", help="folder or name of a run; default: best in weights/")
-    parser.add_argument("--code", type=Path, metavar="mine.py", help="file that defines the network's class")
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions/")
     options = parser.parse_args(arguments)
     try:
-        run = load_run(options.weights, options.code)
+        run = load_run(options.weights)
         options.out.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         parser.error(str(error))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +14,7 @@ from torch import nn
 from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
 from cvf20.losses import cross_entropy_criterion
-from cvf20.models import BaseConv, UNet, WatershedNet, build, spec_of
+from cvf20.models import BaseConv, UNet, WatershedNet, spec_of, your_models
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
 from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms, to_input
@@ -135,31 +134,18 @@ def test_runs_that_cannot_be_repeated_are_named(tmp_path):
         load_run(file)
 
 
-OWN = """
-from torch import nn
-from cvf20.models import UNet
+def test_a_students_own_network_is_found_once_it_has_moved_to_your_models(tmp_path, monkeypatch, capsys):
+    class Mine(BaseConv):
+        pass
 
-class PReLUUNet(UNet):
-    def construct_layer(self, f_in, f_out, kernel_size=3):
-        return nn.Sequential(nn.Conv2d(f_in, f_out, kernel_size, padding=1), nn.PReLU())
-"""
-
-
-@pytest.mark.parametrize("module", ["mine", "__main__"])  # trained from another folder, or in a notebook
-def test_a_students_own_network(tmp_path, monkeypatch, capsys, module):
-    """Its class stands in the result; where only a file defines it, --code names the file."""
-    (tmp_path / "mine.py").write_text(OWN)
-    text, photo = f"{module}.PReLUUNet(1, 3, 9, 4)", str(photograph(tmp_path / "photo.png"))
-    folder = finished(network=build(text, tmp_path / "mine.py"))
-    (folder / "result.json").write_text(json.dumps(a_result(nn.ReLU(), network=text)))
+    folder = finished()
+    (folder / "result.json").write_text(json.dumps(a_result(BaseConv(), network="__main__.Mine(3, 9, (4,))")))
+    photo = str(photograph(tmp_path / "photo.png"))
     with pytest.raises(SystemExit):
         main(["--weights", "02_tiny", photo])
-    assert "your_models.py" in (said := capsys.readouterr().err) and "--code" in said
-    assert main(["--weights", "02_tiny", "--code", "mine.py", photo]) == 0
-    if module == "mine":
-        monkeypatch.syspath_prepend(tmp_path)
-        assert main(["--weights", "02_tiny", photo]) == 0
-        del sys.modules["mine"]
+    assert "no class __main__.Mine" in (said := capsys.readouterr().err) and "your_models.py" in said
+    monkeypatch.setattr(your_models, "Mine", Mine, raising=False)
+    assert main(["--weights", "02_tiny", photo]) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ A network of this package knows its own text, and so does every subclass of one:
 """
 
 import ast
+import contextlib
 import functools
 import pkgutil
-import runpy
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import FunctionType
 
 from torch import Tensor, nn
@@ -86,43 +85,39 @@ def _path(value: type | FunctionType) -> str:
     return f"{next(shortest, value.__module__)}.{name}"
 
 
-def build(spec: str, code: str | Path | None = None) -> nn.Module:
+def build(spec: str) -> nn.Module:
     """The network of a text from `spec_of`, with new random weights.
 
-    code: Python file in which to look for classes that are not importable, e.g. those of a script or a notebook
     Only modules, functions of cvf20.models, partial() and literals are evaluated. Anything else is a ValueError, and so
     is a class that is not found or does not take the arguments.
     """
-    try:  # as if the file lay in cvf20/models: a course file's `from .base import …` works
-        own = runpy.run_path(str(code), run_name=f"cvf20.models.{Path(code).stem}") if code else {}
-        network = _value(ast.parse(spec, mode="eval").body, own)
-    except Exception as error:  # whatever is wrong in the file, the text or the arguments
+    try:
+        network = _value(ast.parse(spec, mode="eval").body)
+    except Exception as error:  # whatever is wrong in the text or the arguments
         raise ValueError(f"network {spec!r}: {error}") from error
     if not isinstance(network, nn.Module):
         raise ValueError(f"network {spec!r}: a call is wanted, e.g. 'cvf20.models.UNet(4, 3, 9, 16)'")
     return network
 
 
-def _value(node: ast.expr, own: dict):
-    """What a part of the text means; own: the names that a file of one's own defines."""
+def _value(node: ast.expr):
+    """What a part of the text means."""
     if isinstance(node, ast.Call):
-        function = _value(node.func, own)
+        function = _value(node.func)
         if isinstance(function, FunctionType) and not function.__module__.startswith("cvf20.models"):
             raise ValueError(f"{ast.unparse(node.func)} is no network")
-        keywords = {keyword.arg: _value(keyword.value, own) for keyword in node.keywords}
-        return function(*(_value(argument, own) for argument in node.args), **keywords)
+        keywords = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        return function(*map(_value, node.args), **keywords)
     if isinstance(node, (ast.Tuple, ast.List)):
-        values = [_value(element, own) for element in node.elts]
+        values = [_value(element) for element in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
     if not isinstance(node, (ast.Name, ast.Attribute)):
         return ast.literal_eval(node)
     path = ast.unparse(node)
-    try:
-        found = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError):
-        found = own.get(path.rpartition(".")[2])
-    is_module = isinstance(found, type) and issubclass(found, (nn.Module, functools.partial))
-    if not is_module and not isinstance(found, FunctionType):
-        where = "put it into cvf20/models/your_models.py, or say which Python file defines it (predict --code)"
-        raise ValueError(f"no class {path} is found here; {where}")
-    return found
+    for place in (path, f"cvf20.models.your_models.{path.rpartition('.')[2]}"):  # the class may have moved there
+        with contextlib.suppress(ImportError, AttributeError, ValueError):
+            found = pkgutil.resolve_name(place)
+            is_module = isinstance(found, type) and issubclass(found, (nn.Module, functools.partial))
+            if is_module or isinstance(found, FunctionType):
+                return found
+    raise ValueError(f"no class {path} is found here; put it into cvf20/models/your_models.py")

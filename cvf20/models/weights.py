@@ -54,8 +54,8 @@ def own_names(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
 def load_by_position(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Fill the network with the tensors of `state` in their order, whatever their names; returns the network.
 
-    For weights of the course's own classes: its layers come in the same order, under other names.
-    Raises an error where the number of tensors or a shape differs.
+    For weights of the course's own classes: its layers come in the same order, under other names. An error where the
+    number of tensors or a shape differs.
     """
-    unwrap(network).load_state_dict(dict(zip(unwrap(network).state_dict(), state.values(), strict=True)))
+    network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     return network
