@@ -27,7 +27,7 @@ class Explanation:
         self.table, self.layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
         self.parameters, self.multiply_adds = sum(p.numel() for p in model.parameters()), whole.multiply_adds
         self.memory, self.receptive_field = memory_of(model, input_shape), whole.receptive_field
-        self.position, self.window = whole.widest()
+        self.position, self.window = whole.widest
         try:
             self.measured = gradient_extent(model, input_shape, self.position)
         except RuntimeError:  # no gradient, as from a detector

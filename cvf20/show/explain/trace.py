@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -24,30 +23,24 @@ class Row:
     depth: int  # 1 for what the network's own forward calls
     is_layer: bool  # without children
     inputs: list[tuple[int, ...]]
+    parameters: int
     output: tuple[int, ...] = ()
-    parameters: int = 0  # of modules inside that did not run before
     multiply_adds: int = 0
     windows: Sequence[Window] = ()
 
     @property
-    def receptive_field(self) -> tuple[int, ...]:
-        """Per axis, input pixels that the position sees that sees most."""
-        return tuple(int((window.last - window.first).max()) + 1 for window in self.windows)
+    def widest(self) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """The output position that sees most, of these the one in the middle; per axis the first and last it sees."""
+        position, seen = (), []
+        for first, last in self.windows:
+            i = np.lexsort([-abs(np.arange(len(first)) - len(first) // 2), last - first])[-1]
+            position, seen = (*position, int(i)), [*seen, (int(first[i]), int(last[i]))]
+        return position, seen
 
     @property
-    def jump(self) -> tuple[Fraction, ...]:
-        """Per axis, input pixels from one output to the next; 0 where there is only one."""
-        return tuple(window.jump for window in self.windows)
-
-    def widest(self) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-        """The output position that sees most, of these the one in the middle, and what it sees: per axis, first and last."""
-        position, seen = (), []
-        for first, last, _ in self.windows:
-            _, _, i = min(
-                (a - b, abs(i - len(first) // 2), i) for i, (a, b) in enumerate(zip(first, last, strict=True))
-            )
-            position, seen = (*position, i), [*seen, (int(first[i]), int(last[i]))]
-        return position, seen
+    def receptive_field(self) -> tuple[int, ...]:
+        """Per axis, input pixels that this position sees."""
+        return tuple(last - first + 1 for first, last in self.widest[1])
 
     @property
     def resizes(self) -> bool:
@@ -62,10 +55,10 @@ class Table(list[Row]):
     def __init__(self, calls: Iterable[Row]):
         super().__init__()
         for call in calls:
-            last = self[-1] if self else call
-            follows = call.is_layer and call.inputs == [last.output] == [call.output] and not call.multiply_adds
             if call.kind == "Identity" or not call.output:
                 continue
+            last = self[-1] if self else call
+            follows = call.is_layer and call.inputs == [last.output] == [call.output] and not call.multiply_adds
             if self and follows and call.receptive_field == last.receptive_field:
                 last.kind += f", {call.kind}"
                 last.parameters += call.parameters
@@ -77,11 +70,9 @@ class Table(list[Row]):
         for row in self:
             shapes = {"input": " + ".join(map(times, row.inputs)), "output": times(row.output)}
             costs = {"parameters": row.parameters, "multiply-adds": row.multiply_adds}
-            sees = {"receptive field": times(row.receptive_field), "stride": times(row.jump) if any(row.jump) else "–"}
+            sees = {"receptive field": times(row.receptive_field)}
             rows.append({"name": f"`{row.name}`", "what it is": row.kind} | shapes | costs | sees)
         return markdown_table(rows)
-
-    _repr_markdown_ = markdown
 
 
 def times(sizes: Iterable) -> str:
@@ -91,18 +82,15 @@ def times(sizes: Iterable) -> str:
 
 def trace(twin: nn.Module, x: Tensor) -> list[Row]:
     """All calls of a forward pass, the network's own first."""
-    calls, active, counted = [], [], set()
+    calls, active = [], []
     counter, follower = FlopCounterMode(display=False), Follower(x)
 
     def enter(name: str, module: nn.Module, args: tuple) -> None:
         inputs = [tuple(t.shape[1:]) for t in tree_leaves(args) if isinstance(t, Tensor) and t.is_floating_point()]
-        active.append(Row(name, describe(module), len(active), not any(module.children()), inputs))
+        parameters, is_layer = sum(p.numel() for p in module.parameters()), not any(module.children())
+        active.append(Row(name, describe(module), len(active), is_layer, inputs, parameters))
         calls.append(active[-1])
         active[-1].multiply_adds = -counter.get_total_flops() // 2
-        for parameter in set(module.parameters(recurse=False)) - counted:
-            counted.add(parameter)
-            for outer in active:
-                outer.parameters += parameter.numel()
 
     def leave(module: nn.Module, args: tuple, out) -> None:
         call = active.pop()

@@ -2,8 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 from cvf20.models.layers import IndexUnpool
 
-
-class Window(NamedTuple):
-    """Along one axis: the first and last input pixel that each position of a map sees, (S,) each, and the map's stride."""
-
-    first: np.ndarray
-    last: np.ndarray
-    jump: Fraction
+Window = tuple[
+    np.ndarray, np.ndarray
+]  # along one axis: the first and last input pixel that each position of a map sees
 
 
 class Follower(TorchDispatchMode):
@@ -29,7 +23,7 @@ class Follower(TorchDispatchMode):
 
     def __init__(self, x: Tensor):
         super().__init__()
-        windows = [Window(np.arange(size), np.arange(size), Fraction(1)) for size in x.shape[2:]]
+        windows = [(np.arange(size), np.arange(size)) for size in x.shape[2:]]
         self._known = {id(x): (x, windows)}  # holds the tensors, so that ids stay theirs
         self.axes = len(windows)
 
@@ -39,53 +33,57 @@ class Follower(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         name, sources = func._schema.name, list(filter(None, map(self.windows, tree_leaves(args))))
+        known = zip(func._schema.arguments, args, strict=False)
+        given = {a.name: a.default_value for a in func._schema.arguments} | {a.name: value for a, value in known}
         for tensor in tree_leaves(out):
             if sources and isinstance(tensor, Tensor) and name.startswith("aten::"):
-                sizes = [len(window.first) for window in sources[0]]  # of a map whose axes are folded into one
+                sizes = [len(first) for first, _ in sources[0]]  # of a map whose axes are folded into one
                 if tensor.dim() <= 2:
                     sizes = [1] * self.axes  # a vector sees all that its map saw
                 elif tensor.dim() >= 2 + self.axes:
                     sizes = tensor.shape[-self.axes :]
                 axes = zip(range(-self.axes, 0), sizes, *sources, strict=True)
-                self._known[id(tensor)] = tensor, [follow(name[6:], args, *each) for each in axes]
+                self._known[id(tensor)] = tensor, [follow(name[6:], given, *each) for each in axes]
         return out
 
 
-def follow(name: str, args: tuple, axis: int, size: int, *windows: Window) -> Window:
-    """What an operator's `size` outputs see together of maps with these windows."""
-    found = [(window, *reads(name, args, axis, len(window.first), size)) for window in windows]
-    first = [np.take(window.first, low, mode="clip") for window, low, _, _ in found]
-    last = [np.take(window.last, high, mode="clip") for window, _, high, _ in found]
-    return Window(np.min(first, axis=0), np.max(last, axis=0), max(window.jump * step for window, _, _, step in found))
+def follow(name: str, given: dict, axis: int, size: int, *windows: Window) -> Window:
+    """What an operator's `size` outputs along an axis see together of maps with these windows."""
+    firsts, lasts = [], []
+    for first, last in windows:
+        low, high = reads(name, given, axis, len(first), size)
+        firsts.append(first.take(low, mode="clip"))
+        lasts.append(last.take(high, mode="clip"))
+    return np.min(firsts, axis=0), np.max(lasts, axis=0)
 
 
-def reads(name: str, args: tuple, axis: int, before: int, size: int) -> tuple[np.ndarray, np.ndarray, Fraction]:
-    """The first and last of `before` positions that each of an operator's `size` outputs reads, and its stride.
+def reads(name: str, given: dict, axis: int, before: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first and last of `before` positions that each of an operator's `size` outputs reads.
 
-    axis: counted from the last, -1. Where padding is read the positions lie outside.
+    given: its arguments by name; axis: counted from the last, -1. Where padding is read the positions lie outside.
     """
     i = np.arange(size)
-    if name == "convolution" or name.startswith(("max_pool", "avg_pool")):
-        given = (args[1].shape[2:], *args[3:6]) if name == "convolution" else (*args[1:], *((), 0, 1)[len(args) - 2 :])
-        given = given[0], given[1] or given[0], given[2], 1 if name.startswith("avg") else given[3]
-        kernel, stride, padding, dilation = (int(np.atleast_1d(value)[axis % np.size(value)]) for value in given)
+    if name.startswith(("convolution", "max_pool", "avg_pool")):
+        kernel = given["kernel_size"] if "kernel_size" in given else given["weight"].shape[2:]
+        sizes = kernel, given["stride"] or kernel, given["padding"], given.get("dilation", 1)
+        kernel, stride, padding, dilation = (v if isinstance(v, int) else v[axis] for v in sizes)
         reach = dilation * (kernel - 1)
-        if name == "convolution" and args[6]:  # transposed: the j with i = j·stride − padding + dilation·t
-            return -((reach - padding - i) // stride), (i + padding) // stride, Fraction(1, stride)
-        return i * stride - padding, i * stride - padding + reach, Fraction(stride)
+        if given.get("transposed"):  # the j with i = j·stride − padding + dilation·t
+            return -((reach - padding - i) // stride), (i + padding) // stride
+        return i * stride - padding, i * stride - padding + reach
     if name.endswith(("linear1d", "linear2d", "linear3d")):  # pixel centres: (i + ½)·before / size − ½
         centre = (2 * i + 1) * before - size
-        return centre // (2 * size), -(-centre // (2 * size)), Fraction(before, size)
-    if name == "slice" and args[1] % args[0].dim() - args[0].dim() == axis:
-        step = args[4] if len(args) > 4 else 1
-        at = (args[2] or 0) % before + i * step
-        return at, at, Fraction(step)
+        return centre // (2 * size), -(-centre // (2 * size))
+    if name == "slice" and given["dim"] % given["self"].dim() - given["self"].dim() == axis:
+        i = (given["start"] or 0) % before + i * given["step"]
+        return i, i
     if "_pad" in name:
-        at = i - (args[1][-2 * axis - 2] if len(args[1]) >= -2 * axis else 0)
-        return at, at, Fraction(1)
+        pad = given.get("pad") or given["padding"]
+        i = i - (pad[-2 * axis - 2] if len(pad) >= -2 * axis else 0)
+        return i, i
     # In proportion: position by position, nearest up-scaling, unpooling, broadcasting, folding, adaptive and global pools
     low, high = i * before // size, -(-(i + 1) * before // size) - 1
-    return low, high if size < before else low, Fraction(before, size) if size > 1 else Fraction(0)
+    return low, high if size < before else low
 
 
 def gradient_extent(model: nn.Module, input_shape: Sequence[int], position: Sequence[int]) -> list[tuple[int, int]]:
