@@ -1,11 +1,10 @@
-"""python -m cvf20.submission check [FILES] · build [--sheet B] · address · run [OPTIONS]"""
+"""python -m cvf20.submission check [FILES] · build [--sheet B] · address"""
 
 import argparse
 import sys
 from pathlib import Path
 
 from cvf20.paths import project_dir
-from cvf20.submission import run
 from cvf20.submission.build import build, project_findings
 from cvf20.submission.check import check, is_error
 from cvf20.submission.colab import write_address
@@ -21,26 +20,25 @@ def main(arguments: list[str] | None = None) -> int:
     make = commands.add_parser("build", help="dist/: one notebook, one page, the report and the zip")
     make.add_argument("--sheet", choices=list(SHEETS), help="the hand-in of one course alone, into dist/<sheet>/")
     commands.add_parser("address", help="write the git address of submission.toml into the notebooks' set-up cells")
-    commands.add_parser("run", help="what ./run_all.sh does", add_help=False)
-    options, rest = parser.parse_known_args(arguments)
+    options, project = parser.parse_args(arguments), project_dir()
     sys.stdout.reconfigure(errors="replace")  # a finding may say what this terminal cannot
-    project = project_dir()
-    if options.command == "run":
-        return run.main(rest)
-    if rest:
-        parser.error(f"unknown: {' '.join(rest)}")
-    if options.command == "build":
-        return run.attempt(lambda: build(project, options.sheet), "build: ")
     books = list(find_notebooks(project / "notebooks")[0].values())
-    if options.command == "address":
-        print("changed:", *write_address(books, read_group(project / "submission.toml")["repository"]))
-        return 0
-    findings = [] if options.files else project_findings(project)
-    for file in options.files or books:
-        findings += check(file.resolve(), file.resolve().parent.parent)
-    errors = sum(map(is_error, findings))
-    print(*sorted(findings), f"{errors} errors, {len(findings) - errors} notes", sep="\n")
-    return 1 if errors else 0
+    if options.command == "check":
+        findings = [] if options.files else project_findings(project)
+        for file in options.files or books:
+            findings += check(file.resolve(), file.resolve().parent.parent)
+        errors = sum(map(is_error, findings))
+        print(*sorted(findings), f"{errors} errors, {len(findings) - errors} notes", sep="\n")
+        return 1 if errors else 0
+    try:
+        if options.command == "build":
+            build(project, options.sheet)
+        else:
+            print("changed:", *write_address(books, read_group(project / "submission.toml")["repository"]))
+    except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
+        print(f"{options.command}: {error}")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -21,12 +21,9 @@ def copy_files(paths: list[Path], source: Path, target: Path) -> None:
     """Copy from below `source` to below `target`; each file is the old or the new one, whole, whatever happens."""
     for place in [path.relative_to(source) for path in paths]:
         (target / place).parent.mkdir(parents=True, exist_ok=True)
-        temporary = target / place.with_name(f".{place.name}.{os.getpid()}")
-        try:
-            shutil.copyfile(source / place, temporary)
-            os.replace(temporary, target / place)
-        finally:
-            temporary.unlink(missing_ok=True)
+        temporary = target / place.with_name(f".{place.name}.new")
+        shutil.copyfile(source / place, temporary)
+        os.replace(temporary, target / place)
 
 
 def prepare(build: Path, project: Path, numbers: set[str]) -> None:

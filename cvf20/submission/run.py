@@ -7,9 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,7 +20,7 @@ from cvf20.submission.notebook import find_notebooks, number, read
 from cvf20.submission.publish import copy_files, files_of, prepare, reason_against, remove
 from cvf20.submission.weights import hand_on
 
-DONE, HELD, FAILED = "done", "not published", "failed"
+DONE, HELD, FAILED, NOT_RUN = "done", "not published", "failed", "not run"
 
 
 def main(arguments: list[str] | None = None, project: Path | None = None) -> int:
@@ -35,21 +33,22 @@ def main(arguments: list[str] | None = None, project: Path | None = None) -> int
     parser.add_argument("--fresh", action="store_true", help="train again, whatever runs/ and results/ hold")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="notebooks at a time; default: 1, quick: 2")
     parser.add_argument("--keep-going", action="store_true", help="go on with the others when a notebook fails")
-    options, run = parser.parse_args(arguments), None
     sys.stdout.reconfigure(errors="replace")  # a notebook may print what this terminal cannot
     try:
-        run = Run(options, (project or project_dir()).resolve())
+        run = Run(parser.parse_args(arguments), (project or project_dir()).resolve())
+    except ValueError as error:
+        parser.error(str(error))
+    try:
         run.build.mkdir(parents=True, exist_ok=True)
-        with FileLock(run.build / ".lock", timeout=0), contextlib.chdir(run.project):  # one run at a time
-            (run.build / ".lock.pid").write_text(str(os.getpid()), encoding="utf-8")
+        with FileLock(run.build / ".lock", timeout=0), contextlib.chdir(run.project):
             return run.everything()
     except Timeout:
-        say(f"run_all: process {(run.build / '.lock.pid').read_text(encoding='utf-8')} is at work in {run.build}")
-    except (ValueError, OSError) as error:
+        say(f"run_all: another run is at work in {run.build}")
+    except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
         say(f"run_all: {error}")
     except KeyboardInterrupt:
-        with run.publishing if run else contextlib.nullcontext():  # what is being published is published whole
-            say(f"run_all: stopped; published so far: {', '.join(run.published if run else []) or 'nothing'}")
+        with run.publishing:  # what is being published is published whole
+            say(f"run_all: stopped; published so far: {', '.join(run.published) or 'nothing'}")
             os._exit(130)  # a thread may wait for its notebook for an hour; the kernels end when this process is gone
     return 1
 
@@ -58,30 +57,30 @@ class Run:
     """What is asked for: which notebooks (number → file) of which project, where they are built, and with what."""
 
     def __init__(self, asked: argparse.Namespace, project: Path):
-        self.asked, self.project, self.published, self.publishing = asked, project, [], threading.Lock()
+        self.asked, self.project, self.jobs = asked, project, asked.jobs or (2 if asked.quick else 1)
+        self.states, self.published, self.publishing = {}, [], threading.Lock()
         found, left_out = find_notebooks(project / "notebooks")
         for line in left_out:
             say(line)
         numbers = sorted({number(name) or name.zfill(2) for name in asked.numbers or found})
-        if not found or not set(numbers) <= set(found):
-            raise ValueError(f"no notebook {', '.join(set(numbers) - set(found))}: wanted some of {', '.join(found)}")
+        if unknown := set(numbers) - set(found):
+            raise ValueError(f"no notebook {', '.join(unknown)}: wanted some of {', '.join(found)}")
         self.books = {name: found[name] for name in numbers}
-        asked.jobs = asked.jobs or (min(2, os.cpu_count() or 1) if asked.quick else 1)
-        if asked.jobs < 1 or asked.data and not Path(asked.data).expanduser().is_dir():
-            raise ValueError(f"--jobs {asked.jobs}, --data {asked.data}: wanted 1 or more, and a folder that exists")
-        given, told = os.environ | ({"CVF20_DATA": asked.data} if asked.data else {}), {}
-        for name, place in {"CVF20_DATA": "data", "CVF20_OUT": "build", "CVF20_RUNS": "runs"}.items():
-            told[name] = str(Path(given.get(name) or project / place).expanduser().resolve())
-        if told["CVF20_OUT"] == str(project):
-            raise ValueError(f"CVF20_OUT is the project itself, {project}: wanted a folder to build in, such as build/")
+        given = {"data": asked.data or os.environ.get("CVF20_DATA")}
+        given |= {"build": os.environ.get("CVF20_OUT"), "runs": os.environ.get("CVF20_RUNS")}
+        folders = (Path(there or project / name).expanduser().resolve() for name, there in given.items())
+        self.data, self.build, self.runs = folders
         self.draft = "quick" if asked.quick else "synthetic" if asked.synthetic else ""
         if self.draft:  # a folder of its own, so that no real run is replaced by a toy
-            told["CVF20_OUT"] = str(Path(told["CVF20_OUT"]) / self.draft)
-            told["CVF20_RUNS"] = str(Path(told["CVF20_OUT"]) / "runs")
-        self.data, self.build, self.runs = map(Path, told.values())
-        told |= {f"CVF20_{name.upper()}": "1" for name in ("synthetic", "fresh") if getattr(asked, name)}
-        share = str(max(1, (os.cpu_count() or 1) // asked.jobs))  # side by side they share the cores
-        self.told = told | ({"OMP_NUM_THREADS": share} if asked.jobs > 1 else {})
+            self.build, self.runs = self.build / self.draft, self.build / self.draft / "runs"
+        if self.build == project or asked.data and not self.data.is_dir():
+            raise ValueError(
+                f"CVF20_OUT is {self.build}, --data {asked.data}: wanted a folder to build in, and one there is"
+            )
+        self.told = {"CVF20_DATA": str(self.data), "CVF20_OUT": str(self.build), "CVF20_RUNS": str(self.runs)}
+        self.told |= {f"CVF20_{name.upper()}": "1" for name in ("synthetic", "fresh") if getattr(asked, name)}
+        if self.jobs > 1:  # side by side they share the cores
+            self.told["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
 
     def everything(self) -> int:
         """What can be seen before, the notebooks, what they hand on, the hand-in; the exit code."""
@@ -95,33 +94,30 @@ class Run:
         if self.asked.fresh and self.runs.is_dir():
             mine = {*self.books, *([] if self.asked.numbers else [None])}
             remove([path for path in self.runs.iterdir() if number(path.name) in mine])
-        start = time.time()
-        states = self.notebooks(broken)
+        start, self.states = time.time(), dict.fromkeys(broken, FAILED)
+        self.notebooks()
         if self.published:  # figures and results of free names belong to no single notebook
             free = [path for path in files_of(self.build, None) if path.stat().st_mtime >= start]
             copy_files(free, self.build, self.project)
             hand_on(self.project, self.runs, say)
-        if undone := [f"{self.books[name].stem} {state}" for name, state in states.items() if state != DONE]:
+        states = {path.stem: self.states.get(name, NOT_RUN) for name, path in self.books.items()}
+        if undone := [f"{stem} {state}" for stem, state in states.items() if state != DONE]:
             say(f"run_all: {len(undone)} of {len(states)} are not done: {', '.join(undone)}; see {self.build}")
             return 1
         if self.draft:
             say(f"run_all: done and checked, in {self.build}; a {self.draft} run publishes nothing")
         elif not self.asked.numbers and (self.project / "submission.toml").is_file():
-            return attempt(lambda: build(self.project, say=say), "run_all: all is published, but nothing was built: ")
+            build(self.project, say=say)
         return 0
 
-    def notebooks(self, broken: set[str]) -> dict[str, str]:
-        """What became of each notebook: by number, several at a time, none before those whose results it reads."""
-        states, waiting = dict.fromkeys(broken, FAILED), [name for name in self.books if name not in broken]
-        pool = ThreadPoolExecutor(self.asked.jobs)
-        try:
-            while waiting and (self.asked.keep_going or FAILED not in states.values()):
-                ready = [name for name in waiting if not self.needs(name) & set(waiting)][: self.asked.jobs]
-                states |= zip(ready, pool.map(partial(self.notebook, states=states), ready), strict=True)
-                waiting = [name for name in waiting if name not in ready]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # an interrupted run must not wait for its notebooks
-        return dict.fromkeys(self.books, "not run") | states
+    def notebooks(self) -> None:
+        """Run all of them, several at a time, none before those whose results it reads."""
+        pool = ThreadPoolExecutor(self.jobs)
+        waiting = [name for name in self.books if name not in self.states]
+        while waiting and (self.asked.keep_going or FAILED not in self.states.values()):
+            ready = [name for name in waiting if not self.needs(name) & set(waiting)][: self.jobs]
+            self.states |= zip(ready, pool.map(self.notebook, ready), strict=True)
+            waiting = [name for name in waiting if name not in ready]
 
     def needs(self, name: str) -> set[str]:
         """The lower numbers that it reads from: those named in its code ("03_unet_bn"); a report reads all."""
@@ -129,12 +125,11 @@ class Run:
         report = self.books[name].stem.endswith("_report")
         return {other for other in self.books if other < name and (report or re.search(rf"[\"'/]{other}_", code))}
 
-    def notebook(self, name: str, states: dict[str, str]) -> str:
+    def notebook(self, name: str) -> str:
         """Run, check and publish one; lines with its seconds, with what failed, and with what was published."""
-        reads, source, start = {states[other] for other in self.needs(name)}, self.books[name], time.perf_counter()
-        if reads - {DONE, HELD}:
-            return "not run"
-        target = self.build / "notebooks" / source.name
+        if any(self.states[other] != DONE for other in self.needs(name)):
+            return NOT_RUN
+        source, target, start = self.books[name], self.build / "notebooks" / self.books[name].name, time.perf_counter()
         folders = {self.build: "", self.project: "", self.data: "data", self.runs: "runs"}
         say(f"{name} | {source.stem} begins")
         try:
@@ -144,15 +139,15 @@ class Run:
             for finding in findings:
                 say(f"{name} | {finding}")
             if not any(map(is_error, findings)):
-                return DONE if self.draft else self.publish(name, HELD in reads)
+                return DONE if self.draft else self.publish(name)
         except (NotebookError, OSError) as error:  # OSError: it could not be published, or not all of it
             say(f"{name} | FAILED after {time.perf_counter() - start:.0f} s: {error}; as far as it came: {target}")
         return FAILED
 
-    def publish(self, name: str, reads_held: bool) -> str:
+    def publish(self, name: str) -> str:
         """Copy what a notebook has made to where it is published, unless something speaks against it, which is said."""
         made = files_of(self.build, name)
-        if why := reason_against(made, self.books[name]) or "it reads what was not published" * reads_held:
+        if why := reason_against(made, self.books[name]):
             say(f"{name} | not published, {why}; what it made is in {self.build}")
             return HELD
         with self.publishing:
@@ -163,15 +158,6 @@ class Run:
         if other := [p for p in there if not (self.build / p).exists() and not p.startswith("notebooks/")]:
             say(f"{name} | left, though no run made them: {', '.join(other[:5])}{' …' * (len(other) > 5)}")
         return DONE
-
-
-def attempt(to_build: Callable, before: str) -> int:  # the exit code
-    try:
-        to_build()
-    except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
-        say(f"{before}{error}")
-        return 1
-    return 0
 
 
 def say(line: str) -> None:
