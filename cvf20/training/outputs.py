@@ -20,14 +20,14 @@ def forward(
 ) -> Tensor:
     """Outputs (N, K, H, W) in float32, computed in the accelerator's precision; (N, K, …) for other dimensions.
 
-    size:  interpolate them to this (H, W), e.g. that of labels which are finer than the network's input
+    size:  interpolate maps to this (H, W), e.g. that of labels which are finer than the network's input
     flips: the mean of the outputs for the images and for their mirror images
     """
     with accelerator.autocast():
         outputs = model(images).float()
     if flips:
         outputs = (outputs + forward(model, images.flip(-1), accelerator).flip(-1)) / 2
-    if size is None or outputs.shape[2:] == torch.Size(size):
+    if size is None or outputs.ndim < images.ndim or outputs.shape[2:] == torch.Size(size):
         return outputs
     mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[outputs.ndim]
     return F.interpolate(outputs, size=tuple(size), mode=mode, align_corners=False)
