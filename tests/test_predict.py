@@ -158,7 +158,7 @@ def test_a_students_own_network_is_found_once_it_has_moved_to_your_models(tmp_pa
     ],
 )
 def test_a_learners_run_is_understood(transforms, seen):
-    """And on a validation image it is the learner's own prediction, with flips averaged, as `score(flips=True)` does."""
+    """And on a validation image it is the learner's own prediction, averaged with that of the mirror image."""
     data, valid = Patches(4, 3), Patches(2, 3, transforms=transforms)
     how = dict(epochs=1, name="02_tiny", verbose=False)
     learner = Learner(lambda: BaseConv(3, 9, (4,)), cross_entropy_criterion, data, valid, **how)

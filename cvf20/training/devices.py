@@ -62,14 +62,6 @@ def on_gpu(accelerator: Accelerator) -> dict:
     return {"pin_memory": True, "num_workers": min(8, os.cpu_count() or 1) if can_fork else 0}
 
 
-def own_batches(loader, accelerator: Accelerator):
-    """Of several processes' batches every n-th, so that each is seen once, made up as by a single process."""
-    if accelerator.num_processes == 1 or not isinstance(loader, DataLoader):
-        return loader
-    batches = list(loader.batch_sampler)[accelerator.process_index :: accelerator.num_processes]
-    return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn, **on_gpu(accelerator))
-
-
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)

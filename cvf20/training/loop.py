@@ -7,15 +7,13 @@ float64 on the CPU.
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import zip_longest
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, gather_object, send_to_device
+from accelerate.utils import broadcast, send_to_device
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
@@ -29,7 +27,7 @@ from cvf20.metrics import (
     overall_accuracy,
 )
 from cvf20.models.weights import unwrap
-from cvf20.training.devices import has_bf16, make_accelerator, own_batches, seed_everything
+from cvf20.training.devices import has_bf16, make_accelerator, seed_everything
 from cvf20.training.outputs import evaluate_model, forward, labels_of, probabilities
 
 __all__ = ["evaluate_model", "forward", "has_bf16", "make_accelerator", "probabilities", "seed_everything"]
@@ -50,7 +48,7 @@ def train(
     metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
     seed: int = 0,
     first_epoch: int = 1,
-    after_epoch: Callable[[dict], bool | None] = lambda row: None,
+    after_epoch: Callable[[dict], None] = lambda row: None,
     accelerator: Accelerator,
     **step,
 ) -> None:
@@ -62,8 +60,7 @@ def train(
     metrics:     see `validate`
     seed:        epoch e draws order, augmentation and dropout from (seed, e), so a run can be taken up at any epoch;
                  of several processes each draws its own
-    after_epoch: gets epoch, lr, seconds, train_loss, train_<part> of its parts, and what `validate` gives; training
-                 ends when it returns True
+    after_epoch: gets epoch, lr, seconds, train_loss, train_<part> of its parts, and what `validate` gives
     step:        scheduler, stepped once per batch, and grad_clip, the largest norm of the gradient
     """
     for epoch in range(first_epoch, epochs + 1):
@@ -71,19 +68,16 @@ def train(
         if hasattr(train_loader.sampler, "set_epoch"):
             train_loader.sampler.set_epoch(epoch)
         options = {"average": average, "accelerator": accelerator, **step}
-        row = {"epoch": epoch} | _train_epoch(model, loss, train_loader, optimizer, (epoch - 1, epochs), **options)
-        judged = average.module if average is not None else model
-        judged = judged.module if isinstance(judged, DistributedDataParallel) else judged
+        row = {"epoch": epoch} | _train_epoch(model, loss, train_loader, optimizer, epoch, epochs, **options)
+        judged = unwrap(model if average is None else average)
         broadcast(list(judged.buffers()))  # statistics of batch norm: each process has seen its own images
-        scores = validate(judged, valid_loader, loss, accelerator=accelerator, metrics=metrics, ranked=False)
-        if after_epoch(row | scores):
-            break
+        after_epoch(row | validate(judged, valid_loader, loss, accelerator=accelerator, metrics=metrics, ranked=False))
 
 
 def _train_epoch(
-    model, loss: Loss, loader, optimizer, done: tuple[int, int], *, accelerator, average, scheduler=None, grad_clip=None
+    model, loss, loader, optimizer, epoch, epochs, *, accelerator, average, scheduler=None, grad_clip=None
 ) -> dict[str, float]:
-    """One pass over the data, after done[0] of done[1] epochs; a loss's set_progress is told the share of training done.
+    """One pass over the data; a loss's set_progress is told the share of training done.
 
     Raises FloatingPointError where the loss is not finite, naming epoch, batch and learning rate.
     """
@@ -91,7 +85,7 @@ def _train_epoch(
     started, totals, count = time.perf_counter(), defaultdict(float), 0
     for batch, (images, *target) in enumerate(loader):
         if hasattr(loss, "set_progress"):
-            loss.set_progress((done[0] + batch / len(loader)) / done[1])
+            loss.set_progress((epoch - 1 + batch / len(loader)) / epochs)
         images, *target = send_to_device([images, *target], accelerator.device)
         if loss is None:
             with accelerator.autocast():
@@ -101,7 +95,7 @@ def _train_epoch(
         parts = value if isinstance(value, dict) else {}
         value, rate = sum(parts.values()) if parts else value, optimizer.param_groups[0]["lr"]
         if not torch.isfinite(value):
-            where = f"epoch {done[0] + 1}, batch {batch + 1}, at learning rate {rate:.3g}"
+            where = f"epoch {epoch}, batch {batch + 1}, at learning rate {rate:.3g}"
             raise FloatingPointError(f"loss is {value.item()} in {where}: lower the rate or clip the gradient")
         accelerator.backward(value)
         if grad_clip:
@@ -113,9 +107,9 @@ def _train_epoch(
         if average is not None:
             average.update_parameters(unwrap(model))
         count += len(images)
-        named = {"train_loss_part" if name == "loss" else f"train_{name}": part for name, part in parts.items()}
-        for name, part in ({"train_loss": value} | named).items():
-            totals[name] += part.item() * len(images)
+        totals["train_loss"] += value.item() * len(images)
+        for name, part in parts.items():
+            totals["train_loss_part" if name == "loss" else f"train_{name}"] += part.item() * len(images)
     means = {name: total / count for name, total in totals.items()}
     return {"lr": rate, "seconds": time.perf_counter() - started, **means}
 
@@ -129,40 +123,38 @@ def validate(
     accelerator: Accelerator,
     metrics: Callable[[Tensor, Tensor], dict[str, float]] | None = None,
     ranked: bool = True,
-    flips: bool = False,
 ) -> dict[str, float]:
     """Metrics over all pixels of a split, in eval mode: mIoU, accuracy and mAP, or IoU and IoU_per_image if K = 1.
 
     loss:    its mean over the images is added as "loss"
     metrics: called once with the logits and labels of all images in place of the above, on the CPU
     ranked:  also compute mAP from the scores, which needs all of them at once
-    flips:   average the outputs of image and mirrored image
     Scores are taken at the labels' size. Where label maps differ in size (one per batch), void fills up the smaller.
+    Of several processes each judges all images, so that every number is that of a single process.
     """
     model.eval()
-    kept, losses, classes = [], [], 0
-    for images, target, *extra in own_batches(loader, accelerator):
+    kept, losses = [], []
+    for images, target, *extra in loader:
         images, target, *extra = send_to_device([images, target, *extra], accelerator.device)
-        outputs = forward(model, images, accelerator, target.shape[2 - images.ndim :], flips)
+        outputs = forward(model, images, accelerator, target.shape[2 - images.ndim :])
         if loss is not None:
             value = loss(outputs, target, *extra)
             losses += [float(sum(value.values()) if isinstance(value, dict) else value)] * len(images)
-        if metrics is None:
-            scores, classes = probabilities(outputs, model), outputs.shape[1]
-            outputs = scores if ranked and classes > 1 else labels_of(scores)
+        outputs = outputs if metrics is not None else probabilities(outputs, model)
         kept.append((outputs.cpu(), target.cpu()))
-    shares = gather_object([kept])  # of every process; alone, its own
-    classes = max(gather_object([classes]))
-    outputs, target = _together([pair for pairs in zip_longest(*shares) for pair in pairs if pair is not None])
+    outputs, target = _together(kept)
     if metrics is not None:
         result = dict(metrics(outputs, target))
-    elif classes == 1:
-        result = {"IoU": binary_iou(outputs, target), "IoU_per_image": binary_iou_per_image(outputs, target)}
+    elif outputs.shape[1] == 1:
+        labels = labels_of(outputs)
+        result = {"IoU": binary_iou(labels, target), "IoU_per_image": binary_iou_per_image(labels, target)}
     else:
-        confusion = compute_confusion_matrix(labels_of(outputs) if ranked else outputs, target, classes)
+        confusion = compute_confusion_matrix(labels_of(outputs), target, outputs.shape[1])
         result = {"mIoU": iou(confusion).nanmean(), "accuracy": overall_accuracy(confusion)}
-        result |= {"mAP": average_precision(outputs, target).nanmean()} if ranked else {}
-    result |= {"loss": np.mean(gather_object(losses))} if loss is not None else {}
+        if ranked:
+            result["mAP"] = average_precision(outputs, target).nanmean()
+    if loss is not None:
+        result["loss"] = np.mean(losses)
     return {str(name): float(value) for name, value in result.items()}
 
 

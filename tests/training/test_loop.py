@@ -66,19 +66,6 @@ def test_validate_of_a_binary_task(accelerator):
     assert found["IoU_per_image"] == pytest.approx(sum(i / u for i, u in sets) / len(sets))
 
 
-def test_flips_make_the_scores_symmetric(accelerator):
-    """With flips, a network scores a mirrored data set as it scores the data set."""
-    data, mirrored, model = Patches(4), Patches(4), tiny_unet()
-    mirrored.images = [image.flip(-1) for image in mirrored.images]
-    mirrored.masks = [mask.flip(-1) for mask in mirrored.masks]
-    plain, first, second = (
-        validate(model, DataLoader(d, 4), accelerator=accelerator, flips=flips)
-        for d, flips in [(data, False), (data, True), (mirrored, True)]
-    )
-    assert first["mAP"] == pytest.approx(second["mAP"], abs=1e-6)
-    assert first["mAP"] != plain["mAP"]
-
-
 def test_validate_neither_trains_nor_moves_statistics(accelerator):
     model = tiny_unet(dropout=0.5).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -293,20 +280,6 @@ def test_every_epoch_trains_in_training_mode_and_validates_in_eval_mode(accelera
 
     train(model.eval(), loss, loader, loader, optimizer, 2, accelerator=accelerator)
     assert modes == [True, True, False, False] * 2
-
-
-def test_training_ends_when_after_epoch_says_so(accelerator):
-    epochs, model, loader = [], tiny_unet(), DataLoader(Patches(4), 4)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-
-    def after_epoch(row):
-        epochs.append(row["epoch"])
-        return row["epoch"] == 2
-
-    train(
-        model, cross_entropy_criterion, loader, loader, optimizer, 5, accelerator=accelerator, after_epoch=after_epoch
-    )
-    assert epochs == [1, 2]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
