@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import accelerate
@@ -13,8 +14,10 @@ from PIL import Image
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 
+from cvf20.labels import VOID
 from cvf20.models.spec import spec_of
 from cvf20.models.weights import read_state, unwrap
 from cvf20.training import results
@@ -32,11 +35,18 @@ def check(run) -> None:
     if any(not 0 <= index < len(run.valid_data) for index in run.snapshots):
         raise ValueError(f"snapshots={run.snapshots}: valid_data has {len(run.valid_data)} images")
     for data in (run.train_data, run.valid_data):
-        masks, labels = (data[index][1] for index in range(len(data))), set()
-        while not labels - {0, 255} and (mask := next(masks, None)) is not None:
-            labels |= set(mask.unique().tolist())
-        if labels == {0, 255}:
+        if _holds_only_void(data):
             raise ValueError("the masks hold 0 and 255 only, and 255 is void: map them to 0 and 1, e.g. mask // 255")
+
+
+def _holds_only_void(data: Dataset) -> bool:
+    """Whether no mask holds anything but 0 and 255; stops at the first that does."""
+    labels = set()
+    for index in range(len(data)):
+        labels |= set(data[index][1].unique().tolist())
+        if labels - {0, VOID}:
+            return False
+    return VOID in labels
 
 
 def train_network(run, on_row: Callable[[dict], None]) -> None:
@@ -66,7 +76,8 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
         state["seconds"] = time.perf_counter() - started
         if writer is not None:
             write_epoch(run, row, plain if average is None else average.module, state["best_epoch"], writer)
-            save({key: part.state_dict() for key, part in parts.items()} | {"state": state}, folder / "last.pt")
+            saved = {key: part.state_dict() for key, part in parts.items()} | {"state": state}
+            results.replace(folder / "last.pt", partial(torch.save, saved))
         on_row(row)
 
     if accelerator.num_processes > 1:
@@ -100,7 +111,7 @@ def write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: Summa
     for key, value in row.items():
         writer.add_scalar(key, value, epoch := row["epoch"])
     if epoch == best_epoch:
-        save(state_of(model), run.folder / "best.pt")
+        results.replace(run.folder / "best.pt", partial(torch.save, state_of(model)))
     for index in run.snapshots if epoch in run.snapshot_epochs else ():
         image, mask, *_ = run.valid_data[index]
         outputs = forward(model.eval(), image[None].to(run.accelerator.device), run.accelerator, mask.shape[-2:])
@@ -115,17 +126,16 @@ def finish(run, state: dict, scores: dict) -> None:
     """Write the result of a run, from which on it counts as finished."""
     results.write_curves(state["rows"], run.folder / "curves.csv")
     network, precision = unwrap(run.network.built), run.accelerator.mixed_precision
-    about = {"key": run.key, "best_epoch": state["best_epoch"], "seconds": state["seconds"], "recipe": run.recipe}
-    about |= {"network": spec_of(network), "device": run.accelerator.device.type, "threads": torch.get_num_threads()}
+    about = {"key": run.key, "best_epoch": state["best_epoch"], "seconds": state["seconds"]}
+    about |= {
+        "recipe": {"model": type(network).__name__} | run.recipe,
+        "network": spec_of(network),
+        "device": run.accelerator.device.type,
+        "threads": torch.get_num_threads(),
+    }
     about |= {"precision": "fp32" if precision == "no" else precision, "parameters": results.parameters(network)}
     about |= {"trainable": results.parameters(network, trained=True), "metrics": {"val": scores}, "quick": run.quick}
     about["versions"] = {library.__name__: library.__version__ for library in (torch, torchvision, accelerate)}
     result = results.plain(results.new_result(run.name, run.seed, run.train_data, **about))
     results.write_text(run.folder / "result.json", json.dumps(result, indent=1))
     (run.folder / "last.pt").unlink()
-
-
-def save(value: dict, path: Path) -> None:
-    """torch.save that leaves the previous file whole when killed."""
-    torch.save(value, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)

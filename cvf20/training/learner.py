@@ -18,22 +18,22 @@ from cvf20.training.loop import validate
 from cvf20.training.network import Network
 from cvf20.training.outputs import forward, probabilities
 from cvf20.training.recipe import Recipe, untouched
-from cvf20.training.runs import finished, keep, publish_run, published, run_key
+from cvf20.training.runs import Finished, finished, keep, publish_run, run_key
 
 
 class Learner:
     """Train `model` on `train_data`, choose its best epoch on `valid_data`, and keep what was found.
 
-    model:        a function without arguments that builds the network (under the seed), or a network, which is then
-                  trained in place; given again under the same name it starts from what it was the first time
-    loss:         (logits, target, …) → scalar, or a dict of named parts; None: see `train`
-    data:         pairs (image, labels[, more]): float images and integer labels, e.g. a SegmentationDataset
-    name:         of the run, a file name that begins with the notebook's number, e.g. "03_unet"
-    quick:        a rehearsal, at most 2 epochs of 8 images in batches of 4; its result says so
-    metrics:      (logits, labels) of the whole split → dict, in place of the metrics of `validate`
-    snapshots:    indices of validation images whose predictions are kept at the first, quarter, half and last epoch
-    precision:    see `make_accelerator`; no part of the run's key
-    settings:     optimizer, lr_scales, weight_decay, schedule, grad_clip, average, monitor: see `Recipe`
+    model:     a function without arguments that builds the network (under the seed), or a network, which is then
+               trained in place; given again under the same name it starts from what it was the first time
+    loss:      (logits, target, …) → scalar, or a dict of named parts; None: see `train`
+    data:      pairs (image, labels[, more]): float images and integer labels, e.g. a SegmentationDataset
+    name:      of the run, a file name that begins with the notebook's number, e.g. "03_unet"
+    quick:     a rehearsal, at most 2 epochs of 8 images in batches of 4; its result says so
+    metrics:   (logits, labels) of the whole split → dict, in place of the metrics of `validate`
+    snapshots: indices of validation images whose predictions are kept at the first, quarter, half and last epoch
+    precision: see `make_accelerator`; no part of the run's key
+    settings:  optimizer, lr_scales, weight_decay, schedule, grad_clip, average, monitor: see `Recipe`
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Learner:
     ):
         if quick:
             epochs, batch_size = min(epochs, 2), min(batch_size, 4)
-        self.settings = Recipe.of(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
+        self.settings = Recipe(lr=lr, batch_size=batch_size, epochs=epochs, **settings)
         self.name, self.seed, self.quick, self.verbose = results.file_name(name), int(seed), bool(quick), verbose
-        self.loss, self.metrics, self.snapshots = loss, metrics, tuple(map(int, snapshots))
-        self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
         self.label = f"{self.name}-seed{self.seed}"
+        self.network, self.loss, self.metrics = Network(model, self.name, self.seed), loss, metrics
+        self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
+        self.snapshots = tuple(map(int, snapshots))
         self.snapshot_epochs = sorted({1, *(max(1, self.settings.epochs // part) for part in (4, 2, 1))})
-        self.network = Network(model, self.name, self.seed)
         self._key = self._files = self._result = None
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
 
@@ -80,53 +80,58 @@ class Learner:
             say(f"{self.label}  epoch {row['epoch']:3d}/{self.settings.epochs}  lr {row['lr']:.1e}  {values}")
             after_epoch(row)
 
-        self._key = self._result = None
+        self._key = self._files = None
         with same_random_state():
             self.network.reset()
             self._key = self.key
-            self._files = finished(self.label, self.folder, self.key)
-            if self._files is None:
+            files = finished(self.label, self.folder, self.key)
+            if files is None:
                 try:
                     train_network(self, on_row)
                 finally:
                     self.network.leave()
-                self._files = finished(self.label, self.folder, self.key)
+                files = finished(self.label, self.folder, self.key)
             else:
-                say(f"{self.label}: loaded from {self._files.where}")
-                for row in results.read_rows(self._files.curves):
+                say(f"{self.label}: loaded from {files.where}")
+                for row in results.read_rows(files.curves):
                     on_row(row)
-        self._result = json.loads(self._files.result.read_text(encoding="utf-8"))
-        again = f"./run_all.sh --fresh {self.name[:2]}" if self.result["notebook"] else "CVF20_FRESH=1"
-        missing = f"{self.label}: its weights are neither in {self.folder} nor in weights/; train it again with {again}"
-        self.network.expect([self.folder / "best.pt", published(f"../weights/{self.label}.pt")], self.key, missing)
+        self._files, self._result = files, json.loads(files.result.read_text(encoding="utf-8"))
+        if self.network.is_given and any(map(Path.is_file, files.weights)):
+            self.model  # noqa: B018 — trained in place, so it gets its weights now
         metrics, self._result["metrics"] = self._result["metrics"], {}  # others are computed anew, or found
         self.record("val", metrics["val"])
         return self._result
 
     @property
-    def result(self) -> dict:
-        if self._result is None:
+    def files(self) -> Finished:
+        if self._files is None:
             raise RuntimeError(f"{self.label} is not trained yet: call fit() first")
-        return self._result
+        return self._files
+
+    @property
+    def result(self) -> dict:
+        return self.files and self._result
 
     @property
     def model(self) -> nn.Module:
         """The network: after fit() with the best epoch's weights, which must then be in runs/ or in weights/."""
-        return self.network.trained
+        if self._files is not None:
+            self.network.load(self.files.weights, self.key, self.label)
+        return self.network.built
 
     @property
     def curves(self) -> dict[str, list[float]]:
         """epoch, lr, seconds of training, train_loss, loss and the validation metrics of every epoch, as columns."""
-        return results.read_curves((self.result and self._files).curves)
+        return results.read_curves(self.files.curves)
 
     @property
     def key(self) -> str:
         """What the run is, in 64 hex digits; settled by `fit()`, which looks at the data anew each time."""
-        settings, data = (
-            [asdict(self.settings), self.seed, self.quick, self.snapshots],
-            [self.train_data, self.valid_data],
-        )
-        return self._key or run_key(settings, [self.network, type(self), untouched(self.loss), self.metrics, *data])
+        if self._key is not None:
+            return self._key
+        settings = [asdict(self.settings), self.seed, self.quick, self.snapshots]
+        parts = [self.network, type(self), untouched(self.loss), self.metrics, self.train_data, self.valid_data]
+        return run_key(settings, parts)
 
     def key_parts(self, description) -> str:
         description.learners += 1
@@ -135,9 +140,9 @@ class Learner:
     @property
     def recipe(self) -> dict:
         """The settings in words, as results show them."""
-        told = {"model": self.network.name, "loss": self.loss, "metrics": self.metrics}
-        for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
-            told[name] = getattr(results.inside(data)[0], "transforms", None)
+        told = {"loss": self.loss, "metrics": self.metrics}
+        told["transforms"] = getattr(results.inside(self.train_data)[0], "transforms", None)
+        told["valid_transforms"] = getattr(results.inside(self.valid_data)[0], "transforms", None)
         return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
 
     @property
@@ -155,42 +160,38 @@ class Learner:
     def looked_at(self, data: Dataset) -> Dataset:
         return Subset(data, range(min(len(data), 8))) if self.quick else data
 
-    def test(self, data: Dataset, flips: bool = False) -> dict[str, float]:
-        """`score` on the test split."""
-        return self.score("test_flips" if flips else "test", data, flips=flips)
-
-    def score(self, split: str, data: Dataset, flips: bool = False) -> dict[str, float]:
+    def score(self, split: str, data: Dataset) -> dict[str, float]:
         """Metrics of the best epoch's weights on `data`, kept in the result under metrics[split]."""
-        self.result  # noqa: B018 — raises before fit()
-        key = run_key([flips, self.quick], [self, self.metrics, data])
+        key = run_key(self.quick, [self.files and self, self.metrics, data])
         local = self.folder / "scores" / f"{results.file_name(split)}-{key[:12]}.json"
 
         def make() -> dict:
-            options = {"accelerator": self.accelerator, "metrics": self.metrics, "flips": flips}
-            value = validate(to_device(self.model, self.accelerator), self.loader(data), **options)
-            return {"key": key, "value": value}
+            model, options = to_device(self.model, self.accelerator), {"accelerator": self.accelerator}
+            return {"key": key, "value": validate(model, self.loader(data), metrics=self.metrics, **options)}
 
         return self.record(split, keep(f"{self.label}/{split}.json", local, key, make)[0]["value"])
+
+    def test(self, data: Dataset) -> dict[str, float]:
+        return self.score("test", data)
 
     def record(self, split: str, metrics: dict) -> dict:
         """Add metrics that were computed elsewhere to the result, under metrics[split]."""
         self.result["metrics"][split] = metrics
         if self.accelerator.is_main_process:
             results.write_result(self.result)
-            publish_run(self._files, self.label)
+            publish_run(self.files, self.label)
         return metrics
 
     @torch.inference_mode()
     def predict(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """Probabilities (N, K, H, W) of normalised images (N, C, H, W), in eval mode; interpolated to (H, W) = size."""
-        self.result  # noqa: B018 — raises before fit()
-        model = to_device(self.model, self.accelerator).eval()
+        model = to_device(self.files and self.model, self.accelerator).eval()
         batches = images.to(self.accelerator.device).split(self.settings.batch_size)
         return torch.cat([probabilities(forward(model, b, self.accelerator, size), model).cpu() for b in batches])
 
     def snapshot(self, epoch: int, index: int) -> Tensor:
         """(H, W) labels that the network predicted for validation image `index` after `epoch`."""
-        file = (self.result and self._files).pictures / f"epoch{epoch:03d}_{index:04d}.png"
+        file = self.files.pictures / f"epoch{epoch:03d}_{index:04d}.png"
         return torch.from_numpy(read_image(file).copy())
 
     def explainit(self, input_shape: Sequence[int]):

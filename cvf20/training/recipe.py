@@ -36,14 +36,6 @@ class Recipe:
     average: float | None = None
     monitor: str | None = None
 
-    @classmethod
-    def of(cls, **settings) -> "Recipe":
-        """An unknown setting is a TypeError that names those that there are."""
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(settings.keys() - set(known)):
-            raise TypeError(f"there is no setting {', '.join(unknown)}; there are {', '.join(known)}")
-        return cls(**settings)
-
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
@@ -79,10 +71,10 @@ class Recipe:
         name = self.monitor or next((name for name in ("mIoU", "IoU") if name in row), None)
         if name not in row:
             raise ValueError(f"monitor={self.monitor!r}: expected one of {', '.join(row)}")
-        is_better = (
-            best is None or math.isnan(best) or (row[name] < best if name.endswith("loss") else row[name] > best)
-        )
-        return row[name] if is_better else None
+        value = row[name]
+        if best is None or math.isnan(best):
+            return value
+        return value if (value < best if name.endswith("loss") else value > best) else None
 
 
 def untouched(loss):

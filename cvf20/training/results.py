@@ -8,7 +8,7 @@ import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from torch import nn
@@ -35,12 +35,16 @@ def file_name(name: str) -> str:
     return name
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a killed process leaves the previous content."""
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Put a file in its place that is first written whole beside it: a killed process leaves the previous content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    write(temporary)
     temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    replace(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def new_result(name: str, seed: int, data, *, metrics: dict, recipe: dict, seconds: float, quick: bool, **more) -> dict:
@@ -156,9 +160,9 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def mean_std(values: Iterable[float], percent: bool = False, digits: int = 3) -> str:
+def mean_std(values: Iterable[float], digits: int = 3) -> str:
     """ "0.712 ± 0.004 (3)": mean, sample standard deviation and number of seeds; one value stands alone."""
-    values = [v * 100 if percent else v for v in values]
+    values = list(values)
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} ({len(values)})"

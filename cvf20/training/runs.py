@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,13 +63,16 @@ class Finished(NamedTuple):
     curves: Path
     pictures: Path
     where: str
+    weights: tuple[Path, ...]
 
 
 def finished(label: str, folder: Path, key: str) -> Finished | None:
     """A run of this key, in its folder in runs/ or among what is published."""
-    places = Finished(folder / "result.json", folder / "curves.csv", folder / "predictions", "runs/")
-    shown = Finished(*(published(f"{label}{end}") for end in (".json", ".csv", "")), "results/ (published)")
-    return next((run for run in (places, shown) if stored(run.result, key) and run.curves.is_file()), None)
+    weights = folder / "best.pt", published(f"../weights/{label}.pt")
+    local = folder / "result.json", folder / "curves.csv", folder / "predictions", "runs/", weights
+    shown = *(published(label + end) for end in (".json", ".csv", "")), "results/ (published)", weights
+    places = Finished(*local), Finished(*shown)
+    return next((run for run in places if stored(run.result, key) and run.curves.is_file()), None)
 
 
 def publish_run(run: Finished, label: str) -> None:
@@ -79,14 +83,13 @@ def publish_run(run: Finished, label: str) -> None:
         copy_file(run.pictures / name, folder / label / name)
 
 
-def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None, recipe=None, silent=False):
+def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None, recipe=None):
     """What `compute(*inputs)` gives, computed once; for everything that is made with trained networks beyond `fit()`.
 
     compute: counts with the globals, closures and defaults that it reads; a Learner among these or the inputs counts by
              its key, a data set by its content, all else by value
     data:    the value is a result (a dict of metrics) on this data set: it is written to results/<name>-seed<seed>.json
     recipe:  of such a result, for the reader
-    silent:  do not say from where it was loaded
     The value is nested dicts and lists of numbers, strings, None, arrays and small tensors; others are a TypeError.
     """
     label = f"{results.file_name(name)}-seed{seed}"
@@ -105,7 +108,7 @@ def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None
         return results.plain(results.new_result(name, seed, data, **about))
 
     content, where = keep(file, runs_dir() / f"{label}-{key[:12]}" / "value.json", key, make)
-    if where and not silent:
+    if where:
         print(f"{label}: loaded from {where}")
     return content["value" if data is None else "metrics"]
 
@@ -132,10 +135,7 @@ def copy_file(source: Path, target: Path) -> None:
     if not source.is_file():
         target.unlink(missing_ok=True)
     elif source.resolve() != target.resolve():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        results.replace(target, partial(shutil.copyfile, source))
 
 
 def _write(content: dict, path: Path) -> None:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import Patches, tiny_unet
+from torch.nn.functional import mse_loss
 from torch.optim import SGD
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
-from cvf20.training import fitting, learner, results
+from cvf20.training import fitting, results
 from cvf20.training.learner import Learner
 from cvf20.training.recipe import Recipe
 from cvf20.transforms import IMAGENET_STD, train_transforms
@@ -42,27 +43,24 @@ def folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-def tiny_learner(model=None, loss=counted_loss, **choices):
+def tiny_learner(model=None, loss=counted_loss, train=None, valid=None, **choices):
     """Four epochs of two batches, with everything random that there is: dropout, augmentation, order."""
     settings = {"lr": 1e-2, "batch_size": 4, "epochs": 4, "name": "02_tiny", "precision": "fp32", "verbose": False}
-    train, valid = (
-        choices.pop("train", None) or Patches(8, transforms=AUGMENT),
-        choices.pop("valid", None) or Patches(5),
-    )
-    return Learner(model or partial(tiny_unet, dropout=0.3), loss, train, valid, **(settings | choices))
+    data = train or Patches(8, transforms=AUGMENT), valid or Patches(5)
+    return Learner(model or partial(tiny_unet, dropout=0.3), loss, *data, **(settings | choices))
+
+
+def fitted(*arguments, **choices):
+    run = tiny_learner(*arguments, **choices)
+    run.fit()
+    return run
 
 
 def found(run):
-    """All that a run gives: curves and weights, and its result less what may differ from day to day."""
+    """All that a run gives: curves, weights, and its result less what may differ from day to day."""
     result = {key: value for key, value in run.result.items() if key not in ("seconds", "commit")}
     curves = {key: value for key, value in run.curves.items() if key != "seconds"}
-    return result, curves, {key: value.clone() for key, value in run.model.state_dict().items()}
-
-
-def assert_same(one, other):
-    assert one[:2] == other[:2]
-    assert one[2].keys() == other[2].keys()
-    assert all(one[2][key].equal(other[2][key]) for key in one[2])
+    return result, curves, {key: value.tolist() for key, value in run.model.state_dict().items()}
 
 
 def forget(folders):
@@ -78,64 +76,58 @@ def test_same_seed_gives_the_same_numbers_bit_for_bit(folders, precision):
     runs = []
     for noise in (1, 2):
         torch.manual_seed(noise)  # what happened before the run does not matter
-        run = tiny_learner(average=0.9, precision=precision)
-        run.fit()
-        runs.append(found(run))
+        runs.append(found(fitted(average=0.9, precision=precision)))
         forget(folders)
-    assert_same(*runs)
-    assert runs[0][0]["precision"] == precision
+    assert runs[0] == runs[1] and runs[0][0]["precision"] == precision
 
 
-def kill_in_the_middle_of_an_epoch(monkeypatch):
-    counted_loss.lifetime = 10  # an epoch has 2 training and 2 validation batches
+def in_the_middle_of_an_epoch(patch):
+    patch.setattr(counted_loss, "lifetime", 10)  # an epoch has 2 training and 2 validation batches
 
 
-def kill_between_best_and_last(monkeypatch):
-    save, saved = fitting.save, []
+def between_best_and_last(patch):
+    replace, written = results.replace, []
 
-    def save_until(value, path):
-        saved.append(path.name)
-        if saved.count("last.pt") == 3 and path.name == "last.pt":
+    def replace_until(path, write):
+        written.append(path.name)
+        if path.name == "last.pt" and written.count("last.pt") == 3:
             raise Killed
-        save(value, path)
+        replace(path, write)
 
-    monkeypatch.setattr(fitting, "save", save_until)
+    patch.setattr(results, "replace", replace_until)
 
 
-def kill_while_writing_a_checkpoint(monkeypatch):
+def while_writing_a_checkpoint(patch):
     save, saved = torch.save, []
 
     def save_half(value, path):
-        saved.append(path)
+        saved.append(path.name)
         save(value, path)
-        if len([p for p in saved if p.name == "last.tmp"]) == 2:
+        if "last" in path.name and len([name for name in saved if "last" in name]) == 2:
             path.write_bytes(path.read_bytes()[:1000])
             raise Killed
 
-    monkeypatch.setattr(torch, "save", save_half)
+    patch.setattr(torch, "save", save_half)
 
 
-def kill_before_the_result_is_written(monkeypatch):
-    def never(run, state, scores):
-        raise Killed
-
-    monkeypatch.setattr(fitting, "finish", never)
+def die(*arguments, **options):
+    raise Killed
 
 
-def kill_after_the_result_is_written(monkeypatch):
-    def never(self, split, metrics):
-        raise Killed
-
-    monkeypatch.setattr(Learner, "record", never)
+def before_the_result_is_written(patch):
+    patch.setattr(fitting, "finish", die)
 
 
-KILLS = [
-    kill_in_the_middle_of_an_epoch,
-    kill_between_best_and_last,
-    kill_while_writing_a_checkpoint,
-    kill_before_the_result_is_written,
-    kill_after_the_result_is_written,
-]
+def after_the_result_is_written(patch):
+    patch.setattr(Learner, "record", die)
+
+
+KILLS = [in_the_middle_of_an_epoch, between_best_and_last, while_writing_a_checkpoint]
+KILLS += [before_the_result_is_written, after_the_result_is_written]
+
+
+def all_of(run):
+    return *found(run), [run.snapshot(epoch, i).tolist() for epoch in run.snapshot_epochs for i in run.snapshots]
 
 
 @pytest.fixture(scope="module")
@@ -145,93 +137,68 @@ def uninterrupted(tmp_path_factory):
         patch.setenv("CVF20_OUT", str(tmp_path_factory.mktemp("out")))
         patch.setenv("CVF20_RUNS", str(tmp_path_factory.mktemp("runs")))
         patch.setattr(counted_loss, "lifetime", None, raising=False)
-        run = tiny_learner(average=0.9, snapshots=(0, 3))
-        run.fit()
-        pictures = [run.snapshot(epoch, i) for epoch in run.snapshot_epochs for i in (0, 3)]
-        return found(run), pictures
+        return all_of(fitted(average=0.9, snapshots=(0, 3)))
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.__name__)
 def test_a_killed_run_resumes_to_the_same_result_bit_for_bit(uninterrupted, monkeypatch, kill):
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         kill(patch)
-        with pytest.raises(Killed):
-            tiny_learner(average=0.9, snapshots=(0, 3)).fit()
-    counted_loss.lifetime = None
+        fitted(average=0.9, snapshots=(0, 3))
     CALLS.clear()
     torch.manual_seed(99)
-    run = tiny_learner(average=0.9, snapshots=(0, 3))
-    run.fit()
+    run = fitted(average=0.9, snapshots=(0, 3))
     assert len(CALLS) < 16  # it went on, and did not begin again
-    assert_same(found(run), uninterrupted[0])
-    pictures = [run.snapshot(epoch, i) for epoch in run.snapshot_epochs for i in (0, 3)]
-    assert all(a.equal(b) for a, b in zip(pictures, uninterrupted[1], strict=True))
-    assert sorted(path.name for path in run.folder.iterdir() if path.suffix in (".pt", ".tmp")) in (
-        ["best.pt"],
-        ["best.pt", "last.tmp"],
-    )
+    assert all_of(run) == uninterrupted
+    assert [path.name for path in run.folder.glob("*.pt")] == ["best.pt"]
 
 
-@pytest.mark.parametrize(("optimizer", "schedule"), [("sgd", "cosine")])
-def test_other_optimizers_and_schedules_resume_too(folders, optimizer, schedule):
-    choices = {"optimizer": optimizer, "schedule": schedule}
-    whole = tiny_learner(**choices)
-    whole.fit()
-    forget(folders)
-    CALLS.clear()
-    counted_loss.lifetime = 10
-    with pytest.raises(Killed):
-        tiny_learner(**choices).fit()
-    counted_loss.lifetime = None
-    resumed = tiny_learner(**choices)
-    resumed.fit()
-    assert_same(found(whole), found(resumed))
+@pytest.mark.parametrize("given", [False, True])
+def test_interrupted_and_fitted_again_is_uninterrupted(folders, given):
+    """public-reports 4: Ctrl-C in an epoch, then fit() again on the same Learner, of a network given either way."""
+    runs = []
+    for lifetime in (None, 6):
+        torch.manual_seed(1)
+        run = tiny_learner(tiny_unet(dropout=0.3) if given else None, average=0.9)
+        CALLS.clear()
+        counted_loss.lifetime = lifetime
+        if lifetime:
+            with pytest.raises(Killed):
+                run.fit()
+        run.fit()
+        runs.append(found(run))
+        forget(folders)
+    assert runs[0] == runs[1]
 
 
 # --- a finished run is loaded -----------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_is_loaded_and_not_repeated(monkeypatch, capsys):
-    first = tiny_learner(verbose=True)
-    first.fit()
+def test_a_finished_run_is_loaded_and_not_repeated(folders, monkeypatch, capsys):
+    first = fitted(verbose=True, snapshots=(1,))
     printed = capsys.readouterr().out
-    monkeypatch.setattr(fitting, "train", lambda *a, **k: pytest.fail("trained again"))
-    second = tiny_learner(verbose=True)
-    second.fit()
-    assert_same(found(first), found(second))
-    assert second.result["seconds"] == first.result["seconds"]  # of training, not of loading
-    again = capsys.readouterr().out  # the notebook shows the same lines
-    said, _, lines = again.partition("\n")
-    assert said == "02_tiny-seed0: loaded from runs/"
-    assert lines == printed and len(printed.splitlines()) == 4
-
-
-def test_a_loaded_run_publishes_its_files_again(folders):
-    tiny_learner(snapshots=(1,)).fit()
     (folders / "out").rename(folders / "lost")
-    tiny_learner(snapshots=(1,)).fit()
+    monkeypatch.setattr(fitting, "train", lambda *a, **k: pytest.fail("trained again"))
+    second = fitted(verbose=True, snapshots=(1,))
+    assert found(first) == found(second)
+    assert second.result["seconds"] == first.result["seconds"]  # of training, not of loading
+    said, _, lines = capsys.readouterr().out.partition("\n")
+    assert said == "02_tiny-seed0: loaded from runs/"
+    assert lines == printed and len(printed.splitlines()) == 4  # the notebook shows the same lines
     for name in ("02_tiny-seed0.json", "02_tiny-seed0.csv", "02_tiny-seed0/epoch004_0001.png"):
         assert (folders / "out" / "results" / name).read_bytes() == (folders / "lost/results" / name).read_bytes()
 
 
 @pytest.fixture(scope="module")
-def fingerprint_of_the_unchanged():
-    return tiny_learner().folder.name[-12:]
+def unchanged():
+    return tiny_learner().key
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"lr": 2e-2},
-        {"batch_size": 5},
-        {"epochs": 3},
-        {"optimizer": "sgd"},
-        {"weight_decay": 0.0},
-        {"schedule": "cosine"},
-        {"grad_clip": None},
-        {"average": 0.5},
-        {"snapshots": (0,)},
-        {"seed": 1},
+        *({"lr": 2e-2}, {"batch_size": 5}, {"epochs": 3}, {"optimizer": "sgd"}, {"weight_decay": 0.0}),
+        *({"schedule": "cosine"}, {"grad_clip": None}, {"average": 0.5}, {"snapshots": (0,)}, {"seed": 1}),
         {"quick": True},
         {"loss": partial(cross_entropy_criterion, weight=torch.ones(3))},
         {"model": partial(tiny_unet, dropout=0.2)},
@@ -244,88 +211,61 @@ def fingerprint_of_the_unchanged():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_whatever_is_changed_makes_another_run(fingerprint_of_the_unchanged, change):
-    assert tiny_learner(**change).folder.name[-12:] != fingerprint_of_the_unchanged
+def test_whatever_is_changed_makes_another_run(unchanged, change):
+    assert tiny_learner(**change).key != unchanged
 
 
-def test_other_initial_weights_make_another_run():
-    """A network that comes ready-made, e.g. pretrained, is told from another by its weights."""
+def test_a_network_given_ready_made_is_told_by_its_weights_and_a_run_not_by_its_name(unchanged):
     one, other = tiny_unet(), tiny_unet()
-    assert tiny_learner(one).folder != tiny_learner(other).folder
+    assert tiny_learner(one).key != tiny_learner(other).key
     other.load_state_dict(one.state_dict())
-    assert tiny_learner(one).folder == tiny_learner(other).folder
-
-
-def test_name_and_verbosity_do_not_change_what_is_trained(fingerprint_of_the_unchanged):
-    assert tiny_learner(verbose=True, name="02_other").folder.name[-12:] == fingerprint_of_the_unchanged
+    assert tiny_learner(one).key == tiny_learner(other).key
+    assert tiny_learner(verbose=True, name="02_other", precision="bf16").key == unchanged
+    for net, mask in ((one, torch.ones(2)), (other, torch.zeros(2))):
+        net.register_buffer("mask", mask, persistent=False)
+    assert tiny_learner(one).key != tiny_learner(other).key
 
 
 # --- what a run writes ------------------------------------------------------------------------------------------------
 
 
-def test_the_result_says_everything(folders):
-    train, valid = Patches(8, transforms=AUGMENT), Patches(5)
-    run = tiny_learner(train=train, valid=valid, average=0.9)
-    run.fit()
+def test_the_result_says_everything():
+    train = Patches(8, transforms=AUGMENT)
+    run = fitted(train=train, average=0.9)
     (result,) = results.load_results("02_*")
-    assert result == run.result
-    assert set(results.REQUIRED) < set(result)
+    assert result == run.result and set(results.REQUIRED) < set(result)
     assert result["metrics"].keys() == {"val"} and result["metrics"]["val"].keys() == {"mAP", "mIoU", "accuracy"}
     assert result["notebook"] == "02_baselines" and result["data"] == train.name and result["synthetic"] is True
-    assert result["data_sha256"] == train.sha256
-    assert result["parameters"] == sum(p.numel() for p in tiny_unet().parameters())
-    assert result["recipe"] == run.recipe and result["recipe"]["average"] == 0.9
+    assert result["key"] == run.key and result["data_sha256"] == train.sha256 and result["sample"] is False
+    assert result["parameters"] == result["trainable"] == sum(p.numel() for p in tiny_unet().parameters())
+    assert result["network"].startswith("cvf20.models.UNet(1, 3, 3,") and result["precision"] == "fp32"
+    assert result["recipe"] == {"model": "UNet"} | run.recipe and result["recipe"]["average"] == 0.9
     assert result["versions"]["torch"] == torch.__version__ and result["device"] and result["seconds"] > 0
 
 
-def test_the_best_epoch_is_kept_and_not_the_last(monkeypatch):
-    """A validation that likes epoch 2 best: its weights are those that the run ends with."""
-    quality, weights = iter([0.1, 0.9, 0.5, 0.9]), []
-
-    def judge(model, *args, ranked=True, **kwargs):
-        if args[0].__class__ is list:  # the check before the first step
-            return {"mIoU": 0.0}
-        weights.append({key: value.clone() for key, value in model.state_dict().items()})
-        return {"mIoU": next(quality), "accuracy": 0.0, "loss": 0.0} if not ranked else {"mIoU": 0.9}
-
-    monkeypatch.setattr("cvf20.training.loop.validate", judge)
-    monkeypatch.setattr(fitting, "validate", judge)
-    run = tiny_learner()
-    run.fit()
-    assert run.result["best_epoch"] == 2
-    assert all(value.equal(weights[1][key]) for key, value in run.model.state_dict().items())
-    assert not all(value.equal(weights[3][key]) for key, value in weights[1].items())
-
-
 def test_the_reported_metrics_are_those_of_the_kept_weights():
-    run = tiny_learner()
-    run.fit()
+    run = fitted()
     best = run.curves["epoch"].index(run.result["best_epoch"])
     for metric in ("mIoU", "accuracy"):
         assert run.result["metrics"]["val"][metric] == pytest.approx(run.curves[metric][best], rel=1e-4)
     assert run.curves["mIoU"][best] == max(run.curves["mIoU"])
-    images = torch.stack([image for image, _ in run.valid_data])
-    target = torch.stack([mask for _, mask in run.valid_data])
+    images, target = map(torch.stack, zip(*run.valid_data, strict=True))
     correct = run.predict(images).argmax(1) == target
     assert run.result["metrics"]["val"]["accuracy"] == pytest.approx(correct.double().mean().item(), abs=1e-6)
 
 
-def test_a_snapshot_is_what_the_network_predicted():
-    run = tiny_learner(snapshots=(2,), epochs=1)
-    run.fit()
-    labels = run.predict(run.valid_data[2][0][None])[0].argmax(0)
-    assert run.snapshot_epochs == [1]
-    assert run.snapshot(1, 2).equal(labels.to(torch.uint8))
-
-
 @pytest.mark.parametrize(("epochs", "wanted"), [(20, [1, 5, 10, 20]), (4, [1, 2, 4]), (3, [1, 3]), (1, [1])])
 def test_snapshots_are_at_the_first_quarter_half_and_last_epoch(epochs, wanted):
-    assert tiny_learner(epochs=epochs).snapshot_epochs == wanted
+    run = tiny_learner(epochs=epochs, snapshots=(2,))
+    assert run.snapshot_epochs == wanted
+    if epochs == 1:
+        run.fit()
+        labels = run.predict(run.valid_data[2][0][None])[0].argmax(0)
+        assert run.snapshot(1, 2).equal(labels.to(torch.uint8))
 
 
 def test_tensorboard_has_losses_and_pictures():
-    run = tiny_learner(snapshots=(0,))
-    run.fit()
+    run = fitted(snapshots=(0,))
     events = EventAccumulator(str(run.folder / "events")).Reload()
     assert {"lr", "train_loss", "loss", "mIoU", "accuracy"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
@@ -333,52 +273,46 @@ def test_tensorboard_has_losses_and_pictures():
     assert [event.step for event in events.Images("prediction/0")] == run.snapshot_epochs
 
 
-def test_test_split_is_scored_once_and_kept(monkeypatch):
-    run = tiny_learner()
-    run.fit()
-    scores = run.test(Patches(3, seed=4))
-    monkeypatch.setattr(learner, "validate", lambda *a, **k: pytest.fail("test split looked at again"))
-    again = tiny_learner()
-    again.fit()
-    assert again.test(Patches(3, seed=4)) == scores
-    assert results.load_results()[0]["metrics"]["test"] == scores
-
-
-def test_binary_task():
-    data = Patches(8, num_classes=1)
-    run = tiny_learner(partial(tiny_unet, 1), binary_cross_entropy, train=data, valid=data, snapshots=(0,), lr=3e-2)
-    run.fit()
-    assert run.result["metrics"]["val"].keys() == {"IoU", "IoU_per_image"}
-    assert set(run.snapshot(4, 0).unique().tolist()) <= {0, 1}
-
-
 # --- behaviour of training --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("optimizer", "schedule"), [("adamw", "onecycle"), ("adam", "cosine"), ("sgd", "constant")])
 def test_optimizers_and_schedules(optimizer, schedule):
-    lr = 1e-2
-    run = tiny_learner(loss=cross_entropy_criterion, optimizer=optimizer, schedule=schedule, lr=lr, epochs=5)
-    run.fit()
+    run = fitted(loss=cross_entropy_criterion, optimizer=optimizer, schedule=schedule, lr=1e-2, epochs=5)
     rates, losses = run.curves["lr"], run.curves["train_loss"]
     assert losses[-1] < losses[0]
     if schedule == "constant":
-        assert rates == pytest.approx([lr] * 5)
+        assert rates == pytest.approx([1e-2] * 5)
     else:
-        assert max(rates) <= lr and rates[-1] < 0.1 * lr and rates[1:] == sorted(rates[1:], reverse=True)
+        assert max(rates) <= 1e-2 and rates[-1] < 1e-3 and rates[1:] == sorted(rates[1:], reverse=True)
 
 
-def test_it_learns():
+@pytest.mark.parametrize("steps", [1, 2, 3, 100])
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_every_schedule_has_steps_near_its_highest_rate(steps, schedule):
+    """package.md 16: a single step of one cycle ran at 4e-8."""
+    optimizer, rates = SGD([torch.zeros(1, requires_grad=True)], 1.0), []
+    scheduler = Recipe(lr=1.0, schedule=schedule).make_schedule(optimizer, steps)
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step(), scheduler.step()
+    assert max(rates) > 0.6 and min(rates) > 0
+    assert rates.index(max(rates)) == (14 if (schedule, steps) == ("onecycle", 100) else 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "loss", "metric"), [(3, cross_entropy_criterion, "mIoU"), (1, binary_cross_entropy, "IoU")]
+)
+def test_it_learns(classes, loss, metric):
     """Eight images by heart; whatever the seed, 25 passes are more than enough."""
-    data = Patches(8)
-    run = tiny_learner(tiny_unet, cross_entropy_criterion, train=data, valid=data, epochs=25, lr=4e-2)
-    run.fit()
-    assert run.result["metrics"]["val"]["mIoU"] > 0.9
+    data = Patches(8, num_classes=classes)
+    run = fitted(partial(tiny_unet, classes), loss, train=data, valid=data, epochs=25, lr=4e-2, snapshots=(0,))
+    assert run.result["metrics"]["val"][metric] > 0.9
+    assert set(run.snapshot(25, 0).unique().tolist()) <= set(range(max(2, classes)))
 
 
 def test_a_quick_run_looks_at_a_few_images_only():
-    run = tiny_learner(train=Patches(30), valid=Patches(30), epochs=50, batch_size=16, quick=True)
-    run.fit()
+    run = fitted(train=Patches(30), valid=Patches(30), epochs=50, batch_size=16, quick=True)
     assert run.result["quick"] is True
     assert CALLS == [4, 4, 4, 4] * 2  # 2 epochs of 8 images for training and 8 for validation, 4 at a time
     assert run.snapshot_epochs == [1, 2]
@@ -398,34 +332,17 @@ def test_networks_of_both_precisions_live_side_by_side():
     torch.testing.assert_close(full.predict(images), before, atol=0.05, rtol=0)
 
 
-# --- choices that other tasks need ------------------------------------------------------------------------------------
-
-
-def test_a_slower_encoder(monkeypatch):
-    """With a rate near 0 the encoder stands still while the rest moves."""
-    rates = []
-    loop = fitting.train
-
-    def record(*args, **options):
-        rates.extend(group["lr"] for group in args[4].param_groups)
-        return loop(*args, **options)
-
-    monkeypatch.setattr(fitting, "train", record)
-    run = tiny_learner(lr_scales={"encoder": 1e-9}, optimizer="sgd", weight_decay=0.0, schedule="constant")
-    before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
-    run.fit()
-    moved = {name for name, value in run.model.named_parameters() if not torch.allclose(value, before[name], atol=1e-6)}
-    assert rates == pytest.approx([1e-2, 1e-11])
-    assert moved and not any(name.startswith("encoder") for name in moved)
-
-
-def test_frozen_parameters_are_left_out():
+def test_a_slower_encoder_and_frozen_parameters():
+    """With a rate near 0 the encoder stands still, and what is frozen too, while the rest moves."""
     model = tiny_unet()
-    frozen = next(model.parameters())
-    frozen.requires_grad_(False)
-    before = frozen.clone()
-    tiny_learner(model, weight_decay=0.5).fit()
-    assert frozen.equal(before)
+    model.final_module.bias.requires_grad_(False)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    fitted(model, lr_scales={"encoder": 1e-9}, optimizer="sgd", weight_decay=0.5, schedule="constant")
+    moved = {name for name, value in model.named_parameters() if not torch.allclose(value, before[name], atol=1e-6)}
+    assert "final_module.weight" in moved and "final_module.bias" not in moved
+    assert not any(name.startswith("encoder") for name in moved)
+    groups = Recipe(lr=1e-2, lr_scales={"encoder": 1e-9}).make_optimizer(model).param_groups
+    assert [group["lr"] for group in groups] == pytest.approx([1e-2, 1e-11])
 
 
 def brightness(logits, target):
@@ -434,39 +351,55 @@ def brightness(logits, target):
 
 
 def test_own_metrics_choose_the_best_epoch():
-    run = tiny_learner(metrics=brightness, monitor="mean")
-    run.fit()
+    run = fitted(metrics=brightness, monitor="mean")
     means = run.curves["mean"]
     assert run.result["best_epoch"] == 1 + means.index(max(means))
     assert run.result["metrics"]["val"] == {"mean": pytest.approx(max(means)), "images": 5.0}
     assert run.test(Patches(7))["images"] == 7
-    assert run.folder != tiny_learner(metrics=brightness, monitor="images").folder
-    with pytest.raises(ValueError, match="monitor='IoU': expected one of .*mean"):
-        tiny_learner(metrics=brightness, monitor="IoU").fit()
+    assert run.key != tiny_learner(metrics=brightness, monitor="images").key
 
 
-class TwoParts:
-    """A loss of named parts that is told how far training is."""
+@pytest.mark.parametrize(
+    ("values", "monitor", "best"),
+    [
+        ([0.2, 0.8, float("nan"), 0.5], "m", 2),  # public-reports 3
+        ([float("nan"), 0.1, 0.3], "m", 3),
+        ([float("nan")] * 2, "m", 2),
+        ([-7.0, -5.0, -6.0], "m", 2),  # public-reports 9
+        ([3.0, 1.0, 2.0], "my_loss", 2),  # package.md 13
+    ],
+)
+def test_the_best_epoch(values, monitor, best):
+    """The highest value, of a loss the lowest; no number never is the best, and a value below −1 may be."""
+    left = iter([0.0, *values])  # one before the first step
+    run = tiny_learner(metrics=lambda logits, target: {monitor: next(left, 0.0)}, monitor=monitor, epochs=len(values))
+    assert run.fit()["best_epoch"] == best
 
-    def __init__(self):
-        self.progress = []
+
+class Parts:
+    """A loss of two named parts that is told how far training is."""
+
+    def __init__(self, *names):
+        self.names, self.progress = names, []
 
     def set_progress(self, share):
         self.progress.append(share)
 
     def __call__(self, logits, target):
         loss = cross_entropy_criterion(logits, target)
-        return {"near": 0.25 * loss, "far": 0.75 * loss}
+        return dict(zip(self.names, (0.25 * loss, 0.75 * loss), strict=True))
 
 
-def test_parts_of_a_loss_are_summed_and_logged():
-    whole, parts = tiny_learner(loss=cross_entropy_criterion), tiny_learner(loss=TwoParts())
-    whole.fit(), parts.fit()
+@pytest.mark.parametrize("names", [("near", "far"), ("part", "loss")])
+def test_parts_of_a_loss_are_summed_and_logged(names):
+    """package.md 14: also where one is called loss."""
+    whole, parts = fitted(loss=cross_entropy_criterion), fitted(loss=Parts(*names))
     assert parts.loss.progress == [k / 8 for k in range(8)]  # 4 epochs of 2 batches
     assert parts.curves["train_loss"] == pytest.approx(whole.curves["train_loss"], rel=1e-4)
     assert parts.curves["loss"] == pytest.approx(whole.curves["loss"], rel=1e-4)
-    assert parts.curves["train_far"] == pytest.approx([3 * v for v in parts.curves["train_near"]])
-    assert "train_near" not in whole.curves
+    one, other = ("train_loss_part" if name == "loss" else f"train_{name}" for name in names)
+    assert parts.curves[other] == pytest.approx([3 * value for value in parts.curves[one]])
+    assert one not in whole.curves
 
 
 class Detector(torch.nn.Module):
@@ -482,8 +415,7 @@ class Detector(torch.nn.Module):
 
 
 def test_a_network_may_compute_its_own_losses():
-    run = tiny_learner(Detector, loss=None)
-    run.fit()
+    run = fitted(Detector, loss=None)
     assert {"train_loss", "train_mask", "train_box", "mIoU"} <= set(run.curves)
     assert "loss" not in run.curves
 
@@ -497,37 +429,9 @@ def test_whoever_watches_sees_every_epoch_and_may_stop_the_run():
     seen = []
     with pytest.raises(StopIteration):
         tiny_learner().fit(stop)
-    stopped = tiny_learner()
-    stopped.fit(lambda row: seen.append(row["epoch"]))
-    again = tiny_learner()
-    again.fit(lambda row: seen.append(row["epoch"]))
+    for _ in range(2):
+        tiny_learner().fit(lambda row: seen.append(row["epoch"]))
     assert seen == [1, 2, 1, 2, 3, 4, 1, 2, 3, 4]
-    assert_same(found(stopped), found(again))
-
-
-def test_a_bad_loss_names_the_place_and_leaves_no_result(folders):
-    def bad(logits, target):
-        return logits.mean() * float("nan")
-
-    with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1, batch 1, at learning rate 0\.00"):
-        tiny_learner(loss=bad).fit()
-    assert not list(folders.rglob("result.json")) + list(folders.rglob("02_tiny*.json"))
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"optimizer": "lion"}, r"optimizer='lion'.*'adamw', 'adam', 'sgd'"),
-        ({"schedule": "step"}, r"schedule='step'.*'onecycle', 'cosine', 'constant'"),
-        ({"precision": "fp16"}, r"precision='fp16'.*'auto', 'bf16', 'fp32'"),
-        ({"epochs": 0}, "epochs=0"),
-        ({"lr": 0.0}, "lr=0"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_a_wrong_argument_is_named(choice, message):
-    with pytest.raises(ValueError, match=message):
-        tiny_learner(**choice)
 
 
 # --- any data, any numbers --------------------------------------------------------------------------------------------
@@ -550,6 +454,16 @@ def test_any_pairs_train_under_any_name(wrap):
     run.test(pairs(3))
 
 
+def test_points_train_as_masks_do():
+    """As the key points of the case study: the targets are vectors, judged by metrics of their own."""
+    points = TensorDataset(torch.rand(8, 3, 4, 4), torch.rand(8, 30))
+    network = lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 30))  # noqa: E731
+    metrics = lambda found, wanted: {"mse": mse_loss(found, wanted), "points": found.shape[1]}  # noqa: E731
+    run = fitted(network, mse_loss, points, points, metrics=metrics, monitor="loss", epochs=20)
+    assert run.result["metrics"]["val"] == {"mse": pytest.approx(min(run.curves["loss"])), "points": 30}
+    assert run.curves["loss"][-1] < run.curves["loss"][0] / 2
+
+
 def test_a_part_of_a_data_set_says_of_which():
     """A stand-in stays one, and predict reads how the images were prepared."""
     whole = tiny_learner(train=Patches(8), epochs=1).fit()
@@ -560,16 +474,11 @@ def test_a_part_of_a_data_set_says_of_which():
 
 
 def odd_numbers(logits, target):
-    return {
-        "single": np.float32(logits.mean()),
-        "double": np.float64(1.5),
-        "tensor": logits.std(),
-        "whole": 3,
-        "nothing": float("nan"),
-    }
+    numbers = {"single": np.float32(logits.mean()), "double": np.float64(1.5), "tensor": logits.std()}
+    return numbers | {"whole": 3, "nothing": float("nan")}
 
 
-def test_numbers_of_numpy_and_torch_are_numbers(monkeypatch):
+def test_numbers_of_numpy_and_torch_are_numbers():
     """package.md 4: in settings, metrics, curves, resuming and results."""
     settings = {
         "lr": np.logspace(-2, -1, 2)[0],
@@ -577,81 +486,36 @@ def test_numbers_of_numpy_and_torch_are_numbers(monkeypatch):
         "batch_size": torch.tensor(4),
         "seed": np.int64(2),
     }
-    settings |= {
-        "weight_decay": np.float32(0.5),
-        "average": torch.tensor(0.5),
-        "grad_clip": np.float64(1),
-        "monitor": "tensor",
-    }
+    settings |= {"weight_decay": np.float32(0.5), "average": torch.tensor(0.5), "grad_clip": np.float64(1)}
+    plain = {"lr": 0.01, "epochs": 3, "seed": 2, "weight_decay": 0.5, "average": 0.5}
+    own = {"metrics": odd_numbers, "monitor": "tensor"}
     with pytest.raises(Killed):
-        tiny_learner(metrics=odd_numbers, **settings).fit(lambda row: stop_at(row, 2))
-    run = tiny_learner(metrics=odd_numbers, **settings)
-    run.fit()
-    same = tiny_learner(metrics=odd_numbers, monitor="tensor", lr=0.01, epochs=3, seed=2, weight_decay=0.5, average=0.5)
-    assert same.key == run.key
+        tiny_learner(**own, **settings).fit(lambda row: die() if row["epoch"] == 2 else None)
+    run = fitted(**own, **settings)
+    assert tiny_learner(**own, **plain).key == run.key
     assert run.curves["double"] == [1.5] * 3 and run.result["metrics"]["val"]["nothing"] is None
-    assert tiny_learner(metrics=odd_numbers, **settings).fit() == run.result
+    assert tiny_learner(**own, **settings).fit() == run.result
 
 
-def stop_at(row, epoch):
-    if row["epoch"] == epoch:
-        raise Killed
-
-
-# --- the best epoch ---------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("values", "monitor", "best"),
+    ("choice", "error", "message"),
     [
-        ([0.2, 0.8, float("nan"), 0.5], "m", 2),  # public-reports 3
-        ([float("nan"), 0.1, 0.3], "m", 3),
-        ([float("nan")] * 2, "m", 2),
-        ([-7.0, -5.0, -6.0], "m", 2),  # public-reports 9
-        ([3.0, 1.0, 2.0], "my_loss", 2),
+        ({"optimizer": "lion"}, ValueError, r"optimizer='lion'.*'adamw', 'adam', 'sgd'"),
+        ({"schedule": "step"}, ValueError, r"schedule='step'.*'onecycle', 'cosine', 'constant'"),
+        ({"precision": "fp16"}, ValueError, r"precision='fp16'.*'auto', 'bf16', 'fp32'"),
+        ({"epochs": 0}, ValueError, "epochs=0"),
+        ({"lr": 0.0}, ValueError, "lr=0"),
+        ({"name": "a/b"}, ValueError, "a file name without a slash is wanted"),
+        ({"patience": 3}, TypeError, "unexpected keyword argument 'patience'"),
     ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_the_best_epoch(values, monitor, best):
-    """The highest value, of a loss the lowest; no number never is the best, and a value below −1 may be."""
-    left = iter([0.0, *values])  # one before the first step
-
-    def metrics(logits, target):
-        return {monitor: next(left, 0.0)}
-
-    run = tiny_learner(metrics=metrics, monitor=monitor, epochs=len(values))
-    assert run.fit()["best_epoch"] == best
-
-
-def test_the_lowest_loss_is_the_best():
-    run = tiny_learner(monitor="loss", lr=0.1)
-    run.fit()
-    assert run.result["best_epoch"] == 1 + run.curves["loss"].index(min(run.curves["loss"]))
-
-
-# --- stopped in the same process --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("calls", [6])
-def test_interrupted_and_fitted_again_is_uninterrupted(folders, calls):
-    """public-reports 4: Ctrl-C in an epoch, then fit() again on the same Learner, of a network given either way."""
-    for build in (lambda: partial(tiny_unet, dropout=0.3), lambda: tiny_unet(dropout=0.3)):
-        found_here = []
-        for lifetime in (None, calls):
-            torch.manual_seed(1)
-            run = tiny_learner(build(), average=0.9)
-            CALLS.clear()
-            counted_loss.lifetime = lifetime
-            if lifetime:
-                with pytest.raises(Killed):
-                    run.fit()
-                counted_loss.lifetime = None
-            run.fit()
-            found_here.append(found(run))
-            forget(folders)
-        assert_same(*found_here)
-
-
-# --- errors before the first step -------------------------------------------------------------------------------------
+def test_a_wrong_argument_is_named(choice, error, message):
+    with pytest.raises(error, match=message):
+        tiny_learner(**choice)
 
 
 @pytest.mark.parametrize(
@@ -661,10 +525,11 @@ def test_interrupted_and_fitted_again_is_uninterrupted(folders, calls):
         ({"metrics": lambda logits, target: {}}, ValueError, "monitor=None: expected one of"),
         ({"metrics": lambda logits, target: {"m": torch.ones(2)}}, ValueError, "one element"),
         ({"metrics": lambda logits, target: {"m": "good"}}, ValueError, "'good'"),
-        ({"lr_scales": {"no_such": 0.1}}, ValueError, "lr_scales: no parameter of UNet starts with 'no_such'"),
         ({"metrics": lambda logits, target: {"m": 1.0}}, ValueError, "monitor=None: expected one of m"),
+        ({"lr_scales": {"no_such": 0.1}}, ValueError, "lr_scales: no parameter of UNet starts with 'no_such'"),
         ({"snapshots": (5,)}, ValueError, r"snapshots=\(5,\): valid_data has 5 images"),
         ({"monitor": "mIuO"}, ValueError, "monitor='mIuO': expected one of mIoU, accuracy"),
+        ({"model": lambda: 3}, TypeError, "model must build a network"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_first_step(choice, error, message):
@@ -675,43 +540,7 @@ def test_what_cannot_work_is_said_before_the_first_step(choice, error, message):
 
 def test_masks_of_0_and_255_without_a_masks_attribute():
     """public-reports 6: found in the items."""
-    data = TensorDataset(pairs(4, classes=1).tensors[0], pairs(4, classes=1).tensors[1] * 255)
+    images, masks = pairs(4, classes=1).tensors
+    data = TensorDataset(images, masks * 255)
     with pytest.raises(ValueError, match="map them to 0 and 1"):
         tiny_learner(partial(tiny_unet, 1), binary_cross_entropy, train=data, valid=data).fit()
-
-
-@pytest.mark.parametrize("name", ["", "a/b", ".", "..", "a\\b", None])
-def test_a_name_that_is_no_file_name(name):
-    with pytest.raises(ValueError, match="a file name without a slash is wanted"):
-        tiny_learner(name=name)
-
-
-def test_an_unknown_setting_is_named_beside_the_known_ones():
-    with pytest.raises(TypeError, match="no setting patience, weigth_decay; there are .*weight_decay"):
-        tiny_learner(weigth_decay=1, patience=3)
-    with pytest.raises(TypeError, match="model must build a network"):
-        tiny_learner(lambda: 3).fit()
-
-
-# --- oddities of losses and schedules ---------------------------------------------------------------------------------
-
-
-def test_a_loss_dict_with_a_part_called_loss_keeps_its_parts():
-    """package.md 14."""
-    run = tiny_learner(loss=lambda logits, target: {"loss": logits.square().mean(), "rest": logits.abs().mean()})
-    run.fit()
-    parts = zip(run.curves["train_loss_part"], run.curves["train_rest"], strict=True)
-    assert run.curves["train_loss"] == pytest.approx([a + b for a, b in parts], rel=1e-5)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 100])
-@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
-def test_every_schedule_has_steps_near_its_highest_rate(steps, schedule):
-    """package.md 16: a single step of one cycle ran at 4e-8."""
-    optimizer, rates = SGD([torch.zeros(1, requires_grad=True)], 1.0), []
-    scheduler = Recipe(lr=1.0, schedule=schedule).make_schedule(optimizer, steps)
-    for _ in range(steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step(), scheduler.step()
-    assert max(rates) > 0.6 and min(rates) > 0
-    assert rates.index(max(rates)) == (14 if (schedule, steps) == ("onecycle", 100) else 0)

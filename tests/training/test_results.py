@@ -88,7 +88,7 @@ def test_curves_are_columns_again(tmp_path):
 def test_publishing_again_replaces_the_pictures_and_nothing_else(tmp_path, out):
     pictures = tmp_path / "run" / "predictions"
     pictures.mkdir(parents=True)
-    run = Finished(tmp_path / "run" / "result.json", tmp_path / "run" / "curves.csv", pictures, "runs/")
+    run = Finished(tmp_path / "run" / "result.json", tmp_path / "run" / "curves.csv", pictures, "runs/", ())
     run.curves.write_text("epoch\n1\n")
     (pictures / "epoch001_0000.png").touch()
     publish_run(run, "03_unet_bn-seed0")
@@ -104,7 +104,7 @@ def test_names_are_free_and_tell_their_notebook():
     assert {results.notebook_of(name) for name in ("unet", "99_x", "03unet", "")} == {""}
     for name in ("run", "10 epochs", "größer", "a.b"):
         assert results.file_name(name) == name
-    for name in ("", "  ", "a/b", "..", "a\\b", "a\nb", None, 3):
+    for name in ("", "  ", "a/b", ".", "..", "a\\b", "a\nb", None, 3):
         with pytest.raises(ValueError, match="a file name without a slash is wanted"):
             results.file_name(name)
 
@@ -112,7 +112,7 @@ def test_names_are_free_and_tell_their_notebook():
 def test_mean_and_sample_standard_deviation():
     values = [0.70, 0.72, 0.77]
     assert results.mean_std(values) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} (3)"
-    assert results.mean_std(values, percent=True, digits=1) == "73.0 ± 3.6 (3)"
+    assert results.mean_std([73, 70.2], digits=1) == "71.6 ± 2.0 (2)"
     assert results.mean_std(v for v in [0.5]) == "0.500"
 
 
