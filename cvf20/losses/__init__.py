@@ -4,7 +4,7 @@ Void (255) is left out; where nothing counts the loss is 0 with zero gradient. L
 """
 # ruff: noqa: F401
 
-from cvf20.losses.border import BorderWeightedLoss, border_weight_map, gap_weight_map, touching_gap_weights
+from cvf20.losses.border import BorderWeightedLoss, border_weight_map, gap_weight_map
 from cvf20.losses.cldice import SoftClDiceLoss
 from cvf20.losses.cross_entropy import binary_cross_entropy, cross_entropy_criterion, smoothed_cross_entropy
 from cvf20.losses.dice import CrossEntropyDice, SorensenDiceLoss, multiclass_dice

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import torch
 from scipy import ndimage
-from skimage.measure import regionprops
 from torch import Tensor, nn
 
 from cvf20.labels import VOID, label_images
@@ -35,7 +34,7 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0, touc
     """(N, H, W) float32: 1 + w0·exp(−(d₁ + d₂)² / 2σ²) on the background, 1 on the cells, 0 where void.
 
     The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
-    are the distances in pixels to the nearest cell and to the nearest other one; left out where d₁ + d₂ > 5σ.
+    are the distances in pixels to the nearest cell and to the nearest other one, as far as they are below 5σ.
 
     instances: (N, H, W), 0 background, one number per cell, or void, which is no cell
     touching:  cells may touch: the line that parts two (`separate_touching`) is their gap
@@ -49,29 +48,17 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0, touc
     return torch.from_numpy(weights).to(instances.device).masked_fill(void, 0)
 
 
-def touching_gap_weights(instances: Tensor, sigma: float = 5.0, w0: float = 10.0) -> Tensor:
-    return gap_weight_map(instances, sigma, w0, touching=True)
-
-
 def _gap_weights(instances: np.ndarray, sigma: float, w0: float) -> np.ndarray:
-    weights, reach = np.ones(instances.shape, dtype=np.float32), 5 * sigma
+    first, second = np.full(instances.shape, np.inf), np.full(instances.shape, np.inf)
     present, numbers = consecutive(instances)
     numbers += 0 not in present  # 0, 1, 2, … whatever the numbers are, 0 being the background
-    if numbers.max(initial=0) < 2:  # fewer than two cells
-        return weights
-    first, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
-    # Every gap pixel belongs to its nearest cell; d₂ ≥ d₁, so those further than reach / 2 are too far from two
-    zones = np.where((numbers == 0) & (first <= reach / 2), numbers[tuple(nearest)], 0)
-    for zone_of_one in regionprops(zones):
-        window = grow(zone_of_one.slice, math.ceil(reach))
-        zone, others = (
-            zones[window] == zone_of_one.label,
-            (numbers[window] != 0) & (numbers[window] != zone_of_one.label),
-        )
-        if others.any():
-            total = first[window][zone] + ndimage.distance_transform_edt(~others)[zone]
-            weights[window][zone] += np.where(total <= reach, w0 * np.exp(-(total**2) / (2 * sigma**2)), 0)
-    return weights
+    for cell, box in enumerate(ndimage.find_objects(numbers), start=1):
+        window = grow(box, math.ceil(5 * sigma))
+        distance = ndimage.distance_transform_edt(numbers[window] != cell)
+        second[window] = np.minimum(second[window], np.maximum(first[window], distance))
+        first[window] = np.minimum(first[window], distance)
+    emphasis = w0 * np.exp(-((first + second) ** 2) / (2 * sigma**2))
+    return np.where(numbers == 0, 1 + emphasis, 1).astype(np.float32)
 
 
 class BorderWeightedLoss(nn.Module):

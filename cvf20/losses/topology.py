@@ -24,13 +24,11 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
                         join or part holes
 
     False positives and false negatives are labelled apart. Such a component is critical unless it touches exactly one
-    component of prediction ∧ target, that is, when adding it to the correct foreground changes the number of that
-    foreground's components. Touching several: a false positive merges what is separate, a false negative splits what
-    is one. Touching none: a false positive invents an object, a false negative misses one.
-
-    After Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or from the whole
+    component of prediction ∧ target, the correct foreground. Touching several: a false positive merges what is
+    separate, a false negative splits what is one. Touching none: a false positive invents an object, a false negative
+    misses one. After Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or
     prediction: two cuts that only together part a ring are critical here and not there. What holes=True asks,
-    Topograph (Lux et al. 2025, arXiv 2411.03228) always does. Linear in the pixels.
+    Topograph (Lux et al. 2025, arXiv 2411.03228) always does.
     """
     predicted, true = as_masks(prediction, "prediction"), as_masks(target, "target")
     if predicted.shape != true.shape:
@@ -44,42 +42,30 @@ def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 
 
 
 def _critical(predicted: np.ndarray, true: np.ndarray, connectivity: int) -> np.ndarray:
-    # The images below each other, with an empty row and column at the end of each: no component reaches into the next
-    # image, and a step to a neighbour is the same in flat memory everywhere, since over an edge it ends where all is empty
-    ends, width = ((0, 0), (0, 1), (0, 1)), true.shape[2] + 1
-    steps = (1, width) if connectivity == 4 else (1, width, width + 1, width - 1)
-    steps = (*steps, *(-step for step in steps))
-    correct = np.pad(predicted & true, ends)
-    correct_label, _ = ndimage.label(correct.reshape(-1, width), STRUCTURE[connectivity])
-    correct, correct_label = correct.ravel(), correct_label.ravel()
-    critical = np.zeros(correct.size, dtype=bool)
+    structure = np.pad(STRUCTURE[connectivity][None], ((1, 1), (0, 0), (0, 0)))  # neighbours lie in the same image
+    correct, count = ndimage.label(predicted & true, structure)
+    windows = [(1, 3, 3)] if connectivity == 8 else [(1, 3, 1), (1, 1, 3)]
+    lowest = np.min([ndimage.minimum_filter(np.where(correct, correct, count + 1), window) for window in windows], 0)
+    highest = np.max([ndimage.maximum_filter(correct, window) for window in windows], 0)
+    critical = np.zeros(true.shape, dtype=bool)
     for mistakes in (predicted & ~true, true & ~predicted):
-        wrong = np.pad(mistakes, ends)
-        label, count = ndimage.label(wrong.reshape(-1, width), STRUCTURE[connectivity])
-        label, wrong = label.ravel(), wrong.ravel()
-        beside = [np.flatnonzero(wrong & np.roll(correct, -step)) for step in steps]
-        mistake = label[np.concatenate(beside)]
-        neighbour = correct_label[np.concatenate([here + step for here, step in zip(beside, steps, strict=True)])]
-        # One neighbour of each mistake; it is the only one exactly if no other pair of that mistake names another
-        some_neighbour = np.zeros(count + 1, dtype=correct_label.dtype)
-        some_neighbour[mistake] = neighbour
-        is_critical = some_neighbour == 0
-        is_critical[mistake[neighbour != some_neighbour[mistake]]] = True
-        pixels = np.flatnonzero(wrong)
-        critical[pixels] = is_critical[label[pixels]]
-    return np.ascontiguousarray(critical.reshape(-1, true.shape[1] + 1, width)[:, :-1, :-1])
+        label, number = ndimage.label(mistakes, structure)
+        first, last = np.full(number + 1, count + 1), np.zeros(number + 1, dtype=int)  # neighbours of each mistake
+        np.minimum.at(first, label[mistakes], lowest[mistakes])
+        np.maximum.at(last, label[mistakes], highest[mistakes])
+        critical |= mistakes & (first != last)[label]
+    return critical
 
 
 class TopologyLoss(nn.Module):
     """A base loss, plus cross-entropy on the pixels of critical mistakes: base + strength·(weight·P + merge_weight·M).
 
     P is the cross-entropy of the pixels of `critical_components`, summed, divided by the number of all pixels that are
-    not void: on a base of binary cross-entropy such a pixel counts 1 + weight times. The gradient is that of the
-    cross-entropy at these pixels; which they are is piecewise constant in the logits.
+    not void: on a base of binary cross-entropy such a pixel counts 1 + weight times.
 
     base:         loss(logits, target), or loss(logits, target, weight_map) where the data carries one
-    thresholds:   on the probability; P is the mean over the predictions at all of them. Below 0.5 they also find
-                  bridges, above 0.5 also cuts, that are not there yet but near
+    thresholds:   on the probability; P is the mean over all. Those below 0.5 also find bridges, those above it cuts, that
+                  are not there yet but near
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
     merge_weight: of M, `merge_loss`
 
@@ -119,7 +105,6 @@ class TopologyLoss(nn.Module):
         return loss
 
     def penalty(self, logits: Tensor, target: Tensor) -> Tensor:
-        """P of the class's description."""
         logits, labels, keep = binary_arguments(logits, target)
         foreground, scores = (labels == 1).squeeze(1), logits.detach().masked_fill(~keep, -torch.inf).squeeze(1)
         found = [self.mistakes(scores > math.log(tau / (1 - tau)), foreground) for tau in self.thresholds]

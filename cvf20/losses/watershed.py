@@ -26,11 +26,10 @@ class WatershedLoss(nn.Module):
     """The losses "foreground" (binary), "energy" (balanced) and "direction" (angular) of an output; training adds them.
 
     edges:    between the energy bins inside an instance, ascending; gaps that grow let the bins widen inwards
-    relative: the edges are shares of the instance's largest distance to its boundary (so they lie in 0 … 1 and people
-              near and far look alike), else pixels
-
-    output: (N, 1 + bins + 2, H, W) with bins = len(edges) + 2
-    target: (N, H, W) instance labels: 0 background, 255 void, any other number an instance
+    relative: the edges are shares of the instance's largest distance to its boundary, so that people near and far look
+              alike; else pixels
+    output:   (N, 1 + bins + 2, H, W) with bins = len(edges) + 2
+    target:   (N, H, W) instance labels: 0 background, 255 void, any other number an instance
     """
 
     def __init__(self, edges: Sequence[float] = (0.1, 0.25, 0.45, 0.7), relative: bool = True):
@@ -64,8 +63,8 @@ def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) ->
 def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of one instance image (H, W): distance to the boundary, its unit gradient (2, H, W), the weights; all float32.
 
-    The distance is `border_distance`, 0 outside instances; relative: divided by the instance's largest. The weight of
-    a pixel of an instance is 1 / √area, between counting every pixel and counting every instance alike; else 1, void 0.
+    The distance is 0 outside instances; relative: divided by the instance's largest. The weight of an instance's pixel
+    is 1 / √area, between counting every pixel and counting every instance alike; else 1, void 0.
     """
     distance, weight = np.zeros(labels.shape, dtype=np.float32), (labels != VOID).astype(np.float32)
     direction = np.zeros((2, *labels.shape), dtype=np.float32)
@@ -99,8 +98,7 @@ def angular_loss(prediction: Tensor, direction: Tensor, weight: Tensor) -> Tenso
     """Weighted mean of the squared angle (radians²) between two vector fields (N, 2, H, W), where there is a direction.
 
     direction: true unit vectors, 0 where undefined
-    atan2 of the two products gives the angle, whatever the prediction's length (of 0: a right angle), and is smooth
-    where acos is not.
+    The angle is atan2 of the two products, smooth where acos is not; with a prediction of length 0 a right angle.
     """
     true_y, true_x = direction.to(prediction).unbind(1)
     defined = (true_y != 0) | (true_x != 0)

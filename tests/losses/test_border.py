@@ -12,7 +12,7 @@ from tensors import draw_case, draw_labels, quick, seeds, to_nearest
 from cvf20.labels import VOID
 from cvf20.labels.borders import border_distance
 from cvf20.labels.instances import separate_touching
-from cvf20.losses import BorderWeightedLoss, border_weight_map, gap_weight_map, touching_gap_weights
+from cvf20.losses import BorderWeightedLoss, border_weight_map, gap_weight_map
 
 
 def distances_by_brute_force(labels: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_gap_weights_equal_the_papers_formula(seed, sigma, void):
     torch.testing.assert_close(found, wanted.masked_fill(is_void, 0), rtol=1e-5, atol=4e-5)
     line = separate_touching(cells.masked_fill(is_void, 0)[0].numpy())
     parted = torch.where(is_void, VOID, cells * torch.from_numpy(line))
-    assert touching_gap_weights(cells, sigma).equal(gap_weight_map(parted, sigma))
+    assert gap_weight_map(cells, sigma, touching=True).equal(gap_weight_map(parted, sigma))
 
 
 @pytest.mark.parametrize("classes", [1, 3])
