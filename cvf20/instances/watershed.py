@@ -1,7 +1,4 @@
-"""Watersheds, which flood a landscape from markers until the floods meet (Vincent and Soille 1991), and their search."""
-
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+"""Watersheds, which flood a landscape from markers until the floods meet (Vincent and Soille 1991)."""
 
 import numpy as np
 import torch
@@ -65,20 +62,6 @@ def watershed_metrics(output: Tensor, target: Tensor, **thresholds) -> dict[str,
     """
     found = match_instances(deep_watershed(output, **thresholds), target)
     return {**foreground_iou(output, target), "F1_50": found["F1"], "PQ": found["PQ"]}
-
-
-def grid_search(
-    segment: Callable[..., Sequence[Tensor]], targets: Sequence[Tensor], grid: Mapping[str, Sequence], score: Callable
-) -> tuple[dict, list[dict]]:
-    """The arguments of `segment` with the highest score, and [{**arguments, "score": …}, …] in the order tried.
-
-    grid:  argument → values to try, every combination once; segment(**arguments) gives the label images
-    score: called as score(predictions, targets); the first of equal ones wins, and nan is no score
-    """
-    tried = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    table = [{**arguments, "score": float(score(segment(**arguments), targets))} for arguments in tried]
-    best = max((row for row in table if not np.isnan(row["score"])), key=lambda row: row["score"])
-    return {name: best[name] for name in grid}, table
 
 
 def _flood(height: np.ndarray, markers: np.ndarray, inside: np.ndarray, min_area: int) -> np.ndarray:

@@ -5,7 +5,7 @@ Labels out of range and scores that are nan are ValueErrors. float64 results lie
 # ruff: noqa: F401
 
 from cvf20.metrics.border import boundary_iou, weighted_confusion_matrix
-from cvf20.metrics.instance import failure_kinds, foreground_iou, mask_average_precision, match_instances
+from cvf20.metrics.instance import foreground_iou, mask_average_precision, match_instances
 from cvf20.metrics.semantic import (
     average_precision,
     binary_iou,

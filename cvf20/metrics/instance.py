@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from cvf20.labels import VOID, label_images
-from cvf20.metrics.overlaps import Overlaps, label_overlaps, mask_overlaps, relate
+from cvf20.metrics.overlaps import Overlaps, label_overlaps, mask_overlaps
 from cvf20.metrics.semantic import binary_iou, check_same_shape
 
 Labels = Tensor | Sequence[Tensor]  # (N, H, W), one image (H, W), or images (H, W) of any sizes
@@ -65,20 +65,6 @@ def match(overlaps: Overlaps, threshold: float) -> np.ndarray:
     pairs = np.flatnonzero(overlaps.iou >= threshold)
     firsts = (np.unique(side[pairs], return_index=True)[1] for side in (overlaps.prediction, overlaps.truth))
     return pairs[np.intersect1d(*firsts)]
-
-
-def failure_kinds(prediction: Labels, target: Labels) -> dict[str, int]:
-    """How often instances were merged or split (as in `topology_errors`), or else missed or false, over all images.
-
-    Missed and false match nothing with IoU ≥ 0.5; one found with a poor outline is thus both.
-    """
-    total = np.zeros(4, dtype=np.int64)
-    for overlaps in image_overlaps(prediction, target):
-        relation, pairs = relate(overlaps), match(overlaps, 0.5)
-        false, missed = ~(relation.involved | overlaps.in_void), ~(relation.merged | relation.split)
-        false[overlaps.prediction[pairs]] = missed[overlaps.truth[pairs]] = False
-        total += relation.merges, relation.splits, missed.sum(), false.sum()
-    return dict(zip(("merged", "split", "missed", "false"), total.tolist(), strict=True))
 
 
 def image_overlaps(prediction: Labels, target: Labels) -> Iterator[Overlaps]:

@@ -7,7 +7,7 @@ from scipy import sparse
 from torch import Tensor
 
 from cvf20.labels import VOID, check_integer
-from cvf20.labels.instances import consecutive, runs
+from cvf20.labels.instances import consecutive
 
 
 class Overlaps(NamedTuple):
@@ -28,9 +28,9 @@ class Overlaps(NamedTuple):
 
 def label_overlaps(prediction: np.ndarray, target: np.ndarray, void: int = VOID) -> Overlaps:
     """Of the objects of two label images (H, W), by ascending number; 0 is background in both."""
-    values, lengths = runs(prediction, target)
-    (numbers, rows), (true_numbers, columns) = (np.unique(labels, return_inverse=True) for labels in values)
-    table = sparse.coo_array((lengths, (rows, columns)), (len(numbers), len(true_numbers))).tocsr()
+    (numbers, rows), (true_numbers, columns) = consecutive(prediction), consecutive(target)
+    places = rows.ravel(), columns.ravel()
+    table = sparse.coo_array((np.ones(rows.size, int), places), (len(numbers), len(true_numbers))).tocsr()
     return _judged(table[numbers != 0], true_numbers, table.sum(0), void)
 
 
@@ -47,33 +47,3 @@ def _judged(table: sparse.csr_array, numbers: np.ndarray, area: np.ndarray, void
     is_object = (numbers != 0) & (numbers != void)
     pairs, left = table[:, is_object].tocoo(), table[:, numbers != void].sum(1)
     return Overlaps(pairs.row, pairs.col, pairs.data, left, area[is_object], 2 * left < table.sum(1))
-
-
-class Relation(NamedTuple):
-    """A true object belongs to a prediction that covers half of it; a prediction is inside a true one that holds half."""
-
-    merges: int  # Σ (true objects that belong to it − 1) over the predictions to which any belong
-    splits: int  # Σ (predictions inside it − 1) over the true objects that have any
-    merged: np.ndarray  # (T,) belongs to a prediction with another one
-    split: np.ndarray  # (T,) has several predictions inside
-    missed: np.ndarray  # (T,) less than half is covered by predictions, all together
-    spurious: np.ndarray  # (P,) less than half is covered by true objects
-    involved: np.ndarray  # (P,) merges several, or is one of several inside a split one
-
-
-def relate(overlaps: Overlaps, counted: np.ndarray | None = None) -> Relation:
-    """What became of the true objects that count, (T,) bool, and of the predicted ones."""
-    prediction, truth, common, predicted_area, true_area, _ = overlaps
-    covered = np.bincount(truth, common, len(true_area))
-    explained = np.bincount(prediction, common, len(predicted_area))
-    counted = np.ones(len(true_area), dtype=bool) if counted is None else counted
-    belongs = counted[truth] & (2 * common >= true_area[truth])
-    inside = counted[truth] & (2 * common >= predicted_area[prediction])
-    held = np.bincount(prediction[belongs], minlength=len(predicted_area))
-    pieces = np.bincount(truth[inside], minlength=len(true_area))
-    merged, involved = np.zeros(len(true_area), dtype=bool), held > 1
-    merged[truth[belongs & involved[prediction]]] = True
-    involved[prediction[inside & (pieces > 1)[truth]]] = True
-    missed, spurious = counted & (2 * covered < true_area), 2 * explained < predicted_area
-    merges, splits = (int((number - 1).clip(0).sum()) for number in (held, pieces))
-    return Relation(merges, splits, merged, pieces > 1, missed, spurious, involved)

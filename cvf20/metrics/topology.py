@@ -3,21 +3,35 @@
 An object is a 4-connected component of a mask, or a label of an instance image; void is background in both.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy import ndimage
-from skimage.measure import label, regionprops
+from skimage.measure import label
 from skimage.metrics import adapted_rand_error, variation_of_information
 from torch import Tensor
 
 from cvf20.labels import VOID, split_void
 from cvf20.labels.instances import consecutive
-from cvf20.metrics.overlaps import Relation, label_overlaps, relate
+from cvf20.metrics.overlaps import label_overlaps
 from cvf20.metrics.semantic import binary_iou, image_pair
 
 Images = list[tuple[np.ndarray, np.ndarray]]
 STATES = ("background", "right", "merged", "split", "missed", "spurious")
 COUNTS = ("splits", "merges", "missed", "spurious", "betti0", "betti1", "cells", "right")
+
+
+class Relation(NamedTuple):
+    """What became of T true and P predicted objects; the terms are those of `topology_errors`."""
+
+    merges: int
+    splits: int
+    counted: np.ndarray  # (T,) bool
+    merged: np.ndarray  # (T,) belongs to a component with another one
+    split: np.ndarray  # (T,) has several components inside
+    missed: np.ndarray  # (T,)
+    spurious: np.ndarray  # (P,)
 
 
 def topology_errors(
@@ -42,11 +56,10 @@ def topology_errors(
 
 
 def topology_scores(logits: Tensor, target: Tensor, exclude_border: bool = True) -> dict[str, float]:
-    """All scores of the study from logits: for Learner's `metrics`, and for tables.
+    """For Learner's `metrics`: IoU, the errors per 100 cells counted (nan where there is none), VI and ARE.
 
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void (background in both)
-    IoU; the counts of `topology_errors` per 100 cells counted (nan where there is none), among them right: neither
-    merged nor split nor missed; VI and ARE of `partition_errors`.
+    See `topology_errors` and `partition_errors`; "right" are the cells neither merged nor split nor missed.
     """
     prediction, target = image_pair(logits > 0, target)
     labels, keep = split_void(target, num_classes=2)
@@ -78,7 +91,7 @@ def error_map(prediction: Tensor, target: Tensor) -> Tensor:
     """(N, H, W) uint8, what became of the cells, and in the background of spurious components, as index into STATES."""
     pictures = []
     for predicted, true in object_images(prediction, target):
-        relation, _ = compare(predicted, true)
+        relation = compare(predicted, true)
         state = np.append(0, np.full(len(relation.missed), STATES.index("right")))
         for name in ("missed", "split", "merged"):
             state[1:][getattr(relation, name)] = STATES.index(name)
@@ -99,25 +112,34 @@ def object_images(prediction: Tensor, target: Tensor, instances: bool | None = N
     return list(zip(*stacks, strict=True))
 
 
-def compare(predicted: np.ndarray, true: np.ndarray, exclude_border: bool = False) -> tuple[Relation, np.ndarray]:
-    """What became of the objects, and (T,) bool, which cells count."""
+def compare(predicted: np.ndarray, true: np.ndarray, exclude_border: bool = False) -> Relation:
+    """What became of the objects 1, 2, … of one image (H, W)."""
     overlaps = label_overlaps(predicted, true, void=-1)  # void was taken out before, and 255 is a component like others
-    judged, counted = (np.ones(len(area), dtype=bool) for area in (overlaps.predicted_area, overlaps.true_area))
+    prediction, truth, common, predicted_area, true_area, _ = overlaps
+    judged, counted = (np.ones(len(area), dtype=bool) for area in (predicted_area, true_area))
     if exclude_border:
         judged[border_objects(predicted) - 1] = counted[border_objects(true) - 1] = False
-    relation = relate(overlaps, counted)
-    return relation._replace(spurious=relation.spurious & judged), counted
+    covered = np.bincount(truth, common, len(true_area))
+    explained = np.bincount(prediction, common, len(predicted_area))
+    belongs = counted[truth] & (2 * common >= true_area[truth])
+    inside = counted[truth] & (2 * common >= predicted_area[prediction])
+    held = np.bincount(prediction[belongs], minlength=len(predicted_area))
+    pieces = np.bincount(truth[inside], minlength=len(true_area))
+    merges, splits = (int((number - 1).clip(0).sum()) for number in (held, pieces))
+    merged = np.isin(np.arange(len(true_area)), truth[belongs & (held > 1)[prediction]])
+    missed, spurious = counted & (2 * covered < true_area), judged & (2 * explained < predicted_area)
+    return Relation(merges, splits, counted, merged, pieces > 1, missed, spurious)
 
 
 def count_errors(images: Images, exclude_border: bool) -> dict[str, int]:
     """What `topology_errors` counts, and "right", the cells that are neither merged nor split nor missed."""
     total = np.zeros(len(COUNTS), dtype=np.int64)
     for predicted, true in images:
-        relation, counted = compare(predicted, true, exclude_border)
-        right = counted & ~(relation.merged | relation.split | relation.missed)
+        found = compare(predicted, true, exclude_border)
+        right = found.counted & ~(found.merged | found.split | found.missed)
         betti = np.abs(np.subtract(betti_numbers(predicted), betti_numbers(true)))
-        found = relation.splits, relation.merges, relation.missed.sum(), relation.spurious.sum()
-        total += [*found, *betti, counted.sum(), right.sum()]
+        errors = found.splits, found.merges, found.missed.sum(), found.spurious.sum()
+        total += [*errors, *betti, found.counted.sum(), right.sum()]
     return dict(zip(COUNTS, total.tolist(), strict=True))
 
 
@@ -135,36 +157,3 @@ def border_objects(objects: np.ndarray) -> np.ndarray:
     """Numbers of the objects that touch the edge of the image (H, W)."""
     edge = np.concatenate([objects[0], objects[-1], objects[:, 0], objects[:, -1]])
     return np.unique(edge[edge != 0])
-
-
-def found_cells(prediction: np.ndarray, target: np.ndarray) -> list[dict]:
-    """Per component of the target its area (pixels), the share that is found, and how far its centre is from the rim.
-
-    prediction, target: (H, W) bool; the rim is the outline of the components closed into one body, in pixels
-    """
-    labels, _ = ndimage.label(target)
-    colony = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(target, 12), iterations=8))[12:-12, 12:-12]
-    depth = ndimage.distance_transform_edt(np.pad(colony, 1))[1:-1, 1:-1]
-    rows = []
-    for cell in regionprops(labels, prediction.astype(float)):
-        centre = tuple(np.round(cell.centroid_local).astype(int) + cell.bbox[:2])
-        rows.append({"area": int(cell.area), "found": float(cell.intensity_mean), "rim": float(depth[centre])})
-    return rows
-
-
-def wrong_pixels(prediction: np.ndarray, target: np.ndarray) -> dict[str, int]:
-    """Number of wrong pixels of one image (H, W) bool by the first kind that fits.
-
-    "missed cell": in a component of the truth of which less than half was found; "invented cell": in one of the
-    prediction that touches no pixel of the truth; "border": within 2 pixels of an outline of the truth; "inside": else
-    """
-    components, cells = ndimage.label(prediction)[0], ndimage.label(target)[0]
-    missed = np.append(False, compare(components, cells)[0].missed)[cells]
-    outline = target & ~ndimage.binary_erosion(target, border_value=1)
-    near = ndimage.distance_transform_edt(~outline) <= 2 if outline.any() else outline
-    invented = prediction & ~np.isin(components, components[target])
-    kinds, rest = {}, prediction ^ target
-    for name, where in {"missed cell": missed, "invented cell": invented, "border": near}.items():
-        kinds[name] = int((rest & where).sum())
-        rest = rest & ~where
-    return kinds | {"inside": int(rest.sum())}

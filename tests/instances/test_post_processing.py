@@ -1,10 +1,8 @@
-from functools import partial
-
 import pytest
 import torch
 from tensors import ellipse, perfect_output
 
-from cvf20.instances import classical_watershed, deep_watershed, detect_mirrored, flatten_masks, grid_search
+from cvf20.instances import classical_watershed, deep_watershed, detect_mirrored, flatten_masks
 from cvf20.instances.watershed import watershed_metrics
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_masks, instance_numbers
@@ -109,15 +107,6 @@ def test_of_identical_masks_one_stays():
     assert flatten_masks(half_hidden, scores, min_visible=0.3).max() == 2
 
 
-def test_grid_search_finds_the_best_and_keeps_the_table():
-    target = people()
-    segment, f1 = partial(deep_watershed, perfect_output(target, EDGES)), lambda *pair: match_instances(*pair)["F1"]
-    best, table = grid_search(segment, target, {"depth": (1.5, 0.4), "min_area": (1, 10**6)}, f1)
-    assert best == {"depth": 0.4, "min_area": 1} and len(table) == 4
-    assert max(row["score"] for row in table) == 1 == table[2]["score"]
-    assert grid_search(lambda a: a, target, {"a": (5, 6)}, lambda prediction, true: 0)[0] == {"a": 5}
-
-
 class Sees:
     """Stands for a detector: finds given instances in an image, and others in its mirror image, whose corner is dark."""
 
@@ -156,7 +145,7 @@ def test_what_one_look_shows_has_half_its_score_and_the_best_come_first():
 @pytest.mark.parametrize("size", [None, (60, 100)])
 def test_a_mirrored_image_gives_mirrored_instances(size):
     """The mean over both does not know which of the two it was shown."""
-    model = mask_rcnn(width=16, proposals=(30, 20), box_samples=16, detections=8).eval()
+    model = mask_rcnn(width=16, rpn_post_nms_top_n_test=20, box_detections_per_img=8).eval()
     images = torch.rand(1, 3, 64, 96)
     one, other = detect_mirrored(model, images, size)[0], detect_mirrored(model, images.flip(-1), size)[0]
     torch.testing.assert_close(one["scores"], other["scores"])

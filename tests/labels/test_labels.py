@@ -10,13 +10,11 @@ from scipy import ndimage
 
 from cvf20.labels import VOID, label_images, split_void
 from cvf20.labels.instances import (
-    consecutive,
     instance_boxes,
     instance_masks,
     instance_numbers,
     instance_scores,
     renumber,
-    runs,
     separate_touching,
 )
 
@@ -34,16 +32,6 @@ def test_minus_one_is_no_255_and_other_shapes_are_no_images():
     for shape in (4,), (2, 2, 3, 4):
         with pytest.raises(ValueError, match="x must be"):
             label_images(torch.zeros(shape), "x")
-
-
-@each
-@given(images)
-def test_consecutive_is_numpys_unique(image):
-    numbers, position = consecutive(image)
-    wanted, inverse = np.unique(image, return_inverse=True)
-    assert np.array_equal(numbers, wanted) and np.array_equal(position, inverse.reshape(image.shape))
-    (values, again), lengths = runs(image, -image)
-    assert np.array_equal(np.repeat(values, lengths), image.ravel()) and np.array_equal(again, -values)
 
 
 @each

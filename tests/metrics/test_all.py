@@ -33,7 +33,6 @@ LABELS = {  # of prediction and target
     "partition": lambda p, t: partition_errors(object_images(p, t)),
     "error map": metrics.error_map,
     "instances": metrics.match_instances,
-    "kinds": metrics.failure_kinds,
 }
 SCORES = {  # of scores (N, K, H, W) and target, K ≥ 1
     "average precision": lambda s, t: metrics.average_precision(torch.cat([-s, s], 1), t),
@@ -137,7 +136,7 @@ def test_hundreds_of_cells_take_little_time_and_memory():
     prediction = target.roll((2, 1), (1, 2))
     of_masks = partial(metrics.topology_errors, instances=False)
     ranked = partial(metrics.match_instances, scores=[torch.rand(900)])
-    for metric in ranked, metrics.failure_kinds, metrics.topology_errors, of_masks:
+    for metric in ranked, metrics.topology_errors, of_masks:
         started = time.process_time()
         found = metric(prediction, target)
         seconds = time.process_time() - started

@@ -10,7 +10,7 @@ from torchmetrics.functional.detection import panoptic_quality
 
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_masks
-from cvf20.metrics import failure_kinds, foreground_iou, mask_average_precision, match_instances
+from cvf20.metrics import foreground_iou, mask_average_precision, match_instances
 from cvf20.metrics.instance import COCO_THRESHOLDS, RECALLS, image_overlaps, match
 
 predictions = arrays("int64", (2, 6, 6), elements=st.sampled_from([0, 0, 1, 5, VOID, 300])).map(torch.from_numpy)
@@ -61,25 +61,8 @@ def test_void_is_taken_out_of_predictions():
     assert match_instances(bands(VOID, 3, 3, 3), target)["count_error"] == 1, "in a prediction 255 is an instance"
     whole = bands(0, 3, 3, 3)  # counts however far it goes on in void: only what matches nothing is left out for that
     assert match_instances(whole, target, [torch.tensor([0.9])])["mask_AP"] == pytest.approx(1)
-    assert sum(failure_kinds(whole, target).values()) == 0
     twice = mask_average_precision([((whole > 0).repeat(2, 1, 1), torch.tensor([0.9, 0.8]))], [target])
     assert twice["mask_AP"] == pytest.approx(1), "the second matches nothing and lies in void"
-
-
-def test_failure_kinds_name_each_case():
-    nothing = {"merged": 0, "split": 0, "missed": 0, "false": 0}
-    cases = [
-        (bands(1, 1, 0, 0), bands(4, 5, 0, 0), {"merged": 1}),
-        (bands(1, 1, 1, 0), bands(4, 5, 6, 0), {"merged": 2}),
-        (bands(1, 2, 0, 0), bands(4, 4, 0, 0), {"split": 1}),
-        (bands(1, 0, 0, 0), bands(4, 0, 5, 0), {"missed": 1}),
-        (bands(1, 0, 2, 2), bands(4, 0, 0, 0), {"false": 2 - 1}),
-        (bands(1, 0, 0, 0), bands(4, 4, 4, 4), {"missed": 1, "false": 1}),  # a quarter of a person is no person
-    ]
-    for prediction, target, expected in cases:
-        assert failure_kinds(prediction, target) == nothing | expected
-    predictions, targets, _ = zip(*cases, strict=True)
-    assert list(failure_kinds(predictions, targets).values()) == [3, 1, 2, 2]
 
 
 def scored_images(seed, count=12):

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
-from tensors import draw_pair, ellipse, masks, quick, seeds
+from tensors import draw_pair, masks, quick, seeds
 
 from cvf20.labels import VOID
 from cvf20.metrics import error_map, topology_errors, topology_scores
-from cvf20.metrics.topology import STATES, found_cells, object_images, wrong_pixels
+from cvf20.metrics.topology import STATES, object_images
 from cvf20.metrics.topology import partition_errors as of_images
 
 
@@ -155,36 +155,3 @@ def test_scores_of_logits():
     assert topology_scores(torch.full_like(logits, torch.nan), target)["missed"] == 100
     with pytest.raises(ValueError, match="label 2, wanted 0 to 1"):
         topology_scores(logits, 2 * target)
-
-
-CELL, BUD, FAR = ellipse(30, 30, 8), ellipse(30, 44, 3), ellipse(10, 10, 4)
-COLONY = CELL | BUD | FAR
-
-
-def test_kinds_of_mistakes_made_on_purpose():
-    hole, rim, invented = ellipse(30, 30, 2), CELL & ~ellipse(30, 30, 7), ellipse(55, 55, 3)
-    prediction = (COLONY & ~FAR & ~hole & ~rim) | invented
-    wanted = {"missed cell": FAR, "invented cell": invented, "border": rim, "inside": hole}
-    assert wrong_pixels(prediction, COLONY) == {name: pixels.sum() for name, pixels in wanted.items()}
-    found = {row["area"]: row["found"] for row in found_cells(prediction, COLONY)}
-    assert found == {FAR.sum(): 0, BUD.sum(): 1, CELL.sum(): pytest.approx(1 - (hole | rim).sum() / CELL.sum())}
-
-
-def test_the_rim_is_nearer_for_what_lies_outside():
-    places = range(24, 73, 12)
-    colony = np.any([ellipse(r, c, 5, shape=(96, 96)) for r in places for c in places], axis=0)
-    rows = found_cells(colony, colony)
-    assert len(rows) == 25
-    assert max(rows, key=lambda row: row["rim"]) is rows[12], "the one in the middle"
-    assert min(row["rim"] for row in rows) == pytest.approx(6, abs=2)  # a cell's radius, and a step to the background
-
-
-@quick
-@given(seeds)
-def test_kinds_add_up_to_all_wrong_pixels(seed):
-    prediction, target = (labels[0].numpy() > 0 for labels in draw_pair(seed, 2, 0, (1, 12, 12)))
-    assert sum(wrong_pixels(prediction, target).values()) == (prediction ^ target).sum()
-    assert sum(row["area"] for row in found_cells(prediction, target)) == target.sum()
-    assert sum(row["area"] * row["found"] for row in found_cells(prediction, target)) == pytest.approx(
-        (prediction & target).sum()
-    )
