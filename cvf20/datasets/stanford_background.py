@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset
-from cvf20.datasets.download import registry
+from cvf20.datasets.download import RAW, registry
 from cvf20.datasets.stand_ins import scenes
 
 # train/img_0076 is val/img_0022 byte for byte, and train/img_0342 is test/img_0045 encoded once more.
@@ -28,7 +28,7 @@ class StanfordBackground(SegmentationDataset):
     classes = tuple(CLASSES)
     palette = np.array(list(CLASSES.values()), dtype=np.uint8)
     num_classes = 9
-    source = "jongwonjlee/cs498-ss22/b45f447ed4a8adb610b05fc841293587e97fdce7/mp4/sbd"
+    source = RAW + "jongwonjlee/cs498-ss22/b45f447ed4a8adb610b05fc841293587e97fdce7/mp4/sbd"
 
     def __init__(self, root=None, split="train", transforms=None, keep_leaks=False):
         self.keep_leaks = keep_leaks

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset
-from cvf20.datasets.download import registry
+from cvf20.datasets.download import RAW, registry
 from cvf20.datasets.pictures import colour_tables, match_colours
 from cvf20.datasets.stand_ins import colony
 
@@ -30,7 +30,7 @@ class YeastColonies(SegmentationDataset):
     palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
     num_classes = 1
     splits = tuple(COLONIES)
-    source = "Romrchp/utae-cell-segmentation/223c6918692457a55097715998bddde92fb46c76/dtsub"
+    source = RAW + "Romrchp/utae-cell-segmentation/223c6918692457a55097715998bddde92fb46c76/dtsub"
 
     def __init__(self, root=None, split="train", transforms=None, colonies: Sequence[int] | None = None):
         of_split = COLONIES.get(split, ())

@@ -7,7 +7,7 @@ from cvf20.datasets import base, download
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    for variable in ("CVF20_SYNTHETIC", "CVF20_OFFLINE", "CVF20_BASE_URL"):
+    for variable in ("CVF20_SYNTHETIC", "CVF20_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(download, "_failed", {})
     download.no_answer.cache_clear()
