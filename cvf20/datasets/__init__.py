@@ -6,6 +6,6 @@ from cvf20.datasets.msrc import MSRC
 from cvf20.datasets.nuclei import Nuclei
 from cvf20.datasets.penn_fudan import PennFudan
 from cvf20.datasets.stanford_background import StanfordBackground
-from cvf20.datasets.wrappers import Region, Repeated, WithWeightMaps
+from cvf20.datasets.weight_maps import WithWeightMaps
 from cvf20.datasets.yeast_colonies import YeastColonies
 from cvf20.datasets.yeast_movie import YeastMovie

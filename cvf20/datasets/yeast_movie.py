@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cvf20.datasets.base import InstanceDataset
-from cvf20.datasets.download import registry
+from cvf20.datasets.download import RAW, registry
 from cvf20.datasets.pictures import read_image, stretch
 
 
@@ -13,7 +13,7 @@ class YeastMovie(InstanceDataset):
     """Ten frames, cut into regions because all show the same field: image (1, H, W) uint8, densely touching cells.
 
     split: "train" the right half (x ≥ 346), "val" the upper left quarter (y < 260), "test" the lower left one;
-           "all" the whole frames
+           "all" the whole frames; "train_upper", "train_lower" parts of the right half, to choose settings on
     target: "binary", with a line of background between touching cells, or "instances" (see InstanceDataset); a cell has
             the same number in all splits
 
@@ -25,8 +25,8 @@ class YeastMovie(InstanceDataset):
     label = "Yeast movie"
     classes = ("background", "cell")
     palette = np.array([(0, 0, 0), (250, 200, 60)], dtype=np.uint8)
-    splits = ("train", "val", "test", "all")
-    source = "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1"
+    splits = ("train", "val", "test", "all", "train_upper", "train_lower")
+    source = RAW + "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1"
 
     def sample_names(self) -> list[str]:
         frames = [file[:5] for file in registry(self.name) if file.endswith("_mask1.tif")]
@@ -39,5 +39,6 @@ class YeastMovie(InstanceDataset):
         """The region of the split, as image and target; contrast and gaps are made on the whole field before."""
         field, cells = stretch(read_image(image, "labels")), self.as_target(read_image(mask, "labels"))
         y, x = field.shape[0] // 2, field.shape[1] // 2  # 260, 346
-        region = {"train": np.s_[:, x:], "val": np.s_[:y, :x], "test": np.s_[y:, :x], "all": np.s_[:, :]}[self.split]
-        return field[region], cells[region]
+        regions = {"train": np.s_[:, x:], "val": np.s_[:y, :x], "test": np.s_[y:, :x], "all": np.s_[:, :]}
+        regions |= {"train_upper": np.s_[:y, x:], "train_lower": np.s_[y:, x:]}
+        return field[regions[self.split]], cells[regions[self.split]]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from cvf20.datasets import Repeated, SegmentationDataset
+from cvf20.datasets import SegmentationDataset
 from cvf20.transforms import channel_statistics, class_counts
 
 
@@ -50,14 +50,12 @@ def test_torchs_own_wrappers_take_them(root):
     some, all_of_it = Subset(data, [3, 1]), ConcatDataset([data, Squares(root)])
     assert int(some[0][0].max()) == 3 and len(all_of_it) == 8 and int(all_of_it[6][0].max()) == 2
     assert [len(batch[0]) for batch in DataLoader(all_of_it, 3)] == [3, 3, 2]
-    assert len(Repeated(some, 5)) == 10 and int(Repeated(some, 5)[3][0].max()) == 1
     mean, std = channel_statistics(data)
     assert len(mean) == 3 and std[0] > 0 and class_counts(data).tolist() == [4 * 64, 4 * 8]
 
 
-@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: Repeated(data, 3)])
-def test_an_index_beyond_the_end_is_an_index_error(root, wrap):
-    data = wrap(Squares(root))
+def test_an_index_beyond_the_end_is_an_index_error(root):
+    data = Squares(root)
     for index in (len(data), -len(data) - 1, 1000):
         with pytest.raises(IndexError):
             data[index]
@@ -79,8 +77,7 @@ def test_the_digest_is_that_of_what_is_there_now(root):
         lambda: setattr(data, "masks", [mask[:, :8] for mask in data.masks]),  # no longer contiguous
     ):
         edit()
-        digests += [data.sha256, Repeated(data, 2).sha256]
-        assert digests[-1] == digests[-2]
+        digests.append(data.sha256)
     assert len(set(digests)) == 6
 
 

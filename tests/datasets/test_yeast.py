@@ -38,13 +38,15 @@ def test_viridis_is_inverted(tmp_path):
 
 
 def test_regions_of_the_movie_tile_the_field(real):
-    whole, train, val, test = (real(YeastMovie, split=split) for split in ("all", "train", "val", "test"))
-    assert [len(data) for data in (whole, train, val, test)] == [10] * 4
-    assert whole.images[0].shape == (1, 520, 692) and val.images[0].shape[-2:] == (260, 346)
+    parts = {split: real(YeastMovie, split=split) for split in YeastMovie.splits}
+    assert [len(data) for data in parts.values()] == [10] * 6
+    assert parts["all"].images[0].shape == (1, 520, 692) and parts["val"].images[0].shape[-2:] == (260, 346)
     for i in range(10):
         for kind in "images", "masks":
-            left = torch.cat([getattr(val, kind)[i], getattr(test, kind)[i]], dim=-2)
-            assert torch.equal(torch.cat([left, getattr(train, kind)[i]], dim=-1), getattr(whole, kind)[i])
+            part = {split: getattr(data, kind)[i] for split, data in parts.items()}
+            right = torch.cat([part["train_upper"], part["train_lower"]], dim=-2)
+            left = torch.cat([part["val"], part["test"]], dim=-2)
+            assert right.equal(part["train"]) and torch.cat([left, right], dim=-1).equal(part["all"])
 
 
 def test_every_cell_of_the_movie_is_one_component(real):

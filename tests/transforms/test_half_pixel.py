@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20 import transforms as T
-from cvf20.datasets.wrappers import WeightMap
+from cvf20.datasets.weight_maps import WeightMap
 from cvf20.labels import VOID
 
 MOVES = {

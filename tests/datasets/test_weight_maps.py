@@ -1,16 +1,15 @@
-"""Wrapped data sets: weights move with their masks, regions are cut, and the Learner trains on all of it."""
-
-from functools import partial
+"""Weights move with their masks, and the Learner trains on them."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 from tiny import Patches, tiny_unet
+from torch.utils.data import ConcatDataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cvf20.datasets import Region, Repeated, WithWeightMaps, YeastMovie
+from cvf20.datasets import WithWeightMaps, YeastMovie
 from cvf20.labels import VOID
 from cvf20.losses import BorderWeightedLoss, border_weight_map
 from cvf20.training.learner import Learner
@@ -38,35 +37,17 @@ def test_weights_follow_their_mask_exactly(transforms):
         torch.testing.assert_close(weights[kept], wanted[kept], rtol=0, atol=5e-5)
 
 
-def test_weights_are_made_once_and_without_transforms_handed_out_as_copies():
-    calls = []
-    bare = Patches(3)
+def test_weights_are_made_once_handed_out_as_copies_and_part_of_the_digest():
+    calls, bare = [], Patches(3)
     bare.transforms = None
     data = WithWeightMaps(bare, lambda mask: calls.append(mask.shape) or border_weight_map(mask))
     for _ in range(2):
-        for item in data:
-            item[2].zero_()
+        for i in range(len(data)):
+            data[i][2].zero_()
     assert calls == [(1, 16, 16)] * 3
     assert data[0][2].equal(border_weight_map(bare.masks[0][None])[0])
-
-
-def test_wrappers_keep_what_the_learner_needs_and_digest_what_they_add():
-    data = Patches(3, transforms=plain)
-    weighted, region = WithWeightMaps(data, border_weight_map), Region(data, np.s_[4:, :])
-    for wrapper in (weighted, Repeated(weighted, 4), region):
-        for attribute in ("name", "synthetic", "palette", "title", "num_classes", "classes", "transforms", "split"):
-            assert np.array_equal(getattr(wrapper, attribute), getattr(data, attribute))
-    others = data, weighted, region, WithWeightMaps(data, mask_itself)
-    assert len({other.sha256 for other in others}) == 4, "other weights or pixels are other data"
-    assert Repeated(weighted, 4).sha256 == WithWeightMaps(data, border_weight_map).sha256 == weighted.sha256
-
-
-def test_repeated_gives_each_image_so_many_times_and_regions_are_cut():
-    data = Patches(3, transforms=plain)
-    repeated = Repeated(data, 4)
-    assert [i for i, (_, mask) in enumerate(repeated) if mask.equal(data[1][1])] == [1, 4, 7, 10]
-    image, mask = Region(data, np.s_[4:, :10])[1]
-    assert image.equal(data[1][0][:, 4:, :10]) and mask.equal(data[1][1][4:, :10])
+    assert data.sha256 == WithWeightMaps(bare, border_weight_map).sha256
+    assert len({each.sha256 for each in (bare, data, WithWeightMaps(bare, mask_itself))}) == 3
 
 
 def test_learner_trains_on_weights(tmp_path, monkeypatch):
@@ -74,22 +55,15 @@ def test_learner_trains_on_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
 
     def learner(weight_map):
-        train = Repeated(WithWeightMaps(Patches(4, num_classes=1), weight_map), 2)
+        train = ConcatDataset([WithWeightMaps(Patches(4, num_classes=1), weight_map)] * 2)
         valid, how = Patches(4, num_classes=1, seed=1), dict(epochs=1, batch_size=4, snapshots=(0,), precision="fp32")
         return Learner(lambda: tiny_unet(1), BorderWeightedLoss(), train, valid, name="05_test", verbose=False, **how)
 
     trained = learner(border_weight_map)
-    assert trained.fit()["metrics"]["val"]["IoU"] >= 0
+    result = trained.fit()
+    assert result["metrics"]["val"]["IoU"] >= 0 and result["synthetic"] and result["data"] == Patches.name
     assert learner(mask_itself).folder != trained.folder
-
-
-def test_wrappers_refuse_the_order_that_would_lose_something():
-    data, weights = Patches(4), lambda mask: mask.float()
-    for wrapped in (Repeated(data, 3), WithWeightMaps(data, weights)):
-        for wrap in (partial(Region, window=np.s_[:8]), partial(WithWeightMaps, weight_map=weights)):
-            with pytest.raises(ValueError, match=f"data is {type(wrapped).__name__}: choose images first"):
-                wrap(wrapped)
-    assert len(Repeated(WithWeightMaps(Region(data, np.s_[:8, :]), weights), 3)[0]) == 3
+    assert learner(border_weight_map).folder == trained.folder
 
 
 def test_augmented_cells_stay_apart(synthetic):
