@@ -33,7 +33,7 @@ class SegmentationDataset(Dataset):
     transforms: called as transforms(image, mask) on the tv_tensors of one sample
 
     Item i is (tv_tensors.Image (C, H, W) uint8, tv_tensors.Mask (H, W)), the caller's own copy; `images`, `masks` and
-    `names` give the shared originals. `title` says SYNTHETIC or sample where it is one.
+    `names` give the shared originals.
 
     A subclass names its constants, lists the samples of a split (`sample_names`) and says which two `files` belong to
     one; it may decode them its own way (`read_sample`) and draw a stand-in (`stand_in`).
@@ -45,7 +45,7 @@ class SegmentationDataset(Dataset):
     palette: np.ndarray  # (K, 3) uint8, colour of each class
     num_classes: int  # logits per pixel: K, or 1 where the task is foreground against background
     splits: tuple[str, ...] = ("train", "val", "test")
-    source = ""  # owner/repository/commit/folder on GitHub that the files of the registry come from
+    source = ""  # address that the files of the registry lie below
     synthetic = sample = False
     stand_in: Callable | None = None  # gives the drawn samples of this selection: name, image, mask as in `read_sample`
 
@@ -58,8 +58,8 @@ class SegmentationDataset(Dataset):
         self.names, self.images, self.masks = map(list, zip(*made, strict=True)) if made else ([], [], [])
 
     def sample_names(self) -> list[str]:
-        """Names of the samples in this selection, in order; `folder` says where the files are."""
-        raise NotImplementedError
+        """Names of the samples in this selection, in order: as the data set's own list has them, if it has one."""
+        return [name for name, split in registry(f"{self.name}_splits").items() if split == self.split]
 
     def files(self, name: str) -> tuple[str, str]:
         """Image and mask of one sample, below `folder`."""
@@ -105,18 +105,20 @@ class SegmentationDataset(Dataset):
 
         def decode(name: str) -> tuple[str, Tensor, Tensor]:
             files = [self.folder / file for file in self.files(name)]
-            key = *choices, *files, *((s.st_mtime_ns, s.st_size) for s in (file.stat() for file in files))
+            key = *choices, *files, *(file.stat().st_mtime_ns for file in files)
             if key not in _decoded or any(tensor._version for tensor in _decoded[key]):
                 image, mask = self.read_sample(*files)
                 if image.shape[:2] != mask.shape:
-                    raise ValueError(
-                        f"image {image.shape} and mask {mask.shape} differ in size: {files[0]}, {files[1]}"
-                    )
+                    sizes = f"image {image.shape} and mask {mask.shape}"
+                    raise ValueError(f"{sizes} differ in size: {files[0]}, {files[1]}")
                 _decoded[key] = as_tensors(image, mask)
             return name, *_decoded[key]
 
+        names = self.sample_names()
+        if self.sample:
+            names = [name for name in names if (self.folder / self.files(name)[0]).exists()]
         with ThreadPoolExecutor() as pool:  # PIL decodes outside the interpreter's lock
-            return list(pool.map(decode, self.sample_names()))
+            return list(pool.map(decode, names))
 
     @property
     def title(self) -> str:
@@ -166,12 +168,6 @@ class InstanceDataset(SegmentationDataset):
         if self.target == "instances":
             return instances.astype(np.int32) + (instances >= VOID)
         return separate_touching(instances) if self.parted else (instances > 0).astype(np.uint8)
-
-
-def listed(file: Path, name: str, split: str) -> list[str]:
-    """Names of a split, without extension: one a line in the folder's own list, else those of the data set's list."""
-    own = [Path(line).stem for line in file.read_text(encoding="utf-8").split()] if file.is_file() else []
-    return own or [sample for sample, part in registry(f"{name}_splits").items() if part == split]
 
 
 def as_tensors(image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cvf20.datasets.base import SegmentationDataset, listed
+from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.pictures import colour_tables, match_colours, read_image
-from cvf20.datasets.stand_ins import objects
+from cvf20.datasets.stand_ins import drawn, thing
 from cvf20.labels import VOID
 
 ORIGIN = "MSRC_ObjCategImageDatabase_v2 of Microsoft Research Cambridge (data/README.md says where)"
-FOLDERS = ("Images", "GroundTruth", "images", "targets")  # of the official layout, of the lecture's
 CLASSES = {
     **{"building": (128, 0, 0), "grass": (0, 128, 0), "tree": (128, 128, 0), "cow": (0, 0, 128)},
     **{"horse": (128, 0, 128), "sheep": (0, 128, 128), "sky": (128, 128, 128), "mountain": (64, 0, 0)},
@@ -39,7 +38,10 @@ class MSRC(SegmentationDataset):
     untrained = (classes.index("horse"),)
 
     def sample_names(self) -> list[str]:
-        return listed(self.folder / f"{self.split}.txt", self.name, self.split)
+        own = self.folder / f"{self.split}.txt"
+        if own.is_file() and (lines := own.read_text(encoding="utf-8").split()):
+            return [Path(line).stem for line in lines]
+        return super().sample_names()
 
     def files(self, name: str) -> tuple[str, str]:
         return self.pictures.get(name, f"Images/{name}"), self.pictures.get(f"{name}_GT", f"GroundTruth/{name}_GT")
@@ -47,7 +49,7 @@ class MSRC(SegmentationDataset):
     @cached_property
     def pictures(self) -> dict[str, str]:
         """Photographs and labels by their name without extension."""
-        found = sorted((file for folder in FOLDERS for file in (self.folder / folder).glob("*")), reverse=True)
+        found = sorted(self.folder.glob("*/*"), reverse=True)
         return {file.stem: str(file) for file in found if file.suffix.lower() in (".bmp", ".png", ".jpg", ".jpeg")}
 
     def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +57,7 @@ class MSRC(SegmentationDataset):
         return read_image(image, "RGB"), np.where(labels == self.num_classes, np.uint8(VOID), labels)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        return objects(self.split, self.classes)
+        return drawn(thing, self.split, self.classes)
 
     def fetch(self) -> None:
         raise OSError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {self.folder}")

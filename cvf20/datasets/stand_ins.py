@@ -3,7 +3,7 @@
 Every class has its colour; sizes, label types and roughly the scenes' class shares are those of the real data.
 """
 
-import zlib
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -17,13 +17,21 @@ Made = list[tuple[str, np.ndarray, np.ndarray]]
 
 COUNT = {"train": 48, "val": 16, "test": 16}
 SKY, TREE, ROAD, GRASS, WATER, BUILDING, MOUNTAIN, FOREGROUND, MISC = range(9)
-SCENE_COLOURS = "a8c4e0 3e502e 807c78 68803e 587084 947e6e 686c70 6e605c 96783c"
+SCENE_COLOURS = np.array(
+    [[*bytes.fromhex(c)] for c in "a8c4e0 3e502e 807c78 68803e 587084 947e6e 686c70 6e605c 96783c".split()]
+)
 GROUNDS = ("grass", "road", "water", "tree", "sky", "building")
 SIZES = ((213, 320), (240, 320), (320, 213), (224, 272))  # height, width: photographs differ
 
 
-def random(kind: str, number: int) -> np.random.Generator:
-    return np.random.default_rng([zlib.crc32(kind.encode()), number])
+@cache
+def drawn(draw: Callable, split: str, *more) -> Made:
+    """Samples named by their split and number i, each draw(random numbers, i, *more): image and mask."""
+    return [(f"{split}_{i:04d}", *draw(random(draw.__name__, split, i), i, *more)) for i in range(COUNT[split])]
+
+
+def random(*kind) -> np.random.Generator:
+    return np.random.default_rng([*str(kind).encode()])
 
 
 @cache
@@ -41,14 +49,12 @@ def paint(rng, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
-@cache
-def scenes(split: str) -> Made:
-    """Outdoor scenes of nine classes: image (224, 288, 3) uint8, classes (224, 288) uint8."""
-    return [(f"{split}_{i:04d}", *scene(random(f"scene {split}", i), i % 4 == 1)) for i in range(COUNT[split])]
+def scene(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """An outdoor scene (224, 288, 3) uint8 and its nine classes (224, 288) uint8.
 
-
-def scene(rng, mountains: bool, height: int = 224, width: int = 288) -> tuple[np.ndarray, np.ndarray]:
-    """From far to near: sky, mountain, trees, houses, two kinds of ground, things that stand on it, a post."""
+    From far to near: sky, mountain, trees, houses, two kinds of ground, things that stand on it, a post.
+    """
+    height, width, mountains = 224, 288, i % 4 == 1
     rows, columns = np.ogrid[:height, :width]
     mask = np.full((height, width), SKY, dtype=np.uint8)
     horizon = rng.uniform(0.45, 0.65) * height
@@ -69,45 +75,34 @@ def scene(rng, mountains: bool, height: int = 224, width: int = 288) -> tuple[np
     if rng.random() < 0.5:
         x, y = rng.uniform(10, width - 10), rng.uniform(horizon, height)
         mask[(abs(columns - x) < 4) & (rows < y) & (rows > y - 70)] = MISC
-    colours = np.array([list(bytes.fromhex(colour)) for colour in SCENE_COLOURS.split()])
-    return paint(rng, mask, colours + rng.normal(0, 8, 3) + rng.normal(0, 10, (9, 3)) + rng.normal(0, 14)), mask
+    return paint(rng, mask, SCENE_COLOURS + rng.normal(0, 8, 3) + rng.normal(0, 10, (9, 3)) + rng.normal(0, 14)), mask
 
 
-@cache
-def objects(split: str, classes: tuple[str, ...]) -> Made:
+def thing(rng, i: int, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """One thing on one ground, a void seam between them: image (H, W, 3), classes (H, W) uint8; none shows a horse."""
-    things = [name for name in classes if name not in (*GROUNDS, "horse")]
+    things, size = [name for name in classes if name not in (*GROUNDS, "horse")], SIZES[i % 4]
     colours = np.random.default_rng(3).uniform(50, 205, (len(classes), 3))  # a class's own in every picture
-    made = []
-    for i in range(COUNT[split]):
-        rng, size = random(f"object {split}", i), SIZES[i % 4]
-        rows, columns = np.ogrid[: size[0], : size[1]]
-        y, x = rng.uniform(0.35, 0.65, 2) * size
-        away = np.hypot(rows - y, columns - x) / (rng.uniform(0.2, 0.34) * min(size))
-        mask = np.where(away < 1, classes.index(things[i % len(things)]), classes.index(GROUNDS[i % len(GROUNDS)]))
-        image = paint(rng, mask, colours + rng.normal(0, 8, 3))
-        mask[abs(away - 1) < 0.12] = VOID
-        made.append((f"{split}_{i:04d}", image, mask.astype(np.uint8)))
-    return made
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    y, x = rng.uniform(0.35, 0.65, 2) * size
+    away = np.hypot(rows - y, columns - x) / (rng.uniform(0.2, 0.34) * min(size))
+    mask = np.where(away < 1, classes.index(things[i % len(things)]), classes.index(GROUNDS[i % len(GROUNDS)]))
+    image = paint(rng, mask, colours + rng.normal(0, 8, 3))
+    mask[abs(away - 1) < 0.12] = VOID
+    return image, mask.astype(np.uint8)
 
 
-@cache
-def streets(split: str) -> Made:
+def street(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
     """People who hide each other before a wall: image (H, W, 3) uint8, people (H, W) int32 numbered 1 … 4."""
-    made = []
-    for i in range(COUNT[split] // 2):
-        rng, (height, width) = random(f"street {split}", i), SIZES[i % 4]
-        rows, columns = np.ogrid[:height, :width]
-        people, x = np.zeros((height, width), dtype=np.int32), rng.uniform(0, width)
-        for person, foot in enumerate(np.sort(rng.uniform(0.75, 0.97, rng.integers(1, 5))) * height, start=1):
-            x, tall = (x + rng.uniform(16, 60)) % width, rng.uniform(0.45, 0.6) * foot  # often shoulder to shoulder
-            across, up = (columns - x) / tall, (foot - rows) / tall  # 0 at the feet, 1 at the crown
-            body = (across / 0.14) ** 4 + ((up - 0.43) / 0.43) ** 4 < 1
-            people[body | (np.hypot(across, up - 0.92) < 0.08)] = person
-        surface = np.where(people > 0, people + 1, rows > rng.uniform(0.35, 0.5) * height)  # 0 wall, 1 ground
-        colours = np.concatenate([rng.normal(135, 25, (2, 3)), rng.uniform(10, 230, (4, 3))])
-        made.append((f"{split}_{i:04d}", paint(rng, surface, colours), people))
-    return made
+    height, width = SIZES[i % 4]
+    rows, columns = np.ogrid[:height, :width]
+    people, x = np.zeros((height, width), dtype=np.int32), rng.uniform(0, width)
+    for person, foot in enumerate(np.sort(rng.uniform(0.75, 0.97, rng.integers(1, 5))) * height, start=1):
+        x, tall = (x + rng.uniform(16, 60)) % width, rng.uniform(0.45, 0.6) * foot  # often shoulder to shoulder
+        across, up = (columns - x) / tall, (foot - rows) / tall  # 0 at the feet, 1 at the crown
+        body = (across / 0.14) ** 4 + ((up - 0.43) / 0.43) ** 4 < 1
+        people[body | (np.hypot(across, up - 0.92) < 0.08)] = person
+    surface = np.where(people > 0, people + 1, rows > rng.uniform(0.35, 0.5) * height)  # 0 wall, 1 ground
+    return paint(rng, surface, np.concatenate([rng.normal(135, 25, (2, 3)), rng.uniform(10, 230, (4, 3))])), people
 
 
 @cache

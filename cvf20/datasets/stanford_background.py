@@ -6,7 +6,7 @@ import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.download import RAW, registry
-from cvf20.datasets.stand_ins import scenes
+from cvf20.datasets.stand_ins import drawn, scene
 
 # train/img_0076 is val/img_0022 byte for byte, and train/img_0342 is test/img_0045 encoded once more.
 LEAKS = ("img_0076", "img_0342")
@@ -43,4 +43,4 @@ class StanfordBackground(SegmentationDataset):
         return f"{self.split}/{name}.jpg", f"{self.split}/{name}.png"
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        return scenes(self.split)
+        return drawn(scene, self.split)

@@ -29,8 +29,7 @@ class YeastMovie(InstanceDataset):
     source = RAW + "berkyalcinkaya/yeastvision/79cb3da2f759e03b9015fc939af1736a16f1f36b/data/sample_movie_1"
 
     def sample_names(self) -> list[str]:
-        frames = [file[:5] for file in registry(self.name) if file.endswith("_mask1.tif")]
-        return [frame for frame in frames if not self.sample or (self.folder / self.files(frame)[0]).exists()]
+        return [file[:5] for file in registry(self.name) if file.endswith("_mask1.tif")]
 
     def files(self, name: str) -> tuple[str, str]:
         return f"{name}_channel1_phase.tif", f"{name}_mask1.tif"

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from cvf20.datasets.keypoints import POINTS, SIZE, Faces, to_unit
+from cvf20.datasets.keypoints import SIZE, Faces, to_pixels
+
+EYES, CORNERS, BROWS, NOSE, LIPS = (0, 1), (2, 3, 4, 5), (6, 7, 8, 9), 10, (13, 14)
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +16,8 @@ def faces():
 def test_items_fit_the_models(faces):
     image, keypoints = faces[7]
     assert image.shape == (1, SIZE, SIZE) and image.dtype == torch.float32 and image.abs().max() <= 1
-    assert keypoints.shape == (2 * len(POINTS),) == (30,) and keypoints.abs().max() < 1
-    assert torch.equal(keypoints.view(15, 2), to_unit(faces.keypoints[7]))
+    assert keypoints.shape == (30,) and keypoints.abs().max() < 1
+    torch.testing.assert_close(to_pixels(keypoints.view(15, 2)), faces.keypoints[7])
     assert 0 < faces.keypoints.min() and faces.keypoints.max() < SIZE - 1
     assert faces.synthetic and faces.name == "keypoints" and len(faces) == 300
 
@@ -28,26 +30,23 @@ def test_the_same_seed_draws_the_same_faces_and_another_draws_others(faces):
 
 def test_points_keep_the_order_of_a_face(faces):
     """Seen along the eye line, the person's left is on the right; the mouth is below the nose, the nose below the eyes."""
-    point = dict(zip(POINTS, faces.keypoints.unbind(1), strict=True))
-    across = point["left_eye_center"] - point["right_eye_center"]
+    points = faces.keypoints.unbind(1)
+    across = points[EYES[0]] - points[EYES[1]]
     down = torch.stack([-across[:, 1], across[:, 0]], dim=1)
-    order = ["left_eye_center", "nose_tip", "mouth_center_top_lip", "mouth_center_bottom_lip"]
-    heights = torch.stack([(point[name] * down).sum(1) for name in order])
+    heights = torch.stack([(points[k] * down).sum(1) for k in (EYES[0], NOSE, *LIPS)])
     assert (across[:, 0] > 0).all() and (heights.diff(dim=0) > 0).all()
-    for side in ("left", "right"):
-        middle = (point[f"{side}_eye_inner_corner"] + point[f"{side}_eye_outer_corner"]) / 2
-        assert torch.allclose(point[f"{side}_eye_center"], middle, atol=1e-4)
+    for eye, inner, outer in zip(EYES, CORNERS[::2], CORNERS[1::2], strict=True):
+        assert torch.allclose(points[eye], (points[inner] + points[outer]) / 2, atol=1e-4)
 
 
 def test_brows_are_darker_than_the_skin_between_them(faces):
     """A key point that were off by a few pixels would not sit on its brow."""
-    pixels = faces.images[:, 0].float()
+    pixels, points = faces.images[:, 0].float(), faces.keypoints.unbind(1)
 
-    def grey(points):
-        x, y = points.round().long().unbind(-1)
-        return pixels[torch.arange(len(points)), y, x]
+    def grey(places):
+        x, y = places.round().long().unbind(-1)
+        return pixels[torch.arange(len(places)), y, x]
 
-    point = dict(zip(POINTS, faces.keypoints.unbind(1), strict=True))
-    inner, outer = point["left_eyebrow_inner_end"], point["left_eyebrow_outer_end"]
-    between = (inner + point["right_eyebrow_inner_end"]) / 2
-    assert (grey((inner + outer) / 2) < grey(between) - 5).float().mean() > 0.9
+    left_inner, left_outer, right_inner, _ = (points[k] for k in BROWS)
+    darker = grey((left_inner + left_outer) / 2) < grey((left_inner + right_inner) / 2) - 5
+    assert darker.float().mean() > 0.9
