@@ -172,5 +172,4 @@ class InstanceDataset(SegmentationDataset):
 
 def as_tensors(image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
     """Image (C, H, W) and mask (H, W)."""
-    image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    return torch.tensor(np.ascontiguousarray(image)), torch.tensor(np.ascontiguousarray(mask))
+    return torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy()), torch.from_numpy(mask.copy())

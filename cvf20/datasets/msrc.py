@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset
-from cvf20.datasets.pictures import colour_tables, match_colours, read_image
+from cvf20.datasets.pictures import match_colours, read_image
 from cvf20.datasets.stand_ins import drawn, thing
 from cvf20.labels import VOID
 
@@ -19,7 +19,7 @@ CLASSES = {
     **{"book": (128, 64, 0), "chair": (0, 192, 0), "road": (128, 64, 128), "cat": (0, 192, 128)},
     **{"dog": (128, 192, 128), "body": (64, 64, 0), "boat": (192, 64, 0)},
 }
-TABLES = colour_tables(np.array([*CLASSES.values(), (0, 0, 0)]))  # void comes after the classes
+COLOURS = np.array([*CLASSES.values(), (0, 0, 0)])  # void comes after the classes
 
 
 class MSRC(SegmentationDataset):
@@ -53,7 +53,7 @@ class MSRC(SegmentationDataset):
         return {file.stem: str(file) for file in found if file.suffix.lower() in (".bmp", ".png", ".jpg", ".jpeg")}
 
     def read_sample(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
-        labels = match_colours(mask, *TABLES)
+        labels = match_colours(mask, COLOURS)
         return read_image(image, "RGB"), np.where(labels == self.num_classes, np.uint8(VOID), labels)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:

@@ -46,30 +46,22 @@ def _pixels(image: Image.Image, kind: str | None) -> np.ndarray:
     return pixels.astype(np.uint8 if pixels.dtype == bool else pixels.dtype.newbyteorder("="), order="C", copy=False)
 
 
-def match_colours(path: str | Path, code_of_index: np.ndarray, index_of_code: np.ndarray) -> np.ndarray:
-    """(H, W) uint8: the index of each pixel's colour by the `colour_tables`; ValueError for a colour not in them."""
+def match_colours(path: str | Path, colours: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: of each pixel the number of its colour among colours (n ≤ 256, 3), the last of equal ones.
+
+    ValueError for a picture that has another colour.
+    """
     pixels = read_image(path, "RGB")
-    codes = pack(pixels)
-    index = index_of_code[codes]
-    unknown = code_of_index[index] != codes
+    codes, known = (colour.astype(np.int32) @ (1 << 16, 1 << 8, 1) for colour in (pixels, colours))
+    number_of = np.zeros(1 << 24, dtype=np.uint8)  # costs nothing: memory is given only to the colours that occur
+    number_of[known] = np.arange(len(known))
+    number = number_of[codes]
+    unknown = known[number] != codes
     if unknown.any():
         row, column = np.argwhere(unknown)[0]
         colour = tuple(pixels[row, column].tolist())
         raise ValueError(f"{path}: unknown colour {colour} in row {row}, column {column} ({unknown.sum()} such pixels)")
-    return index
-
-
-def colour_tables(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Packed colour of each of the (n ≤ 256, 3) colours, and index of each packed colour (2²⁴,) uint8, the last of equals."""
-    code_of_index = pack(colours)
-    index_of_code = np.zeros(1 << 24, dtype=np.uint8)
-    index_of_code[code_of_index] = np.arange(len(code_of_index))
-    return code_of_index, index_of_code
-
-
-def pack(colours: np.ndarray) -> np.ndarray:
-    """One number for each colour (…, 3 or 4), without its opacity."""
-    return colours[..., :3].astype(np.int32) @ (1 << 16, 1 << 8, 1)
+    return number
 
 
 def stretch(field: np.ndarray, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:

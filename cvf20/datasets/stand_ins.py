@@ -20,6 +20,10 @@ SKY, TREE, ROAD, GRASS, WATER, BUILDING, MOUNTAIN, FOREGROUND, MISC = range(9)
 SCENE_COLOURS = np.array(
     [[*bytes.fromhex(c)] for c in "a8c4e0 3e502e 807c78 68803e 587084 947e6e 686c70 6e605c 96783c".split()]
 )
+THINGS = (  # of a scene, from far to near: class, mean number, heights, width by height, anywhere on the ground
+    *((MOUNTAIN, 0.8, (50, 80), 4, False), (TREE, 6, (60, 110), 0.8, False), (BUILDING, 4.5, (50, 140), 0.6, False)),
+    *((FOREGROUND, 3.5, (25, 75), 1.2, True), (MISC, 0.6, (50, 90), 0.12, True)),
+)
 GROUNDS = ("grass", "road", "water", "tree", "sky", "building")
 SIZES = ((213, 320), (240, 320), (320, 213), (224, 272))  # height, width: photographs differ
 
@@ -49,32 +53,23 @@ def paint(rng, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
-def scene(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """An outdoor scene (224, 288, 3) uint8 and its nine classes (224, 288) uint8.
+def stands(rows, columns, foot: float, x: float, tall: float, wide: float) -> np.ndarray:
+    """(H, W) bool: a box with round corners that stands in row `foot`, its middle in column x."""
+    return ((rows - foot) / tall * 2 + 1) ** 4 + ((columns - x) / wide * 2) ** 4 < 1
 
-    From far to near: sky, mountain, trees, houses, two kinds of ground, things that stand on it, a post.
-    """
-    height, width, mountains = 224, 288, i % 4 == 1
+
+def scene(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """An outdoor scene (224, 288, 3) uint8, sky above two kinds of ground and THINGS, and its classes (224, 288) uint8."""
+    height, width = 224, 288
     rows, columns = np.ogrid[:height, :width]
-    mask = np.full((height, width), SKY, dtype=np.uint8)
     horizon = rng.uniform(0.45, 0.65) * height
-    if mountains:
-        mask[rows > horizon - rng.uniform(35, 70) - 10 * np.sin(columns / 25)] = MOUNTAIN
-    elif rng.random() < 0.8:
-        mask[rows > horizon - rng.uniform(30, 105) - 12 * np.sin(columns / 9)] = TREE
-    for left in rng.uniform(-60, width, rng.poisson(1 if mountains else 6)):
-        wide, tall = rng.uniform((50, 50), (90, 140))
-        mask[(columns > left) & (columns < left + wide) & (rows > horizon - tall)] = BUILDING
-    for x in rng.uniform(0, width, rng.poisson(2)):
-        mask[np.hypot(columns - x, rows - horizon + 40) < rng.uniform(22, 48)] = TREE
-    ground = rng.choice([ROAD, GRASS, WATER], 2, p=[0.62, 0.25, 0.13])
-    mask = np.where(rows > horizon, np.where(columns > rng.uniform(0, width), *ground), mask).astype(np.uint8)
-    for y, x in rng.uniform((horizon, 0), (height, width), (1 + rng.poisson(1.9), 2)):
-        tall = 14 + 0.3 * (y - horizon) + rng.uniform(0, 14)
-        mask[((rows - y + tall) / tall) ** 4 + ((columns - x) / (0.7 * tall)) ** 4 < 1] = FOREGROUND
-    if rng.random() < 0.5:
-        x, y = rng.uniform(10, width - 10), rng.uniform(horizon, height)
-        mask[(abs(columns - x) < 4) & (rows < y) & (rows > y - 70)] = MISC
+    ground = rng.choice([ROAD, GRASS, WATER], 2, p=[0.64, 0.26, 0.1])
+    mask = np.where(rows > horizon, np.where(columns > rng.uniform(0, width), *ground), SKY).astype(np.uint8)
+    for kind, number, heights, shape, is_near in THINGS:
+        for _ in range(rng.poisson(number)):
+            foot = rng.uniform(horizon, height) if is_near else horizon
+            tall = rng.uniform(*heights)
+            mask[stands(rows, columns, foot, rng.uniform(0, width), tall, shape * tall)] = kind
     return paint(rng, mask, SCENE_COLOURS + rng.normal(0, 8, 3) + rng.normal(0, 10, (9, 3)) + rng.normal(0, 14)), mask
 
 
@@ -98,9 +93,8 @@ def street(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
     people, x = np.zeros((height, width), dtype=np.int32), rng.uniform(0, width)
     for person, foot in enumerate(np.sort(rng.uniform(0.75, 0.97, rng.integers(1, 5))) * height, start=1):
         x, tall = (x + rng.uniform(16, 60)) % width, rng.uniform(0.45, 0.6) * foot  # often shoulder to shoulder
-        across, up = (columns - x) / tall, (foot - rows) / tall  # 0 at the feet, 1 at the crown
-        body = (across / 0.14) ** 4 + ((up - 0.43) / 0.43) ** 4 < 1
-        people[body | (np.hypot(across, up - 0.92) < 0.08)] = person
+        head = np.hypot(columns - x, rows - foot + 0.92 * tall) < 0.08 * tall
+        people[head | stands(rows, columns, foot, x, 0.86 * tall, 0.28 * tall)] = person
     surface = np.where(people > 0, people + 1, rows > rng.uniform(0.35, 0.5) * height)  # 0 wall, 1 ground
     return paint(rng, surface, np.concatenate([rng.normal(135, 25, (2, 3)), rng.uniform(10, 230, (4, 3))])), people
 

@@ -1,7 +1,6 @@
 """Yeast colonies: phase-contrast time lapses, 256 × 256, foreground against background."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -9,7 +8,7 @@ import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.download import RAW, registry
-from cvf20.datasets.pictures import colour_tables, match_colours
+from cvf20.datasets.pictures import match_colours
 from cvf20.datasets.stand_ins import colony
 
 COLONIES = {"train": (0, 1, 2), "val": (4,)}  # frames of one colony look alike: split by colony, never by frame
@@ -35,14 +34,9 @@ class YeastColonies(SegmentationDataset):
     def __init__(self, root=None, split="train", transforms=None, colonies: Sequence[int] | None = None):
         of_split = COLONIES.get(split, ())
         self.colonies = of_split if colonies is None else tuple(colonies)
-        if of_split and (not self.colonies or not set(self.colonies) <= set(of_split)):
+        if not set(self.colonies) <= set(of_split):
             raise ValueError(f"colonies={colonies!r} of {self.name}: expected some of {of_split}, as {split=}")
         super().__init__(root, split, transforms)
-
-    @property
-    def title(self) -> str:
-        some = self.colonies != COLONIES[self.split]
-        return super().title + (f", colonies {', '.join(map(str, self.colonies))}" if some else "")
 
     def sample_names(self) -> list[str]:
         wanted = tuple(f"{self.split}_input/set_{colony}_" for colony in self.colonies)
@@ -63,10 +57,4 @@ def invert_viridis(path: str | Path) -> np.ndarray:
 
     Exact but for the pairs 104/105 and 137/138, which share a colour in 8 bits (the upper one is given).
     """
-    return match_colours(path, *viridis_tables())
-
-
-@cache
-def viridis_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Packed colour of each grey value (256,), and grey value of each packed colour (2²⁴,) uint8, 0 where unused."""
-    return colour_tables(matplotlib.colormaps["viridis"](np.arange(256), bytes=True))
+    return match_colours(path, matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3])
