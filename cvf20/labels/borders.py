@@ -50,9 +50,7 @@ def grow(box: Box, margin: int) -> Box:
 
 
 def check_weights(weight_map: Tensor, values: Tensor) -> Tensor:
-    """The weights in the type of the values (N, H, W); ValueError unless they have their shape and are ≥ 0."""
+    """The weights in the type of the values (N, H, W); ValueError unless they have their shape."""
     if weight_map.shape != values.shape:
         raise ValueError(f"weight_map has shape {tuple(weight_map.shape)}, wanted {tuple(values.shape)}")
-    if weight_map.numel() and not weight_map.min() >= 0:  # nan too
-        raise ValueError(f"weight_map holds {weight_map.min().item():g}, wanted weights ≥ 0")
     return weight_map.to(values.dtype)

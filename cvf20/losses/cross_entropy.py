@@ -1,4 +1,4 @@
-"""Cross-entropy for several classes (weighted, smoothed) and for foreground / background."""
+"""Cross-entropy for several classes and for foreground / background."""
 
 import torch
 from torch import Tensor
@@ -20,30 +20,13 @@ def cross_entropy_criterion(
     return weighted_mean(class_costs(logits, labels), class_weights(weight, logits)[labels] * keep)
 
 
-def smoothed_cross_entropy(
-    logits: Tensor, target: Tensor, smoothing: float = 0.1, weight: Tensor | None = None
-) -> Tensor:
-    """Cross-entropy against 1 − ε + ε/K for the true class and ε/K for the others (Szegedy et al. 2016, section 7).
-
-    smoothing: ε in [0, 1); all else as in `cross_entropy_criterion`
-    With weights as in torch, but pixels of a class of weight 0 are left out.
-    """
-    logits, labels, keep = class_arguments(logits, target)
-    weight = class_weights(weight, logits)
-    of_truth = weight[labels]
-    # Σₖ w[k]·log p[k] / K, (N, H, W); an einsum would be computed in bfloat16 under autocast
-    uniform = -(F.log_softmax(logits, dim=1).movedim(1, -1) * weight).mean(-1)
-    uniform = uniform / torch.where(of_truth > 0, of_truth, 1.0)  # the weighted mean multiplies by it again
-    return weighted_mean((1 - smoothing) * class_costs(logits, labels) + smoothing * uniform, of_truth * keep)
-
-
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over all pixels that are not void of −log p where the target is 1 and −log(1 − p) where it is 0.
 
     logits: (N, 1, H, W), p their sigmoid; target: (N, H, W) or (N, 1, H, W), values 0, 1 or void
     """
     logits, labels, keep = binary_arguments(logits, target)
-    return (binary_costs(logits, labels) * keep).sum() / keep.sum().clamp(min=1)
+    return weighted_mean(binary_costs(logits, labels), keep.to(logits))
 
 
 def class_costs(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
-from cvf20.losses.cross_entropy import smoothed_cross_entropy
+from cvf20.losses.cross_entropy import cross_entropy_criterion
 
 
 class SorensenDiceLoss(nn.Module):
@@ -54,14 +54,6 @@ def multiclass_dice(logits: Tensor, target: Tensor) -> Tensor:
     return weighted_mean(1 - dice, (size > 0).to(p.dtype))
 
 
-class CrossEntropyDice(nn.Module):
-    """Cross-entropy for every pixel, plus Dice for every class: smoothed_cross_entropy + dice · multiclass_dice."""
-
-    def __init__(self, weight: Tensor | None = None, smoothing: float = 0.0, dice: float = 1.0):
-        super().__init__()
-        self.register_buffer("weight", weight, persistent=False)
-        self.smoothing, self.dice = smoothing, dice
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        cross_entropy = smoothed_cross_entropy(logits, target, self.smoothing, self.weight)
-        return cross_entropy + self.dice * multiclass_dice(logits, target)
+def cross_entropy_dice(logits: Tensor, target: Tensor, weight: Tensor | None = None, dice: float = 1.0) -> Tensor:
+    """Weighted cross-entropy for every pixel, plus `dice` times the Dice loss of every class."""
+    return cross_entropy_criterion(logits, target, weight) + dice * multiclass_dice(logits, target)

@@ -108,10 +108,8 @@ class TopologyLoss(nn.Module):
         logits, labels, keep = binary_arguments(logits, target)
         foreground, scores = (labels == 1).squeeze(1), logits.detach().masked_fill(~keep, -torch.inf).squeeze(1)
         found = [self.mistakes(scores > math.log(tau / (1 - tau)), foreground) for tau in self.thresholds]
-        times = torch.stack(found).sum(0, dtype=torch.uint8).flatten()
-        pixel = times.nonzero().squeeze(1)  # few: the cross-entropy of all pixels would cost as much as the search
-        costs = binary_costs(logits.flatten()[pixel], labels.flatten()[pixel])
-        return (costs * times[pixel]).sum() / (len(found) * keep.sum().clamp(min=1))
+        times = torch.stack(found, dim=1).to(logits).mean(1, keepdim=True)  # (N, 1, H, W)
+        return (binary_costs(logits, labels) * times).sum() / keep.sum().clamp(min=1)
 
 
 class WrongPixelLoss(TopologyLoss):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cvf20.labels import VOID, label_images
 from cvf20.labels.borders import label_depths
-from cvf20.losses.common import class_arguments, weighted_mean, without_void
+from cvf20.losses.common import class_arguments, weighted_mean
 from cvf20.losses.cross_entropy import binary_cross_entropy, class_costs
 
 
@@ -40,7 +40,6 @@ class WatershedLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         true = watershed_targets(target, self.edges, self.relative)
-        output = without_void(output, (true.foreground != VOID).unsqueeze(1))
         foreground, energy, direction = output.split([1, self.bins, 2], dim=1)
         return {
             "foreground": binary_cross_entropy(foreground, true.foreground),
@@ -100,6 +99,7 @@ def angular_loss(prediction: Tensor, direction: Tensor, weight: Tensor) -> Tenso
     direction: true unit vectors, 0 where undefined
     The angle is atan2 of the two products, smooth where acos is not; with a prediction of length 0 a right angle.
     """
+    prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     true_y, true_x = direction.to(prediction).unbind(1)
     defined = (true_y != 0) | (true_x != 0)
     y, x = prediction.masked_fill(~defined.unsqueeze(1), 0).unbind(1)

@@ -22,10 +22,8 @@ def all_heads(output, target):
 LOSSES = {  # loss, channels of its logits
     "cross-entropy": (losses.cross_entropy_criterion, 3),
     "weighted": (partial(losses.cross_entropy_criterion, weight=WEIGHT), 3),
-    "smoothed": (losses.smoothed_cross_entropy, 3),
-    "smoothed, weighted": (partial(losses.smoothed_cross_entropy, weight=WEIGHT), 3),
     "Dice of classes": (losses.multiclass_dice, 3),
-    "cross-entropy and Dice": (losses.CrossEntropyDice(WEIGHT, 0.1), 3),
+    "cross-entropy and Dice": (partial(losses.cross_entropy_dice, weight=WEIGHT), 3),
     "border of classes": (losses.BorderWeightedLoss(), 3),
     "border": (losses.BorderWeightedLoss(1.0, "emphasise"), 1),
     "binary cross-entropy": (losses.binary_cross_entropy, 1),

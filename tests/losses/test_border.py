@@ -73,8 +73,5 @@ def test_wrong_input_is_named():
     logits, target = draw_case(5, 3)
     with pytest.raises(ValueError, match=r"weight_map has shape \(2, 6\), wanted \(2, 7, 8\)"):
         BorderWeightedLoss()(logits, target, torch.ones(2, 6))
-    for value in (-1.0, torch.nan):
-        with pytest.raises(ValueError, match=f"weight_map holds {value:g}, wanted weights ≥ 0"):
-            BorderWeightedLoss()(logits, target, torch.full(target.shape, value))
     with pytest.raises(ValueError, match="sign='up', wanted"):
         BorderWeightedLoss(sign="up")(logits, target)

@@ -6,7 +6,13 @@ from hypothesis import given
 from tensors import draw_case, quick, seeds
 
 from cvf20.labels import VOID
-from cvf20.losses import CrossEntropyDice, SoftClDiceLoss, SorensenDiceLoss, multiclass_dice, smoothed_cross_entropy
+from cvf20.losses import (
+    SoftClDiceLoss,
+    SorensenDiceLoss,
+    cross_entropy_criterion,
+    cross_entropy_dice,
+    multiclass_dice,
+)
 from cvf20.losses.cldice import soft_skeleton
 
 of_probabilities = SorensenDiceLoss(from_logits=False)
@@ -39,9 +45,8 @@ def test_dice_of_classes_is_the_mean_of_the_formula_over_those_that_occur(seed):
         of_class = torch.where(target == VOID, VOID, (target == k).long())
         wanted.append(by_the_formula(p[:, k].reshape(1, -1), of_class.reshape(1, -1)))
     assert multiclass_dice(logits, target).item() == pytest.approx(sum(wanted) / len(wanted), rel=1e-5)
-    weight = torch.rand(4)
-    both = smoothed_cross_entropy(logits, target, 0.1, weight) + 0.7 * multiclass_dice(logits, target)
-    torch.testing.assert_close(CrossEntropyDice(weight, smoothing=0.1, dice=0.7)(logits, target), both)
+    both = cross_entropy_criterion(logits, target) + 0.7 * multiclass_dice(logits, target)
+    torch.testing.assert_close(cross_entropy_dice(logits, target, dice=0.7), both)
 
 
 def test_empty_in_both_is_a_perfect_match_empty_in_one_is_not():
