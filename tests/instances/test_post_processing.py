@@ -2,12 +2,11 @@ import pytest
 import torch
 from tensors import ellipse, perfect_output
 
-from cvf20.instances import classical_watershed, deep_watershed, detect_mirrored, flatten_masks
+from cvf20.instances import classical_watershed, deep_watershed, flatten_masks
 from cvf20.instances.watershed import watershed_metrics
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_masks, instance_numbers
 from cvf20.metrics.instance import match_instances
-from cvf20.models import mask_rcnn
 
 EDGES = (0.1, 0.25, 0.45, 0.7)
 
@@ -105,48 +104,3 @@ def test_of_identical_masks_one_stays():
     half_hidden, scores = columns((0, 4), (1, 6)), torch.tensor([0.9, 0.8])  # 3 of 5 columns are hidden
     assert flatten_masks(half_hidden, scores).max() == 1
     assert flatten_masks(half_hidden, scores, min_visible=0.3).max() == 2
-
-
-class Sees:
-    """Stands for a detector: finds given instances in an image, and others in its mirror image, whose corner is dark."""
-
-    def __init__(self, direct, mirrored):
-        self.looks = direct, mirrored
-
-    def detect(self, images, size=None):
-        found = torch.tensor(self.looks[int(images[0, 0, 0, 0] == 0)]).reshape(-1, 5)
-        masks = torch.zeros(len(found), *images.shape[-2:])
-        for mask, (x0, y0, x1, y1) in zip(masks, found[:, :4].int().tolist(), strict=True):
-            mask[y0:y1, x0:x1] = 1
-        return [{"boxes": found[:, :4], "scores": found[:, 4], "masks": masks}]
-
-
-IMAGE = torch.zeros(1, 3, 10, 20)
-IMAGE[..., 0, 0] = 1  # its mirror image has a dark corner there
-
-
-def test_an_instance_that_both_show_is_their_mean():
-    found = detect_mirrored(Sees([(2, 1, 6, 9, 0.8)], [(14, 1, 17, 9, 0.6)]), IMAGE)[0]  # 3 to 6 when turned back
-    assert found["boxes"].tolist() == [[2.5, 1, 6, 9]] and found["scores"].tolist() == pytest.approx([0.7])
-    assert found["masks"][0, 5, :8].tolist() == [0, 0, 0.5, 1, 1, 1, 0, 0]
-
-
-def test_what_one_look_shows_has_half_its_score_and_the_best_come_first():
-    direct = [(2, 1, 6, 9, 0.6), (10, 1, 14, 9, 0.9)]
-    found = detect_mirrored(Sees(direct, [(14, 1, 18, 9, 0.7)]), IMAGE)[0]
-    assert found["scores"].tolist() == pytest.approx([0.65, 0.45])
-    assert found["boxes"].tolist() == [[2, 1, 6, 9], [10, 1, 14, 9]]
-    assert found["masks"][1].sum() == 4 * 8
-    for look in [], direct[:1]:
-        found = detect_mirrored(Sees(look, []), IMAGE)[0]
-        assert [len(found[key]) for key in ("boxes", "scores", "masks")] == [len(look)] * 3
-
-
-@pytest.mark.parametrize("size", [None, (60, 100)])
-def test_a_mirrored_image_gives_mirrored_instances(size):
-    """The mean over both does not know which of the two it was shown."""
-    model = mask_rcnn(width=16, rpn_post_nms_top_n_test=20, box_detections_per_img=8).eval()
-    images = torch.rand(1, 3, 64, 96)
-    one, other = detect_mirrored(model, images, size)[0], detect_mirrored(model, images.flip(-1), size)[0]
-    torch.testing.assert_close(one["scores"], other["scores"])
-    torch.testing.assert_close(one["masks"].amax(0), other["masks"].amax(0).flip(-1))
