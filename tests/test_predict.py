@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tiny import Patches
 from torch import nn
+from torchvision.transforms import v2
 
 from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
@@ -17,8 +18,7 @@ from cvf20.losses import cross_entropy_criterion
 from cvf20.models import BaseConv, UNet, WatershedNet, spec_of, your_models
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
-from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transforms, scaled_eval_transforms, to_input
-from cvf20.transforms.sizes import padded_eval_transforms
+from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, PadTo, ScaleInto, eval_transforms, to_input
 
 NORMALISED = {"Compose": {"transforms": [{"ToDtype": {}}, {"Normalize": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}}]}}
 
@@ -153,8 +153,8 @@ def test_a_students_own_network_is_found_once_it_has_moved_to_your_models(tmp_pa
     [
         (eval_transforms((8, 13)), {"resized": [8, 13], "padded": None}),
         (eval_transforms(), {"resized": None, "padded": None}),
-        (padded_eval_transforms((20, 24)), {"resized": None, "padded": [20, 24]}),
-        (scaled_eval_transforms((20, 24)), {"resized": None, "padded": [20, 24]}),
+        (v2.Compose([PadTo((20, 24)), to_input()]), {"resized": None, "padded": [20, 24]}),
+        (v2.Compose([ScaleInto((20, 24)), PadTo((20, 24)), to_input()]), {"resized": None, "padded": [20, 24]}),
     ],
 )
 def test_a_learners_run_is_understood(transforms, seen):

@@ -6,4 +6,3 @@ from cvf20.transforms.input import channel_statistics, eval_transforms, to_input
 from cvf20.transforms.joint import RandomQuarterTurn, RandomWarp, SeparateTouching, train_transforms
 from cvf20.transforms.sampling import RandomForegroundCrop, RareClassCrop, class_counts, class_weights
 from cvf20.transforms.sizes import Geometric, PadTo, RandomResizedCrop, Resize, ScaleInto, resize_mask
-from cvf20.transforms.sizes import padded_eval_transforms, scaled_eval_transforms

@@ -38,11 +38,9 @@ class RandomWarp(Geometric):
 
     degrees:      the angle is drawn from [−degrees, degrees]
     displacement: standard deviation of the elastic displacement in pixels, drawn on a grid of points SPACING pixels
-                  apart and interpolated smoothly in between (bicubic), as in the U-Net paper
-    fill:         what fills corners that open: "reflect" mirrors image and mask, "void" leaves the image black
-                  and gives the mask the label VOID, which no loss and no metric looks at
-
-    Works on any (…, H, W), more than ten times faster than `v2.ElasticTransform` with its noise per pixel.
+                  apart and interpolated bicubically, as in the U-Net paper; ten times faster than `v2.ElasticTransform`
+    fill:         what fills corners that open: "reflect" mirrors image and mask, "void" leaves the image black and the
+                  mask VOID
     """
 
     def __init__(self, degrees: float = 0.0, displacement: float = 0.0, fill: str = "reflect"):
@@ -68,13 +66,8 @@ class RandomWarp(Geometric):
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
         values = planes.reshape(1, -1, *planes.shape[-2:]).to(torch.float32)
         outside = VOID if is_mask and self.fill == "void" else 0  # what grid_sample leaves 0 becomes this
-        warped = outside + F.grid_sample(
-            values - outside,
-            params["grid"],
-            mode="nearest" if is_mask else "bilinear",
-            padding_mode="reflection" if self.fill == "reflect" else "zeros",
-            align_corners=False,
-        )
+        how = "nearest" if is_mask else "bilinear", "reflection" if self.fill == "reflect" else "zeros"
+        warped = outside + F.grid_sample(values - outside, params["grid"], *how, align_corners=False)
         warped = warped if planes.is_floating_point() else warped.round()
         return warped.reshape(planes.shape).to(planes.dtype)
 
@@ -82,8 +75,8 @@ class RandomWarp(Geometric):
 class SeparateTouching(v2.Transform):
     """Last step of an augmentation: instance mask → foreground mask {0, 1}, one 4-connected component per cell.
 
-    Resampling a binary mask would break the lines of one pixel between its cells and teach a network to merge them.
-    An instance cut in pieces, or mirrored at the edge, counts as one cell per piece. Void stays void.
+    Resampling a binary mask would break the lines between its cells. An instance that was cut in pieces, or mirrored at
+    the edge, counts as one cell per piece. Void stays void.
     """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -122,8 +115,6 @@ def train_transforms(
     steps.append(Resize(size) if whole else RandomResizedCrop(size, crop, (0.8 * aspect, 1.25 * aspect)))
     if degrees or displacement:
         steps.append(RandomWarp(degrees, displacement, fill=fill))  # after the crop: fewer pixels to move
-    if flip:
-        steps.append(v2.RandomHorizontalFlip(flip))
     if colour:
         steps.append(v2.ColorJitter(colour, colour, colour))
-    return v2.Compose([*steps, to_input(mean, std)])
+    return v2.Compose([*steps, v2.RandomHorizontalFlip(flip), to_input(mean, std)])

@@ -14,11 +14,9 @@ from cvf20.transforms.sizes import Geometric, RandomResizedCrop
 
 def class_counts(dataset) -> Tensor:
     """(K,) int64: pixels of every class in a data set's masks; K = 2 for foreground against background."""
-    counts = torch.zeros(max(2, dataset.num_classes), dtype=torch.int64)
-    for mask in map(torch.as_tensor, dataset.masks):
-        labels, keep = split_void(mask, len(counts))
-        counts += torch.bincount(labels[keep], minlength=len(counts))
-    return counts
+    num_classes = max(2, dataset.num_classes)
+    masks = (split_void(torch.as_tensor(mask), num_classes) for mask in dataset.masks)
+    return sum(torch.bincount(labels[keep], minlength=num_classes) for labels, keep in masks)
 
 
 def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
@@ -27,24 +25,22 @@ def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
     counts: (K,) pixels per class; a class without any gets weight 0
     power:  0 weighs all pixels alike, 1 all classes
     """
-    present = counts > 0
-    weight = torch.where(present, counts.clamp(min=1).double() ** -power, 0.0)
+    weight = (counts.double() ** -power).masked_fill(counts == 0, 0.0)
     return (weight * counts.sum() / (weight * counts).sum()).float()
 
 
 def first_mask(flat_inputs: list[Any]) -> Tensor:
-    masks = [inpt.as_subclass(Tensor) for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask)]
-    if not masks:
-        raise ValueError("the crop found no mask among its inputs, wanted image and mask")
-    return masks[0]
+    for inpt in flat_inputs:
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt.as_subclass(Tensor)
+    raise ValueError("the crop found no mask among its inputs, wanted image and mask")
 
 
 class RandomForegroundCrop(Geometric):
     """Cut out `size` (height, width) at the image's own scale, around a random foreground pixel of the mask.
 
-    anywhere: probability of a crop at any place instead, so that what lies far from all foreground is seen too
-
-    An image without foreground is cropped anywhere. Images smaller than `size` are a ValueError.
+    anywhere: probability of a crop at any place instead, so that what lies far from all foreground is seen too; an
+              image without foreground is always cropped so. Images smaller than `size` are a ValueError.
     """
 
     def __init__(self, size: tuple[int, int], anywhere: float = 0.0):
@@ -75,8 +71,6 @@ class RareClassCrop(RandomResizedCrop):
     weight:       (K,) weights ≥ 0 of the classes, see `class_weights`; void has weight 0
     tries:        crops to choose among; 1 is torchvision's RandomResizedCrop
     scale, ratio: ranges of the crop's area as a share of the image and of its aspect (width / height)
-
-    With weights inverse to the classes' frequency, a crop with twice as much of a rare class is up to twice as likely.
     """
 
     def __init__(self, size: tuple[int, int], weight: Tensor, tries: int = 8, scale=(0.25, 1.0), ratio=(0.8, 1.6)):

@@ -1,7 +1,7 @@
-"""What changes sizes, by one rule for image and mask, so that neither lies beside the other.
+"""What changes sizes, by one rule for image and mask.
 
-Images are resampled with half-pixel centres. torchvision's nearest neighbour for masks takes a pixel's corner: masks then
-lie half an output pixel beside their images. `resize_mask` takes the centre.
+Images are resampled with half-pixel centres. torchvision's nearest neighbour takes a pixel's corner: masks would lie half
+an output pixel beside their images. `resize_mask` takes the centre.
 """
 
 from typing import Any
@@ -14,7 +14,6 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20.labels import VOID
-from cvf20.transforms.input import IMAGENET_MEAN, IMAGENET_STD, to_input
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
@@ -32,10 +31,10 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class Geometric(v2.Transform):
-    """Base of our transforms: a subclass moves plain tensors (…, H, W); PIL images come back as such, as in v2."""
+    """Base of our transforms: a subclass has move(planes, params, is_mask), from plain tensor (…, H, W) to tensor.
 
-    def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
-        raise NotImplementedError
+    PIL images come back as such, as in v2.
+    """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, PIL.Image.Image):
@@ -66,11 +65,8 @@ class Resize(Geometric):
         super().__init__()
         self.size = tuple(size)
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        return {"size": self.size}
-
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
-        return (resize_mask if is_mask else v2.functional.resize)(planes, params["size"])
+        return (resize_mask if is_mask else v2.functional.resize)(planes, params.get("size", self.size))
 
 
 class ScaleInto(Resize):
@@ -94,13 +90,3 @@ class PadTo(Resize):
             raise ValueError(f"image or mask of size {tuple(planes.shape[-2:])} does not fit into size={self.size}")
         how = {"constant_values": VOID} if is_mask else {"mode": "reflect"}
         return torch.from_numpy(np.pad(planes.numpy(), [(0, 0)] * (planes.ndim - 2) + [(0, k) for k in more], **how))
-
-
-def padded_eval_transforms(size: tuple[int, int], mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
-    """What validation and test see of a data set of differing sizes: padded to `size` (height, width), normalised."""
-    return v2.Compose([PadTo(size), to_input(mean, std)])
-
-
-def scaled_eval_transforms(size: tuple[int, int], mean=IMAGENET_MEAN, std=IMAGENET_STD) -> v2.Transform:
-    """What validation sees during training: people in their proportions, padded to `size` with void, normalised."""
-    return v2.Compose([ScaleInto(size), PadTo(size), to_input(mean, std)])

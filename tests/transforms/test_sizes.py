@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tiny import tiny_unet
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from cvf20.labels import VOID
 from cvf20.training.loop import evaluate_model, forward, make_accelerator, validate
-from cvf20.transforms import PadTo, ScaleInto, eval_transforms, padded_eval_transforms
+from cvf20.transforms import PadTo, ScaleInto, eval_transforms, to_input
 
 
 def pair(height, width, seed=0):
@@ -38,8 +39,8 @@ def test_scores_are_those_of_the_images_at_their_own_size():
     """A network whose output depends on single pixels cannot notice the padding, and neither do the metrics."""
     torch.manual_seed(0)
     pixelwise = torch.nn.Conv2d(3, 3, 1)
-    transforms = padded_eval_transforms((20, 24))
-    own = [padded_eval_transforms(size)(*pair(*size)) for size in ((13, 24), (20, 9))]
+    transforms = v2.Compose([PadTo((20, 24)), to_input()])
+    own = [to_input()(*pair(*size)) for size in ((13, 24), (20, 9))]
     batch = [transforms(*pair(*size)) for size in ((13, 24), (20, 9))]
     accelerator = make_accelerator("fp32")
     together = validate(pixelwise, DataLoader(batch, 2), accelerator=accelerator)
