@@ -143,11 +143,12 @@ class Description:
             with same_random_state():
                 seed_everything(0)
                 digest = self.of([data[index] for index in range(len(data))])
-        own = {
-            name: value for name, value in vars(data).items() if not (name in CONTENT or isinstance(value, PurePath))
-        }
-        remembered = [name for name in own if isinstance(getattr(type(data), name, None), functools.cached_property)]
-        return [digest, self.of({name: value for name, value in own.items() if name not in remembered})]
+        own = {}
+        for name, value in vars(data).items():
+            is_remembered = isinstance(getattr(type(data), name, None), functools.cached_property)
+            if name not in CONTENT and not isinstance(value, PurePath) and not is_remembered:
+                own[name] = value
+        return [digest, self.of(own)]
 
 
 def data_digest(data: Dataset) -> str:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import accelerate
 import numpy as np
@@ -63,7 +62,12 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     scheduler = settings.make_schedule(optimizer.optimizer, settings.epochs * len(loader))
     parts = {"model": plain, "optimizer": optimizer, "scheduler": scheduler, "average": average}
     parts = {key: part for key, part in (parts | {"scaler": accelerator.scaler}).items() if part is not None}
-    state = _resumed(folder / "last.pt", parts, accelerator.device)
+    state = {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
+    if (folder / "last.pt").exists():  # what an earlier process left
+        saved = torch.load(folder / "last.pt", weights_only=True, map_location=accelerator.device)
+        state = saved["state"]
+        for key, part in parts.items():
+            part.load_state_dict(saved[key])
     for row in state["rows"]:
         on_row(row)
     started, first = time.perf_counter() - state["seconds"], len(state["rows"]) + 1
@@ -95,16 +99,6 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     accelerator.wait_for_everyone()
 
 
-def _resumed(file: Path, parts: dict, device: torch.device) -> dict:
-    """Fill the parts with what an earlier process left, and return how far it came."""
-    if not file.exists():
-        return {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
-    saved = torch.load(file, weights_only=True, map_location=device)
-    for key, part in parts.items():
-        part.load_state_dict(saved[key])
-    return saved["state"]
-
-
 @torch.inference_mode()
 def write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: SummaryWriter) -> None:
     """Scalars, the weights if they are the best, and predictions of the images that are to be shown."""
@@ -126,16 +120,20 @@ def finish(run, state: dict, scores: dict) -> None:
     """Write the result of a run, from which on it counts as finished."""
     results.write_curves(state["rows"], run.folder / "curves.csv")
     network, precision = unwrap(run.network.built), run.accelerator.mixed_precision
-    about = {"key": run.key, "best_epoch": state["best_epoch"], "seconds": state["seconds"]}
-    about |= {
+    about = {
+        "metrics": {"val": scores},
         "recipe": {"model": type(network).__name__} | run.recipe,
+        "seconds": state["seconds"],
+        "quick": run.quick,
+        "key": run.key,
+        "best_epoch": state["best_epoch"],
         "network": spec_of(network),
+        "parameters": results.parameters(network),
+        "trainable": results.parameters(network, trained=True),
         "device": run.accelerator.device.type,
-        "threads": torch.get_num_threads(),
+        "precision": "fp32" if precision == "no" else precision,
+        "versions": {library.__name__: library.__version__ for library in (torch, torchvision, accelerate)},
     }
-    about |= {"precision": "fp32" if precision == "no" else precision, "parameters": results.parameters(network)}
-    about |= {"trainable": results.parameters(network, trained=True), "metrics": {"val": scores}, "quick": run.quick}
-    about["versions"] = {library.__name__: library.__version__ for library in (torch, torchvision, accelerate)}
     result = results.plain(results.new_result(run.name, run.seed, run.train_data, **about))
     results.write_text(run.folder / "result.json", json.dumps(result, indent=1))
     (run.folder / "last.pt").unlink()

@@ -141,18 +141,18 @@ class Learner:
     def recipe(self) -> dict:
         """The settings in words, as results show them."""
         told = {"loss": self.loss, "metrics": self.metrics}
-        told["transforms"] = getattr(results.inside(self.train_data)[0], "transforms", None)
-        told["valid_transforms"] = getattr(results.inside(self.valid_data)[0], "transforms", None)
+        for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
+            told[name] = getattr(results.inside(data)[0], "transforms", None)
         return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
+
+    @property
+    def accelerator(self):
+        return make_accelerator(self.precision)
 
     @property
     def folder(self) -> Path:
         """runs/<name>-seed<seed>-<key>: another recipe, data set or code gets another folder."""
         return runs_dir() / f"{self.label}-{self.key[:12]}"
-
-    @property
-    def accelerator(self):
-        return make_accelerator(self.precision)
 
     def loader(self, data: Dataset) -> DataLoader:
         return DataLoader(self.looked_at(data), self.settings.batch_size, **on_gpu(self.accelerator))

@@ -133,16 +133,16 @@ def validate(
     Of several processes each judges all images, so that every number is that of a single process.
     """
     model.eval()
-    kept, losses = [], []
+    all_outputs, all_targets, losses = [], [], []
     for images, target, *extra in loader:
         images, target, *extra = send_to_device([images, target, *extra], accelerator.device)
         outputs = forward(model, images, accelerator, target.shape[2 - images.ndim :])
         if loss is not None:
             value = loss(outputs, target, *extra)
             losses += [float(sum(value.values()) if isinstance(value, dict) else value)] * len(images)
-        outputs = outputs if metrics is not None else probabilities(outputs, model)
-        kept.append((outputs.cpu(), target.cpu()))
-    outputs, target = _together(kept)
+        all_outputs.append((probabilities(outputs, model) if metrics is None else outputs).cpu())
+        all_targets.append(target.cpu())
+    outputs, target = _together(all_outputs, 0), _together(all_targets, VOID)
     if metrics is not None:
         result = dict(metrics(outputs, target))
     elif outputs.shape[1] == 1:
@@ -158,12 +158,11 @@ def validate(
     return {str(name): float(value) for name, value in result.items()}
 
 
-def _together(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """All images in one tensor; smaller ones are padded with void at their ends."""
-    largest = [max(sizes) for sizes in zip(*(target.shape[1:] for _, target in batches), strict=True)]
-
-    def padded(part: Tensor, fill: int) -> Tensor:
-        sizes = zip(part.shape[::-1], largest[::-1], strict=False)  # the last axes first, as F.pad wants them
-        return F.pad(part, [n for size, most in sizes for n in (0, most - size)], value=fill)
-
-    return torch.cat([padded(part, 0) for part, _ in batches]), torch.cat([padded(part, VOID) for _, part in batches])
+def _together(parts: list[Tensor], fill: int) -> Tensor:
+    """All images in one tensor; smaller ones are padded at their ends."""
+    largest = [max(sizes) for sizes in zip(*(part.shape for part in parts), strict=True)]
+    padded = []
+    for part in parts:
+        missing = [most - size for most, size in zip(largest[1:], part.shape[1:], strict=True)]
+        padded.append(F.pad(part, [n for more in reversed(missing) for n in (0, more)], value=fill))
+    return torch.cat(padded)

@@ -139,16 +139,12 @@ def read_result(file: Path) -> tuple[dict, str]:
 
 def commit() -> str:
     """This project's commit, "-dirty" where cvf20 differs from it; empty where it is in no repository of its own."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(project_dir()), *arguments], capture_output=True, text=True
-        ).stdout.strip()
-
     if not (project_dir() / ".git").exists() or not shutil.which("git"):
         return ""  # perhaps inside another repository, whose commits say nothing about this code
-    head = git("rev-parse", "--short=12", "--verify", "--quiet", "HEAD")
-    return f"{head}-dirty" if head and git("status", "--porcelain", "-uno", "cvf20") else head
+    git, options = ["git", "-C", str(project_dir())], {"capture_output": True, "text": True}
+    head = subprocess.run([*git, "rev-parse", "--short=12", "--verify", "--quiet", "HEAD"], **options).stdout.strip()
+    changed = head and subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "cvf20"]).returncode
+    return f"{head}-dirty" if changed else head
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:

@@ -57,21 +57,21 @@ def stored(file: Path, key: str) -> dict | None:
 
 
 class Finished(NamedTuple):
-    """The files of a finished run."""
+    """The files of a finished run; weights: where they may be."""
 
+    where: str
     result: Path
     curves: Path
     pictures: Path
-    where: str
-    weights: tuple[Path, ...]
+    weights: tuple[Path, Path]
 
 
 def finished(label: str, folder: Path, key: str) -> Finished | None:
     """A run of this key, in its folder in runs/ or among what is published."""
     weights = folder / "best.pt", published(f"../weights/{label}.pt")
-    local = folder / "result.json", folder / "curves.csv", folder / "predictions", "runs/", weights
-    shown = *(published(label + end) for end in (".json", ".csv", "")), "results/ (published)", weights
-    places = Finished(*local), Finished(*shown)
+    local = [folder / name for name in ("result.json", "curves.csv", "predictions")]
+    shown = [published(label + ending) for ending in (".json", ".csv", "")]
+    places = Finished("runs/", *local, weights), Finished("results/ (published)", *shown, weights)
     return next((run for run in places if stored(run.result, key) and run.curves.is_file()), None)
 
 

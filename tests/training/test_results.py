@@ -88,7 +88,7 @@ def test_curves_are_columns_again(tmp_path):
 def test_publishing_again_replaces_the_pictures_and_nothing_else(tmp_path, out):
     pictures = tmp_path / "run" / "predictions"
     pictures.mkdir(parents=True)
-    run = Finished(tmp_path / "run" / "result.json", tmp_path / "run" / "curves.csv", pictures, "runs/", ())
+    run = Finished("runs/", tmp_path / "run" / "result.json", tmp_path / "run" / "curves.csv", pictures, ())
     run.curves.write_text("epoch\n1\n")
     (pictures / "epoch001_0000.png").touch()
     publish_run(run, "03_unet_bn-seed0")
