@@ -112,39 +112,28 @@ def test_evaluate_model_weighs_every_image_alike():
     assert evaluate_model(model, data, precision="fp32") == 0.5
 
 
-def perfect(labels_of, channels):
-    """A network that knows the labels of an image by its first channel's mean."""
+class Perfect(nn.Module):
+    """Knows the labels of an image by its first channel; wrong: says the opposite."""
 
-    class Perfect(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(1))
+    def __init__(self, channels, wrong=False):
+        super().__init__()
+        self.channels, self.wrong, self.weight = channels, wrong, nn.Parameter(torch.zeros(1))
 
-        def forward(self, images):
-            labels = torch.stack([labels_of(image) for image in images])
-            if channels == 1:
-                return (2.0 * labels[:, None] - 1) * 5
-            return F.one_hot(labels, channels).permute(0, 3, 1, 2).float()
-
-    return Perfect()
+    def forward(self, images):
+        labels = (images[:, 0] > 0.7) ^ self.wrong
+        return 10.0 * labels[:, None] - 5 if self.channels == 1 else torch.stack([~labels, labels], 1).float()
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("shape", [(16, 16), (1, 16, 16)])
+@pytest.mark.parametrize(("channels", "shape"), [(1, (16, 16)), (1, (1, 16, 16)), (2, (16, 16))])
 def test_a_perfect_network_scores_one(channels, shape):
     """package.md 10: the argmax of a single channel is always 0. Labels of −1 are void, too; a loader is as good."""
     images = torch.rand(5, 3, 16, 16)
-    labels = (images[:, 0] > 0.7).long()
-    model = perfect(lambda image: (image[0] > 0.7).long(), channels)
-    if channels == 2 and len(shape) == 3:
-        return
     for void in (255, -1):
-        marked = labels.reshape(5, *shape).clone()
-        marked[..., :3] = void
-        data = TensorDataset(images, marked)
+        labels = (images[:, 0] > 0.7).long().reshape(5, *shape)
+        labels[..., :3] = void
+        data, model = TensorDataset(images, labels), Perfect(channels)
         assert evaluate_model(model, data) == evaluate_model(model, DataLoader(data, 2)) == 1.0
-        wrong = perfect(lambda image: (image[0] <= 0.7).long(), channels)
-        assert evaluate_model(wrong, data, batch_size=3) == 0.0
+        assert evaluate_model(Perfect(channels, wrong=True), data, batch_size=3) == 0.0
 
 
 # --- other sizes, dimensions, ends ------------------------------------------------------------------------------------
@@ -252,34 +241,22 @@ def test_train_is_the_loop_that_one_would_write_by_hand(accelerator):
     assert {key: rows[-1][key] for key in expected} == expected  # the average is what is validated
 
 
-def test_the_loss_gets_whatever_else_the_loader_gives(accelerator):
-    weights = []
+def test_the_loss_gets_whatever_else_the_loader_gives_and_every_epoch_trains_in_training_mode(accelerator):
+    """Validation leaves the network in eval mode; the next epoch must not stay there."""
+    weights, modes = [], []
 
     class Weighted(Patches):
         def __getitem__(self, index):
             return *super().__getitem__(index), torch.tensor(float(index))
 
     def loss(logits, target, weight):
-        weights.append(weight)
+        weights.extend(weight.tolist()), modes.append(model.training)
         return cross_entropy_criterion(logits, target)
 
-    model, loader = tiny_unet(), DataLoader(Weighted(4), 2)
+    model, loader = tiny_unet().eval(), DataLoader(Weighted(4), 2)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    train(model, loss, loader, loader, optimizer, 1, accelerator=accelerator)
-    assert torch.cat(weights).tolist() == [0, 1, 2, 3, 0, 1, 2, 3]  # training, then validation
-
-
-def test_every_epoch_trains_in_training_mode_and_validates_in_eval_mode(accelerator):
-    """Validation leaves the network in eval mode; the next epoch must not stay there."""
-    modes, model, loader = [], tiny_unet(), DataLoader(Patches(4), 2)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-
-    def loss(logits, target):
-        modes.append(model.training)
-        return cross_entropy_criterion(logits, target)
-
-    train(model.eval(), loss, loader, loader, optimizer, 2, accelerator=accelerator)
-    assert modes == [True, True, False, False] * 2
+    train(model, loss, loader, loader, optimizer, 2, accelerator=accelerator)
+    assert weights == [0, 1, 2, 3] * 4 and modes == [True, True, False, False] * 2
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -13,17 +13,8 @@ import torch
 from cvf20.training import results
 from cvf20.training.runs import Finished, publish_run
 
-RESULT = {
-    "name": "03_unet_bn",
-    "seed": 0,
-    "notebook": "03_unet",
-    "data": "stanford_background",
-    "synthetic": False,
-    "quick": False,
-    "metrics": {"val": {"mAP": 0.7}},
-    "recipe": {"lr": 0.001},
-    "seconds": 1.5,
-}
+RESULT = {"name": "03_unet_bn", "seed": 0, "notebook": "03_unet", "data": "stanford_background", "synthetic": False}
+RESULT |= {"quick": False, "metrics": {"val": {"mAP": 0.7}}, "recipe": {"lr": 0.001}, "seconds": 1.5}
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +23,12 @@ def out(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
-def test_a_result_is_read_as_it_was_written(out):
-    path = results.write_result(RESULT)
-    assert path == out / "03_unet_bn-seed0.json"
-    assert results.load_results() == [RESULT]
-
-
-def test_results_are_found_by_pattern_and_sorted_by_name_and_seed():
+def test_results_are_read_as_written_found_by_pattern_and_sorted_by_name_and_seed(out):
+    assert results.write_result(RESULT) == out / "03_unet_bn-seed0.json" and results.load_results() == [RESULT]
     for name, seed in [("03_unet_bn", 10), ("03_unet_bn", 2), ("02_baseconv", 1), ("03_a", 0)]:
         results.write_result({**RESULT, "name": name, "seed": seed})
     found = [(r["name"], r["seed"]) for r in results.load_results("03_*")]
-    assert found == [("03_a", 0), ("03_unet_bn", 2), ("03_unet_bn", 10)]
+    assert found == [("03_a", 0), ("03_unet_bn", 0), ("03_unet_bn", 2), ("03_unet_bn", 10)]
     assert results.load_results("09_*") == []
 
 

@@ -39,6 +39,12 @@ def tiny(name="03_tiny", model=tiny_unet, valid=None, **choices):
     return Learner(model, cross_entropy_criterion, Patches(8), valid or Patches(4), name=name, **choices)
 
 
+def fitted(*arguments, **choices):
+    run = tiny(*arguments, **choices)
+    run.fit()
+    return run
+
+
 def never(*args, **options):
     pytest.fail("trained again")
 
@@ -47,8 +53,7 @@ def never(*args, **options):
 
 
 def test_a_published_run_is_loaded_without_a_step_and_without_weights(project, monkeypatch, capsys):
-    first = tiny(snapshots=(1,), verbose=True)
-    first.fit()
+    first = fitted(snapshots=(1,), verbose=True)
     test = first.test(Patches(3, seed=4))
     pictures = [first.snapshot(epoch, 1) for epoch in first.snapshot_epochs]
     printed, curves, result = capsys.readouterr().out, first.curves, first.result
@@ -74,28 +79,25 @@ def published_files(folder):
 
 
 def test_weights_that_were_handed_on_are_used_and_those_of_another_key_refused(project):
-    first = tiny()
-    first.fit()
+    first = fitted()
     images = torch.stack([image for image, _ in first.valid_data])
     before, state = first.predict(images), first.model.state_dict()
     publish(project)
     (project / "weights").mkdir()
     half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     torch.save(half, project / "weights" / f"{first.label}.pt")
-    again = tiny()
-    again.fit()
+    again = fitted()
     torch.testing.assert_close(again.predict(images), before, atol=0.01, rtol=0)
     assert next(again.model.parameters()).dtype == torch.float32
     torch.save({"key": "0" * 64, "weights": half}, project / "weights" / f"{first.label}.pt")
-    again = tiny()
-    again.fit()
+    again = fitted()
     with pytest.raises(ValueError, match="holds weights of another run"):
         again.model.eval()
 
 
 @pytest.mark.parametrize("change", ["recipe", "fresh", "curves gone", "result torn"])
 def test_whatever_does_not_fit_trains(project, monkeypatch, change):
-    tiny().fit()
+    fitted()
     publish(project)
     run = tiny(lr=2e-2) if change == "recipe" else tiny()
     if change == "fresh":
@@ -110,8 +112,7 @@ def test_whatever_does_not_fit_trains(project, monkeypatch, change):
 
 def test_labels_edited_in_place_train_anew_on_the_same_learner(project):
     """public-reports 5: the digest is that of now."""
-    run = tiny()
-    run.fit()
+    run = fitted()
     key, curves = run.key, run.curves
     run.train_data.masks[0][:] = 2
     run.fit()
@@ -123,10 +124,8 @@ def test_a_run_that_starts_from_another_needs_its_weights_only_to_train(project,
         return run.model
 
     def two_stages():
-        first = tiny()
-        first.fit()
-        second = tiny("03_second", partial(continued, first), lr=1e-3)
-        second.fit()
+        first = fitted()
+        second = fitted("03_second", partial(continued, first), lr=1e-3)
         return second
 
     before = two_stages()
@@ -135,13 +134,12 @@ def test_a_run_that_starts_from_another_needs_its_weights_only_to_train(project,
     assert (after.key, after.result) == (before.key, before.result) and not (project / "runs").exists()
     keys = {tiny("03_third", lambda: run.model).key for run in (before, after)}  # noqa: B023
     with pytest.raises(FileNotFoundError, match="03_second-seed0: its weights"):
-        tiny("03_third", lambda: after.model).fit()
+        fitted("03_third", lambda: after.model)
     assert len(keys) == 1
 
 
 def test_what_is_recorded_stands_in_the_result(project):
-    run = tiny()
-    run.fit()
+    run = fitted()
     run.record("val_averaged", {"mIoU": torch.tensor(0.5), "mAP": np.float32(0.25)})
     (result,) = results.load_results("03_*")
     assert result["metrics"]["val_averaged"] == {"mIoU": 0.5, "mAP": 0.25} and result["metrics"]["val"]
@@ -149,8 +147,7 @@ def test_what_is_recorded_stands_in_the_result(project):
 
 def test_another_test_set_has_its_own_numbers(project):
     """package.md 11: the split's name does not tell the data."""
-    run = tiny()
-    run.fit()
+    run = fitted()
     scores = [run.score("test", Patches(3, seed=seed)) for seed in (4, 5, 4)]
     assert scores[0] == scores[2] != scores[1]
     assert len(list((run.folder / "scores").glob("test-*.json"))) == 2
@@ -234,13 +231,11 @@ def test_inputs_seed_and_what_is_read_count(project, monkeypatch):
 
 def test_what_depends_on_a_trained_network_travels(project):
     """Computed from predictions, read through a global: found in a clone that has no weights."""
-    run = tiny()
-    run.fit()
+    run = fitted()
     images = torch.stack([image for image, _ in run.valid_data])
     shares = cached("03_shares", lambda: run.predict(images).mean((0, 2, 3)))
     publish(project)
-    run = tiny()
-    run.fit()
+    run = fitted()
     assert cached("03_shares", lambda: run.predict(images).mean((0, 2, 3))).equal(shares)
     with pytest.raises(FileNotFoundError, match="its weights"):
         cached("03_others", lambda: run.predict(images).sum())
@@ -267,12 +262,12 @@ def test_a_cell_that_is_run_twice_does_the_same_twice(project):
         again.fit()
         assert again.curves["train_loss"] == first.curves["train_loss"]
         shutil.rmtree(project / "runs")
-        tiny(model=net, lr=2e-2).fit()
+        fitted(model=net, lr=2e-2)
 
 
 def test_a_second_stage_goes_on_and_changes_by_hand_are_kept(project):
     net = tiny_unet()
-    tiny(model=net).fit()
+    fitted(model=net)
     trained = network.state_of(net)
     second = tiny("03_second", net)
     assert all(value.equal(trained[name]) for name, value in network.state_of(second.model).items())
@@ -285,8 +280,7 @@ def test_the_random_state_is_the_same_whether_it_trained_or_loaded(project):
     after = []
     for _ in range(2):
         torch.manual_seed(3), np.random.seed(3)
-        run = tiny()
-        run.fit()
+        fitted()
         after.append((torch.rand(1).item(), np.random.rand()))
     torch.manual_seed(3), np.random.seed(3)
     assert after == [(torch.rand(1).item(), np.random.rand())] * 2
@@ -294,8 +288,7 @@ def test_the_random_state_is_the_same_whether_it_trained_or_loaded(project):
 
 def test_a_compiled_network_is_saved_and_loaded_under_plain_names(project, monkeypatch):
     compiled = torch.compile(tiny_unet(), backend="eager")
-    run = tiny(model=lambda: compiled, epochs=1)
-    run.fit()
+    run = fitted(model=lambda: compiled, epochs=1)
     saved = torch.load(run.folder / "best.pt", weights_only=True)
     assert not [name for name in saved if "_orig_mod" in name]
     tiny_unet().load_state_dict(saved)
@@ -317,8 +310,7 @@ def test_whatever_was_saved_on_another_device_is_loaded(project, monkeypatch):
     monkeypatch.setattr(torch, "load", record)
     with pytest.raises(KeyboardInterrupt):
         tiny().fit(lambda row: interrupt(row["epoch"] == 2))
-    run = tiny()
-    run.fit()
+    run = fitted()
     run.model.eval()
     assert len(places) == 3 and None not in places
     assert {value.device.type for value in load(run.folder / "best.pt", weights_only=True).values()} == {"cpu"}
