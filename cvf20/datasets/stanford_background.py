@@ -43,4 +43,4 @@ class StanfordBackground(SegmentationDataset):
         return f"{self.split}/{name}.jpg", f"{self.split}/{name}.png"
 
     def stand_in(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        return drawn(scene, self.split)
+        return drawn(scene, self.split, self.classes, ((224, 288),))

@@ -22,8 +22,8 @@ class WithWeightMaps(Dataset):
 
     weight_map: mask (1, H, W) → weights (1, H, W), e.g. `border_weight_map`; called once per mask, before augmentation
 
-    For training: what follows the mask reaches the loss as its third argument. The digest covers the weights. Pixels
-    that a transform fills with void may get any weight, since losses leave void out.
+    For training: what follows the mask reaches the loss as its third argument. Pixels that a transform fills with void
+    may get any weight, since losses leave void out.
     """
 
     def __init__(self, data: SegmentationDataset, weight_map: Callable[[Tensor], Tensor]):
