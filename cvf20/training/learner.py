@@ -70,8 +70,7 @@ class Learner:
     def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
         """Train, resume, or load the finished run of this key; `model` is then the best epoch's. Returns the result.
 
-        after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run,
-                     which can be taken up again
+        after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run
         """
         say = print if self.verbose else lambda text: None
 

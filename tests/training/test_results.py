@@ -105,29 +105,25 @@ def test_mean_and_sample_standard_deviation():
 def test_commit_says_when_the_code_differs_from_it(tmp_path, monkeypatch):
     def git(*arguments):
         author = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(
-            ["git", "-C", str(tmp_path), *author, *arguments], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        command = ["git", "-C", str(tmp_path), *author, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     monkeypatch.setattr(results, "project_dir", lambda: tmp_path)
-    assert results.commit() == ""  # no repository
-    git("init", "-q")
-    assert results.commit() == ""  # no commit
     code = tmp_path / "cvf20" / "code.py"
     code.parent.mkdir()
     code.touch()
-    git("add", ".")
-    git("commit", "-q", "--no-verify", "-m", "first")
-    assert results.commit() == git("rev-parse", "--short=12", "HEAD")
+    assert results.commit() == ""  # no repository
+    git("init", "-q")
+    assert results.commit() == ""  # no commit
+    git("add", "."), git("commit", "-q", "--no-verify", "-m", "first")
+    head = git("rev-parse", "--short=12", "HEAD")
     (tmp_path / "README.md").touch()  # outside the code: no difference to it
-    assert not results.commit().endswith("-dirty")
-    (tmp_path / "copy").mkdir()  # an unpacked zip inside somebody's repository
+    assert results.commit() == head
+    code.write_text("x = 1\n")
+    assert results.commit() == f"{head}-dirty"
+    (tmp_path / "copy").mkdir()  # hand-in 14: an unpacked zip inside somebody's repository
     monkeypatch.setattr(results, "project_dir", lambda: tmp_path / "copy")
     assert results.commit() == ""
-    monkeypatch.setattr(results, "project_dir", lambda: tmp_path)
-    code.write_text("x = 1\n")
-    assert results.commit() == git("rev-parse", "--short=12", "HEAD") + "-dirty"
 
 
 def test_holm_corrects_stepwise_and_keeps_the_order():
