@@ -11,9 +11,8 @@ from importlib import metadata
 import pytest
 
 from cvf20.paths import project_dir
-from cvf20.submission.colab import set_up, write_address
 from cvf20.submission.cover import read_group
-from cvf20.submission.notebook import fingerprint, read
+from cvf20.submission.notebook import fingerprint, read, set_up, write_address
 
 NOTEBOOKS = sorted((project_dir() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ADDRESS = "https://example.org/group/cvf20.git"

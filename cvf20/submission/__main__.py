@@ -7,9 +7,8 @@ from pathlib import Path
 from cvf20.paths import project_dir
 from cvf20.submission.build import build, project_findings
 from cvf20.submission.check import check, is_error
-from cvf20.submission.colab import write_address
 from cvf20.submission.cover import read_group
-from cvf20.submission.notebook import SHEETS, find_notebooks
+from cvf20.submission.notebook import SHEETS, find_notebooks, write_address
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -11,7 +10,7 @@ import nbformat
 from cvf20.submission.check import check, is_error
 from cvf20.submission.cover import archive_name, cover, placeholders, read_group, training_seconds
 from cvf20.submission.merge import merge, sections_of
-from cvf20.submission.notebook import SHEETS, TIME, find_notebooks, number, of_sheet
+from cvf20.submission.notebook import SHEETS, TIME, find_notebooks, of_sheet
 from cvf20.submission.pages import page, report
 from cvf20.submission.weights import missing
 from cvf20.training.results import NOTEBOOKS
@@ -20,7 +19,7 @@ FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.s
 FOLDERS = ("cvf20", "scripts", "tests", "benchmarks", "weights", "notebooks", "figures", "results")
 
 
-def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, say: Callable = print) -> Path:
+def build(project: Path, sheet: str | None = None) -> Path:
     """Check, then build everything from what is published in `project`; returns the zip's path.
 
     sheet: one course alone, into dist/<sheet>/. What was built before stays as it is until all of the new is there.
@@ -37,37 +36,37 @@ def build(project: Path, sheet: str | None = None, *, dist: Path | None = None, 
         raise ValueError("\n".join(["the check found errors, nothing was built", *errors]))
     seconds = training_seconds(project / "results", [path.stem for path in chosen.values()])
     first, name = cover(group, sections, sheet, seconds), archive_name(group, sheet)
-    target = (dist or project / "dist") / (sheet or "")
+    target = project / "dist" / (sheet or "")
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".new-") as new:
         folder = Path(new) / name
-        _copy_project(project, folder, {path.name for path in chosen.values()}, set(books) - set(chosen))
+        left_out = [f"{other}_*" for other in books if other not in chosen]
+        left_out += [path.name for path in (project / "notebooks").glob("*.ipynb") if path not in chosen.values()]
+        _copy_project(project, folder, left_out)
         merged = merge(sections, first, group["repository"])
         (folder / "submission.ipynb").write_text(nbformat.writes(merged) + "\n", encoding="utf-8")
         (folder / "submission.html").write_text(page(merged, group["title"]), encoding="utf-8")
         (folder / "report.pdf").write_bytes(report(sections, first[0], group["title"], name, sheet))
-        archive = Path(shutil.make_archive(str(folder), "zip", new, name))
+        archive = shutil.make_archive(str(folder), "zip", new, name)
         for file in ("submission.ipynb", "submission.html", "report.pdf", archive):
             os.replace(folder / file, target / Path(file).name)  # an absolute path stands alone
     for draft in target.glob("*_DRAFT*.zip") if "_DRAFT" not in name else ():
         draft.unlink()
-    for finding in sorted(findings):
-        say(finding)
-    say(f"built {target / archive.name}, {(target / archive.name).stat().st_size / 1e6:.1f} MB")
-    return target / archive.name
+    archive = target / f"{name}.zip"
+    print(*sorted(findings), f"built {archive}, {archive.stat().st_size / 1e6:.1f} MB", sep="\n", flush=True)
+    return archive
 
 
-def _copy_project(project: Path, folder: Path, notebooks: set[str], others: set[str]) -> None:
-    """Everything that is handed in, without what is hidden, cached, a link, another notebook, or made by one."""
+def _copy_project(project: Path, folder: Path, left_out: list[str]) -> None:
+    """Everything that is handed in, without what is hidden, cached, a link, or named in `left_out`."""
+    by_name = shutil.ignore_patterns(".*", "__pycache__", *left_out)
 
-    def left_out(place: str, names: list[str]) -> list[str]:
-        linked = [name for name in names if (Path(place) / name).is_symlink()]
-        other = [name for name in names if number(name) in others or name[-6:] == ".ipynb" and name not in notebooks]
-        return linked + other + [name for name in names if name[0] == "." or name == "__pycache__"]
+    def ignored(place: str, names: list[str]) -> set[str]:
+        return by_name(place, names) | {name for name in names if (Path(place) / name).is_symlink()}
 
     for name in FOLDERS:
         if (project / name).is_dir():
-            shutil.copytree(project / name, folder / name, ignore=left_out)
+            shutil.copytree(project / name, folder / name, ignore=ignored)
     for name in [name for name in (*FILES, "data/README.md") if (project / name).is_file()]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(project / name, folder / name)
@@ -77,15 +76,16 @@ def project_findings(project: Path, sheet: str | None = None) -> list[str]:
     """What the whole hand-in lacks: notebooks, answers, what is to be filled in, weights."""
     books, left_out = find_notebooks(project / "notebooks")
     found = [f"note: notebooks/{line}" for line in left_out]
-    due = {number for task in of_sheet(sheet) if task.id != TIME for number in task.notebooks}
-    if lacking := [stem for stem in NOTEBOOKS if stem[:2] in due - set(books)]:
+    tasks = [task for task in of_sheet(sheet) if task.id != TIME]
+    due = {number for task in tasks for number in task.notebooks} - set(books)
+    if lacking := [stem for stem in NOTEBOOKS if stem[:2] in due]:
         found.append(f"note: notebooks: {', '.join(lacking)} missing, and the answers in it. To mend: write it")
     try:
         group = read_group(project / "submission.toml")
-        if texts := placeholders(group):
-            found.append(f"note: submission.toml: a DRAFT: {'; '.join(texts)}. To mend: fill them in, then build again")
-        if hours := [task.id for task in of_sheet(sheet) if task.id not in (TIME, *group["hours"])]:
-            found.append(f"note: submission.toml: no hours for {', '.join(hours)}. To mend: in [hours], e.g. C6 = 3.5")
     except ValueError as error:
-        found.append(f"error: {error}. To mend: correct it")
+        return [*found, f"error: {error}. To mend: correct it"]
+    if texts := placeholders(group):
+        found.append(f"note: submission.toml: a DRAFT: {'; '.join(texts)}. To mend: fill them in, then build again")
+    if hours := [task.id for task in tasks if task.id not in group["hours"]]:
+        found.append(f"note: submission.toml: no hours for {', '.join(hours)}. To mend: in [hours], e.g. C6 = 3.5")
     return found + missing(project, [sheet] if sheet else list(SHEETS))

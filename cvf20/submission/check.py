@@ -6,7 +6,6 @@ from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from cvf20.submission.execute import WIDGET
 from cvf20.submission.notebook import TASKS, fingerprint, headings, ids_in, number, read, tags, texts, uses_stand_in
 from cvf20.training.results import NOTEBOOKS, is_stand_in, read_result
 
@@ -77,7 +76,7 @@ def check_outputs(path: Path, project: Path, draft: bool) -> list[str]:
         for output in cell.outputs:
             if output.output_type == "error":
                 found.append(f"error: {here}: {output.ename}: {output.evalue}. To mend: correct it, and run again")
-            if WIDGET in output.get("data", {}):
+            if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
                 found.append(f"note: {here}: a widget shows nothing without a kernel. To mend: print plain lines")
             if output.get("name") == "stderr" and output.text.strip():
                 found.append(f"note: {here}: warns: {output.text.strip()[:160]!r}. To mend: see whether it matters")

@@ -15,12 +15,6 @@ from nbformat.v4 import new_code_cell
 
 from cvf20.submission.notebook import fingerprint, read, tags
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-class NotebookError(Exception):
-    """Says which notebook did not run to its end, in which cell, and why."""
-
 
 class _Client(NotebookClient):
     """Reports what is printed while it is printed, and keeps what follows upon each other in one output."""
@@ -46,45 +40,37 @@ def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, 
 
     told: added to the environment; folders: what those of this machine are called in the outputs; report: gets every
     line that is printed. Whatever kernels, profiles and back ends the user has set up has no influence: MPLBACKEND=Agg,
-    for one, would hide every figure. Raises NotebookError; the half-done notebook is then in `target`.
+    for one, would hide every figure. Raises RuntimeError; the half-done notebook is then in `target`.
     """
-    nb, place = read(source), "before its first cell"
+    nb, place, failure = read(source), 0, None
     metadata = nb.metadata | {"cvf20": {"rendered_from": fingerprint(nb)}}
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for cell in code:
         cell.execution_count, cell.outputs = None, []
+    given = new_code_cell("quick = True", metadata={"tags": ["injected-parameters"]})
     if quick:
-        given = new_code_cell("quick = True", metadata={"tags": ["injected-parameters"]})
         nb.cells[:] = [each for cell in nb.cells for each in ([cell, given] if "parameters" in tags(cell) else [cell])]
     ours = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONHASHSEED": "0"}
     ours["IPYTHONDIR"] = str(target.parent.parent / ".ipython")
-    client, failure = _Client(nb, report), None
+    client = _Client(nb, report)
     try:
         with client.setup_kernel(env=os.environ | ours | told, cleanup_kc=True):
             for k, cell in enumerate(nb.cells):
-                place = f"cell {sum('injected-parameters' not in tags(other) for other in nb.cells[: k + 1])}"
+                place += cell is not given
                 client.execute_cell(cell, k)
     except Exception as error:  # a failing cell, a kernel that died, a full disk: all end this notebook
         failure = error
-    nb.metadata = metadata
-    for cell in code:
-        for stream in [output for output in cell.outputs if output.output_type == "stream"]:  # as a terminal shows it
-            stream.text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in stream.text.split("\n"))
-        cell.outputs = _renamed(cell.outputs, renamer(folders))
+    nb.metadata, rename = metadata, renamer(folders)
+    for output in [output for cell in code for output in cell.outputs]:
+        if output.output_type == "stream":  # as a terminal shows it
+            output.text = rename("\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in output.text.split("\n")))
+        for kind in [kind for kind in output.get("data", {}) if kind.startswith("text/")]:
+            output.data[kind] = rename(output.data[kind])
     target.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
     if failure:
         known = isinstance(failure, CellExecutionError)
         reason = f"{failure.ename}: {failure.evalue}" if known else f"{type(failure).__name__}: {failure}"
-        raise NotebookError(f"{source.stem}, {place}: {reason}") from failure
-
-
-def _renamed(value, rename: Callable[[str], str]):
-    """`value` with other words in it, pictures as they are."""
-    if isinstance(value, dict):
-        return NotebookNode({k: v if k.startswith("image/") else _renamed(v, rename) for k, v in value.items()})
-    if isinstance(value, list):
-        return [_renamed(item, rename) for item in value]
-    return rename(value) if isinstance(value, str) else value
+        raise RuntimeError(f"{source.stem}, cell {place}: {reason}") from failure
 
 
 def renamer(folders: dict[Path, str]) -> Callable[[str], str]:
@@ -92,4 +78,9 @@ def renamer(folders: dict[Path, str]) -> Callable[[str], str]:
     names = {str(folder): name for folder, name in ({Path.home(): "~"} | folders).items() if folder != folder.parent}
     longest_first = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     pattern = re.compile(rf"(?<![\w.])({longest_first})(?:([/\\])|(?![\w.-]))")
-    return lambda text: pattern.sub(lambda m: (names[m[1]] and names[m[1]] + (m[2] or "")) or "." * (not m[2]), text)
+
+    def other(match: re.Match) -> str:
+        name, separator = names[match[1]], match[2] or ""
+        return name + separator if name else "" if separator else "."
+
+    return lambda text: pattern.sub(other, text)

@@ -12,20 +12,23 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cvf20.submission.check import PICTURE
-from cvf20.submission.colab import set_up
-from cvf20.submission.notebook import TIME, headings, ids_in, number, of_sheet, read, tags
+from cvf20.submission.notebook import TIME, headings, ids_in, is_set_up, number, of_sheet, read, set_up, tags
 
 
 @dataclass
 class Section:
-    """What stands below one second-level heading, or before the first; ids: the tasks that its headings name."""
+    """What stands below one second-level heading, or before the first (`front`)."""
 
     stem: str
     title: str
     anchor: str
-    ids: tuple[str, ...] = ()
-    cells: list[NotebookNode] = field(default_factory=list)
     front: bool = False
+    cells: list[NotebookNode] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        """The tasks that its headings name."""
+        return list(dict.fromkeys(id for cell in self.cells for line in headings(cell) for id in ids_in(line)))
 
 
 def sections_of(paths: list[Path], sheet: str | None = None) -> list[Section]:
@@ -44,12 +47,7 @@ def split(path: Path) -> list[Section]:
     sections = [Section(path.stem, title, f"part-{own}", front=True)]
     for cell in cells:
         if begins := [line for line in headings(cell) if line.startswith("## ")]:
-            title = begins[0].lstrip("# ").strip()
-            anchor = re.sub(r"\W+", "-", "-".join([own, *(ids_in(begins[0]) or [title])])).strip("-")
-            taken = any(section.anchor == anchor for section in sections)
-            sections.append(Section(path.stem, title, f"{anchor}-{len(sections)}" if taken else anchor))
-        found = [id for line in headings(cell) for id in ids_in(line)]
-        sections[-1].ids += tuple(id for id in found if id not in sections[-1].ids)
+            sections.append(Section(path.stem, begins[0].lstrip("# ").strip(), f"part-{own}-{len(sections)}"))
         sections[-1].cells.append(_with_pictures(copy.deepcopy(cell), path.parent))
     return sections
 
@@ -64,16 +62,11 @@ def _with_pictures(cell: NotebookNode, folder: Path) -> NotebookNode:
             return match[0]
         key = f"{len(cell.setdefault('attachments', {}))}-{file.name.replace(' ', '-')}"
         cell.attachments[key] = {kind: base64.b64encode(file.read_bytes()).decode()}
-        start, end = (place - match.start() for place in match.span(1 if match[1] else 2))
-        return f"{match[0][:start]}attachment:{key}{match[0][end:]}"
+        before, _, after = match[0].rpartition(name)
+        return f"{before}attachment:{key}{after}"
 
     cell.source = PICTURE.sub(attach, cell.source) if cell.cell_type == "markdown" else cell.source
     return cell
-
-
-def is_set_up(cell: NotebookNode) -> bool:
-    bare = re.sub(r'^repository = ".*"', 'repository = ""', cell.source.strip(), flags=re.MULTILINE)
-    return cell.cell_type == "code" and bare == set_up()
 
 
 def merge(sections: list[Section], first: list[str], repository: str = "") -> NotebookNode:

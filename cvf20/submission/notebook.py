@@ -1,9 +1,9 @@
-"""What running, checking and merging agree on: the tasks (templates/tasks.txt), and how to read a notebook."""
+"""What running, checking and merging agree on: the tasks (templates/tasks.txt), and how a notebook is read and set up."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import jinja2
 import nbformat
 from nbformat import NotebookNode
 
-from cvf20.training.results import NOTEBOOKS
+from cvf20.training.results import NOTEBOOKS, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 TIME = "A-t"  # asked of every notebook
@@ -110,3 +110,26 @@ def headings(cell: NotebookNode) -> list[str]:
         elif not fence and re.match(r"#{1,6}\s", line):
             found.append(line)
     return found
+
+
+def set_up(repository: str = "") -> str:
+    """The set-up cell, which finds the package; repository: what is cloned where no copy of the package is near."""
+    cell = (TEMPLATES / "set_up.txt").read_text(encoding="utf-8").strip()
+    return cell.replace("REPOSITORY", json.dumps(repository))
+
+
+def is_set_up(cell: NotebookNode) -> bool:
+    bare = re.sub(r'^repository = ".*"', 'repository = ""', cell.source.strip(), flags=re.MULTILINE)
+    return cell.cell_type == "code" and bare == set_up()
+
+
+def write_address(notebooks: Iterable[Path], repository: str) -> list[str]:
+    """Put the address into the set-up cell of each notebook, and change nothing else; the names of those changed."""
+    changed = []
+    for path in notebooks:
+        nb, wanted = read(path), set_up(repository)
+        for cell in [cell for cell in nb.cells if "set-up" in tags(cell) and cell.source != wanted]:
+            cell.source = wanted
+            write_text(path, nbformat.writes(nb) + "\n")
+            changed.append(path.name)
+    return changed

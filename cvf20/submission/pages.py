@@ -11,8 +11,8 @@ import typst
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from cvf20.submission.merge import Section, is_set_up
-from cvf20.submission.notebook import SHEETS, TEMPLATES, of_sheet, tags
+from cvf20.submission.merge import Section
+from cvf20.submission.notebook import SHEETS, TEMPLATES, is_set_up, of_sheet, tags
 
 SAFE = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">"""
 

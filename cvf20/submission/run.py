@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from cvf20.paths import project_dir
 from cvf20.submission.build import build
 from cvf20.submission.check import check_outputs, check_source, is_error
-from cvf20.submission.execute import NotebookError, execute
+from cvf20.submission.execute import execute
 from cvf20.submission.notebook import find_notebooks, number, read
 from cvf20.submission.publish import copy_files, files_of, prepare, reason_against, remove
 from cvf20.submission.weights import hand_on
@@ -99,7 +99,7 @@ class Run:
         if self.published:  # figures and results of free names belong to no single notebook
             free = [path for path in files_of(self.build, None) if path.stat().st_mtime >= start]
             copy_files(free, self.build, self.project)
-            hand_on(self.project, self.runs, say)
+            hand_on(self.project, self.runs)
         states = {path.stem: self.states.get(name, NOT_RUN) for name, path in self.books.items()}
         if undone := [f"{stem} {state}" for stem, state in states.items() if state != DONE]:
             say(f"run_all: {len(undone)} of {len(states)} are not done: {', '.join(undone)}; see {self.build}")
@@ -107,7 +107,7 @@ class Run:
         if self.draft:
             say(f"run_all: done and checked, in {self.build}; a {self.draft} run publishes nothing")
         elif not self.asked.numbers and (self.project / "submission.toml").is_file():
-            build(self.project, say=say)
+            build(self.project)
         return 0
 
     def notebooks(self) -> None:
@@ -140,7 +140,7 @@ class Run:
                 say(f"{name} | {finding}")
             if not any(map(is_error, findings)):
                 return DONE if self.draft else self.publish(name)
-        except (NotebookError, OSError) as error:  # OSError: it could not be published, or not all of it
+        except (RuntimeError, OSError) as error:  # OSError: it could not be published, or not all of it
             say(f"{name} | FAILED after {time.perf_counter() - start:.0f} s: {error}; as far as it came: {target}")
         return FAILED
 

@@ -101,7 +101,7 @@ class Project:
     def __init__(self, root: Path):
         self.root = root
         for folder in ("notebooks", "figures", "results"):
-            (root / folder).mkdir(parents=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
 
     def put(self, name: str, content: bytes | str | dict = "made by hand") -> Path:
         path = self.root / name

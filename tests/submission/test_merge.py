@@ -8,8 +8,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from submission.projects import executed, markdown, notebook, picture, png, stream
 
-from cvf20.submission.colab import set_up
 from cvf20.submission.merge import merge, sections_of
+from cvf20.submission.notebook import set_up
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_headings_as_people_write_them(merged, heading):
     book = notebook(heading, "1", "## C6 · y", "2", stem="10_mine")
     nb = merged({"10_mine": book}, "B")
     text = "\n".join(cell.source for cell in nb.cells)
-    assert heading in text and "## C6" not in text and '<a id="10-B3"' in text
+    assert heading in text and "## C6" not in text and '<a id="part-10-1"' in text
 
 
 def test_one_sheet_takes_whole_sections(merged):

@@ -39,7 +39,7 @@ def test_the_highest_score_of_the_sheets_notebooks_and_data_wins(project, result
     assert best_of("B", project.root) is None and best_of("D", project.root) is None
 
 
-def test_weights_go_from_the_run_to_the_folder_and_load_by_readmes_lines(project, result, monkeypatch):
+def test_weights_go_from_the_run_to_the_folder_and_load_by_readmes_lines(project, result, monkeypatch, capsys):
     torch.manual_seed(0)
     model = UNet(1, 3, 9, 4, norm_type="batch")
     model(torch.randn(2, 3, 16, 16))  # with a past
@@ -48,15 +48,12 @@ def test_weights_go_from_the_run_to_the_folder_and_load_by_readmes_lines(project
     folder.mkdir(parents=True)
     torch.save(model.state_dict(), folder / "best.pt")
     assert [line.split(":")[0] for line in missing(project.root, ["A"])] == ["error"]
-    said = []
-    hand_on(project.root, project.root / "runs", said.append)
-    assert said == [f"sheet {sheet} hands on weights/03_unet_best-seed0.pt" for sheet in "AC"]
+    hand_on(project.root, project.root / "runs")
+    assert capsys.readouterr().out == "".join(f"sheet {s} hands on weights/03_unet_best-seed0.pt\n" for s in "AC")
     assert missing(project.root, ["A", "B", "C", "D"]) == []
     stored = torch.load(project.root / "weights/03_unet_best-seed0.pt", weights_only=True)
-    assert stored["key"] == content["key"] and {v.dtype for v in stored["weights"].values()} == {
-        torch.half,
-        torch.int64,
-    }
+    kinds = {value.dtype for value in stored["weights"].values()}
+    assert stored["key"] == content["key"] and kinds == {torch.half, torch.int64}
     readme = (project.root / "weights/README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(project.root)
     scope = {}
@@ -69,7 +66,7 @@ def test_weights_go_from_the_run_to_the_folder_and_load_by_readmes_lines(project
 
 def test_older_results_without_a_network_are_a_note(project, result):
     result("03_unet_best", 0.5)
-    hand_on(project.root, project.root / "runs", print)
+    hand_on(project.root, project.root / "runs")
     assert not (project.root / "weights").exists()
     assert missing(project.root, ["A"]) == [
         "note: weights/03_unet_best-seed0.pt is missing. To mend: ./run_all.sh 03 --fresh"
