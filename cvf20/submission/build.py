@@ -15,9 +15,6 @@ from cvf20.submission.pages import page, report
 from cvf20.submission.weights import missing
 from cvf20.training.results import NOTEBOOKS
 
-FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "run_all.sh", "run_tests.sh", "submission.toml")
-FOLDERS = ("cvf20", "scripts", "tests", "benchmarks", "weights", "notebooks", "figures", "results")
-
 
 def build(project: Path, sheet: str | None = None) -> Path:
     """Check, then build everything from what is published in `project`; returns the zip's path.
@@ -58,18 +55,19 @@ def build(project: Path, sheet: str | None = None) -> Path:
 
 
 def _copy_project(project: Path, folder: Path, left_out: list[str]) -> None:
-    """Everything that is handed in, without what is hidden, cached, a link, or named in `left_out`."""
-    by_name = shutil.ignore_patterns(".*", "__pycache__", *left_out)
+    """All of it but data sets, links, environments, what is hidden, cached or can be made again, and `left_out`."""
+    by_name = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", *left_out)
 
     def ignored(place: str, names: list[str]) -> set[str]:
-        return by_name(place, names) | {name for name in names if (Path(place) / name).is_symlink()}
+        here = Path(place)
+        other = {name for name in names if (here / name).is_symlink() or (here / name / "pyvenv.cfg").is_file()}
+        if here == project:
+            other |= {"build", "dist", "runs"}
+        elif here == project / "data":
+            other |= set(names) - {"README.md"}
+        return other | by_name(place, names)
 
-    for name in FOLDERS:
-        if (project / name).is_dir():
-            shutil.copytree(project / name, folder / name, ignore=ignored)
-    for name in [name for name in (*FILES, "data/README.md") if (project / name).is_file()]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(project / name, folder / name)
+    shutil.copytree(project, folder, ignore=ignored)
 
 
 def project_findings(project: Path, sheet: str | None = None) -> list[str]:

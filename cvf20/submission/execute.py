@@ -36,7 +36,7 @@ class _Client(NotebookClient):
 
 
 def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, report: Callable) -> None:
-    """Run `source` in the working directory; `target` is what a person wrote there, metadata too, with the outputs.
+    """Run `source` in its project's folder; `target` is what a person wrote there, metadata too, with the outputs.
 
     told: added to the environment; folders: what those of this machine are called in the outputs; report: gets every
     line that is printed. Whatever kernels, profiles and back ends the user has set up has no influence: MPLBACKEND=Agg,
@@ -54,7 +54,7 @@ def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, 
     ours["IPYTHONDIR"] = str(target.parent.parent / ".ipython")
     client = _Client(nb, report)
     try:
-        with client.setup_kernel(env=os.environ | ours | told, cleanup_kc=True):
+        with client.setup_kernel(env=os.environ | ours | told, cwd=str(source.parent.parent), cleanup_kc=True):
             for k, cell in enumerate(nb.cells):
                 place += cell is not given
                 client.execute_cell(cell, k)

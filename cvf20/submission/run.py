@@ -1,16 +1,12 @@
 """The program behind ./run_all.sh: run the notebooks in build/, check what they made, publish it, build the hand-in."""
 
 import argparse
-import contextlib
 import os
 import re
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from cvf20.paths import project_dir
 from cvf20.submission.build import build
@@ -39,17 +35,12 @@ def main(arguments: list[str] | None = None, project: Path | None = None) -> int
     except ValueError as error:
         parser.error(str(error))
     try:
-        run.build.mkdir(parents=True, exist_ok=True)
-        with FileLock(run.build / ".lock", timeout=0), contextlib.chdir(run.project):
-            return run.everything()
-    except Timeout:
-        say(f"run_all: another run is at work in {run.build}")
+        return run.everything()
     except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
         say(f"run_all: {error}")
     except KeyboardInterrupt:
-        with run.publishing:  # what is being published is published whole
-            say(f"run_all: stopped; published so far: {', '.join(run.published) or 'nothing'}")
-            os._exit(130)  # a thread may wait for its notebook for an hour; the kernels end when this process is gone
+        say(f"run_all: stopped; published so far: {', '.join(run.published) or 'nothing'}")
+        os._exit(130)  # a thread may wait for its notebook for an hour; the kernels end when this process is gone
     return 1
 
 
@@ -58,7 +49,7 @@ class Run:
 
     def __init__(self, asked: argparse.Namespace, project: Path):
         self.asked, self.project, self.jobs = asked, project, asked.jobs or (2 if asked.quick else 1)
-        self.states, self.published, self.publishing = {}, [], threading.Lock()
+        self.states, self.published = {}, []
         found, left_out = find_notebooks(project / "notebooks")
         for line in left_out:
             say(line)
@@ -150,9 +141,8 @@ class Run:
         if why := reason_against(made, self.books[name]):
             say(f"{name} | not published, {why}; what it made is in {self.build}")
             return HELD
-        with self.publishing:
-            self.published.append(name)
-            copy_files(made, self.build, self.project)
+        copy_files(made, self.build, self.project)
+        self.published.append(name)
         say(f"{name} | published {len(made)} files")
         there = [path.relative_to(self.project).as_posix() for path in files_of(self.project, name)]
         if other := [p for p in there if not (self.build / p).exists() and not p.startswith("notebooks/")]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from filelock import FileLock
 from submission.projects import RESULT, environment, notebook, png
 
 from cvf20.paths import project_dir
@@ -155,19 +154,16 @@ def test_missing_answers_are_told_before_and_stop_nothing(project, capsys, monke
     )
 
 
-def test_killed_while_a_notebook_runs(project, capsys):
-    """kill -9: published files stay, the kernel ends too, the next run takes the lock over and finishes."""
+def test_killed_while_a_notebook_runs(project):
+    """kill -9: published files stay, and the kernel ends too."""
     project.write("03_unet", last=STOP)
     before = project.tree()
     process = start(project)
     wait_for(lambda: (project.root / "pid").exists() and (project.root / "pid").read_text())
-    assert main([], project.root) == 1
-    assert f"another run is at work in {project.root / 'build'}" in capsys.readouterr().out
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not alive(int((project.root / "pid").read_text())))
     assert project.tree() == before
-    FileLock(project.root / "build/.lock").acquire(timeout=0)
 
 
 def test_interrupted_run_says_what_was_published(project):
