@@ -4,11 +4,9 @@ import base64
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
-from nbclient import NotebookClient
 from PIL import Image
 
 from cvf20.labels import VOID
@@ -54,17 +52,13 @@ def test_the_caption_names_the_file_where_it_lies(monkeypatch):
     assert figures._place(project_dir() / "build" / "figures" / "03_x.png") == "build/figures/03_x.png"
 
 
-@pytest.mark.parametrize("name", ["line", "mine", "10_mine", "03 mine (2)"])
-def test_any_file_name_will_do(shown, tmp_path, name):
-    show(line(), name)
-    assert (tmp_path / "figures" / f"{name}.png").is_file()
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "../b", "a\\b"])
-def test_a_path_is_no_name(shown, tmp_path, name):
-    with pytest.raises(ValueError, match="wanted the name of a file in figures/"):
-        show(plt.figure(), name)
-    assert not shown and not (tmp_path / "figures").exists()
+def test_any_file_name_will_do_and_a_path_is_none(shown, tmp_path):
+    for name in ("line", "10_mine", "03 mine (2)"):
+        show(line(), name)
+        assert (tmp_path / "figures" / f"{name}.png").is_file()
+    for name in ("", "a/b", "../b", "a\\b"):
+        with pytest.raises(ValueError, match="wanted the name of a file in figures/"):
+            show(line(), name)
     plt.close("all")
 
 
@@ -81,13 +75,12 @@ def test_photographs_keep_their_colours_and_few_get_a_palette_of_exactly_these(s
 
 
 def test_a_large_picture_is_smaller_in_the_notebook_than_on_disk(shown, tmp_path):
-    smooth = np.add.outer(np.arange(600), np.arange(600))[..., None] + noise(600, 600) // 8
-    fig = plt.figure(figsize=(6, 6), layout="none")
-    fig.figimage((smooth % 256).astype(np.uint8))
-    show(fig, "01_large", "Stripes.")
+    fig = plt.figure(figsize=(4, 4), layout="none")
+    fig.figimage(200 + noise(400, 400) // 8)
+    show(fig, "01_large", "Noise.")
     picture, metadata = shown[0]
     assert len(picture["image/jpeg"]) * 3 / 4 < (tmp_path / "figures" / "01_large.png").stat().st_size / 2
-    assert metadata["image/jpeg"]["alt"] == "Stripes."
+    assert metadata["image/jpeg"]["alt"] == "Noise."
 
 
 def test_a_file_is_shown_as_it_is(shown, tmp_path):
@@ -99,19 +92,6 @@ def test_a_file_is_shown_as_it_is(shown, tmp_path):
         show_file("03_dot")
     show_file("03_dot", "a blue dot", tmp_path / "else")
     assert base64.b64decode(shown[0][0]["image/png"]) == before == path.read_bytes()
-
-
-def test_a_notebook_shows_figures_where_the_environment_asks_for_agg(tmp_path, monkeypatch):
-    """Under MPLBACKEND=Agg pyplot drops figures silently in a notebook; show() does not depend on the back end."""
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setenv("CVF20_OUT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(project_dir()))
-    code = "import matplotlib.pyplot as plt\nfrom cvf20.show import show\nfig, axis = plt.subplots()\nshow(fig, 'mine', 'Empty.')"
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    NotebookClient(nb, kernel_name="python3", timeout=120).execute()
-    picture, caption = nb.cells[0].outputs
-    assert picture.metadata["image/png"]["alt"] == "Empty." and "image/png" in picture.data
-    assert caption.data["text/markdown"].startswith("Empty.")
 
 
 def test_stand_ins_and_samples_say_so_in_the_title():
