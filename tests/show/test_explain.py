@@ -98,9 +98,8 @@ def test_receptive_field_equals_the_gradients_extent(name):
 
 def test_no_more_than_the_image_is_seen():
     assert receptive_field([nn.Conv2d(1, 1, 7, padding=3)], (1, 4, 20)) == (4, 7)
-    head = [nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 6 * 8, 3)]
-    assert receptive_field(head, (1, 6, 8)) == (6, 8)
-    assert receptive_field([nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(1)], (1, 6, 8)) == (6, 8)
+    for head in ([nn.Flatten(), nn.Linear(2 * 6 * 8, 3)], [nn.AdaptiveAvgPool2d(1)]):
+        assert receptive_field([nn.Conv2d(1, 2, 3, padding=1), *head], (1, 6, 8)) == (6, 8)
     with pytest.raises(ValueError, match="input_shape"):
         receptive_field([nn.MaxPool2d(2)])
 
@@ -174,22 +173,19 @@ def test_memory_counts_what_a_convolution_and_a_relu_keep():
     assert memory_of(unet(), (1, 64, 64)) == 4 * memory_of(unet(), (1, 32, 32))
 
 
-DRAWN = [(UNet(4, 3, 9, (8, 32, 64, 64, 128), upsampling="transposed"), (3, 100, 110)), (BaseConv(), (3, 64, 64))]
-DRAWN += [(PlainUNet(), (1, 32, 32)), *((build(), (1, 96, 96)) for build in CASE_STUDY)]
+DRAWN = [
+    (UNet(4, 3, 9, (8, 32, 64, 64, 128), upsampling="transposed"), (3, 100, 110), 4),
+    (PlainUNet(), (1, 32, 32), 2),
+]
+DRAWN += [(BaseConv(), (3, 64, 64), 0), *((build(), (1, 96, 96), 0) for build in CASE_STUDY)]
 
 
-@pytest.mark.parametrize("model, shape", DRAWN, ids=[type(model).__name__ for model, _ in DRAWN])
-def test_nothing_overlaps_in_the_drawing(model, shape):
+@pytest.mark.parametrize("model, shape, skips", DRAWN, ids=[type(model).__name__ for model, *_ in DRAWN])
+def test_the_drawing_has_one_skip_per_level_and_nothing_overlaps(model, shape, skips):
     figure = explainit(model, shape).figure
     figure.canvas.draw()
-    (ax,) = figure.axes
-    boxes = [t.get_window_extent() for t in ax.texts if t.get_text()]
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    assert sum(text.get_text().startswith("skip") for text in texts) == skips
+    boxes, page = [text.get_window_extent() for text in texts], figure.bbox
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    page = figure.bbox
     assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes)
-
-
-@pytest.mark.parametrize("model, depth", [(UNet(3, 1, 2, 2), 3), (PlainUNet(), 2)], ids=["UNet", "plain"])
-def test_the_drawing_has_one_skip_per_level(model, depth):
-    texts = [t.get_text() for t in explainit(model, (1, 32, 32)).figure.axes[0].texts]
-    assert sum(text.startswith("skip") for text in texts) == depth

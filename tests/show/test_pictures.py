@@ -47,8 +47,7 @@ def test_an_overlay_of_objects_leaves_background_and_void():
 
 
 def test_an_overlay_of_classes_mixes_their_colours_in():
-    picture = np.full((2, 4, 3), 100, np.uint8)
-    drawn = overlay(picture, np.zeros((2, 4), np.uint8), PALETTE, 0.5)
+    drawn = overlay(np.full((2, 4, 3), 100, np.uint8), np.zeros((2, 4), np.uint8), PALETTE, 0.5)
     assert (drawn == (100 + PALETTE[0].astype(int)) // 2).all()
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from cvf20.submission.notebook import TASKS, fingerprint
 from cvf20.training.results import NOTEBOOKS
 
-SOMEONE = "/".join(("", "home", "me"))  # in pieces: no path in a file
 TOML = 'course = "CV"\ntitle = "Pixels"\ngroup = "7"\nsources = ["a paper"]\naids = ["a book"]\n'
 TOML += "".join(f'[[members]]\nname = "{name}"\nid = "{id}"\ndid = "half"\n' for name, id in (("Ada", 11), ("Bo", 22)))
 RESULT = dict(name="net", seed=0, notebook="03_unet", data="squares", synthetic=False, sample=False, quick=False)
@@ -41,7 +40,7 @@ def show(fig, name, caption):
 """
 FIGURE = """
 fig, ax = plt.subplots(figsize=(1, 1))
-ax.plot([0, {value}])
+ax.plot([0, 1])
 show(fig, "{stem}_line", "A line that *rises*.")
 """
 
@@ -52,9 +51,7 @@ def answers(stem: str) -> str:
     return "\n\n".join(f"## {task.id} · Task\n*Asked:* the work." for task in due)
 
 
-def notebook(
-    *sources: str, stem: str = "03_unet", parameters: str = "quick = False\nseed = 0"
-) -> nbformat.NotebookNode:
+def notebook(*sources: str, stem="03_unet", parameters="quick = False\nseed = 0") -> nbformat.NotebookNode:
     """Title and answers, the parameters, then the sources: what begins with # and a blank, or ![, is Markdown."""
     cells = [new_markdown_cell(f"# {stem}\n\n{answers(stem)}".strip()), new_code_cell(parameters)]
     cells[1].metadata["tags"] = ["parameters"]
@@ -113,14 +110,10 @@ class Project:
     def save(self, stem: str, nb: nbformat.NotebookNode) -> Path:
         return self.put(f"notebooks/{stem}.ipynb", nbformat.writes(nb) + "\n")
 
-    def write(self, stem: str, last: str = "print('end')", value: int = 1, **changes) -> Path:
+    def write(self, stem: str, last: str = "print('end')", **changes) -> Path:
         """A notebook without outputs that draws a figure, writes a result, and then runs `last`."""
-        sources = [
-            WORK.format(result=RESULT | {"notebook": stem}),
-            FIGURE.format(stem=stem, value=value),
-            f"result('{stem}_net')",
-            last,
-        ]
+        work = WORK.format(result=RESULT | {"notebook": stem})
+        sources = [work, FIGURE.format(stem=stem), f"result('{stem}_net')", last]
         return self.save(stem, notebook(*sources, stem=stem, **changes))
 
     def tree(self) -> dict[str, bytes]:

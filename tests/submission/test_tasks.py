@@ -1,7 +1,5 @@
 """The list of tasks agrees with the notebooks there are, and headings are read as a person reads them."""
 
-import time
-
 import pytest
 
 from cvf20.paths import project_dir
@@ -19,39 +17,18 @@ def test_every_task_belongs_to_a_sheet_and_to_notebooks_that_exist():
 
 
 HEADINGS = {
-    "C6": [
-        "## C6 · UNet",
-        "### C6",
-        "## C6. x",
-        "## C6 My UNet",
-        "## Task C6",
-        "## **c6** (mine)",
-        "## Exercise C6: x",
-    ],
-    "A3b A3c": ["## A3b, A3c · Two losses", "## Tasks A3b and A3c", "#### A3b/A3c – x"],
-    "A-t": ["## A-t · Time"],
-    "": [
-        "# C6 · of the whole notebook",
-        "## C60 · x",
-        "## C6b",
-        "## A-team",
-        "## Summary of C6",
-        "##C6",
-        "x ## C6 · x",
-    ],
+    "C6": "## C6 · UNet|### C6|## C6. x|## C6 My UNet|## Task C6|## **c6** (mine)|## Exercise C6: x",
+    "A3b A3c": "## A3b, A3c · Two losses|## Tasks A3b and A3c|#### A3b/A3c – x",
+    "A-t": "## A-t · Time",
+    "": "# C6 · of the whole notebook|## C60 · x|## C6b|## A-team|## Summary of C6|##C6|x ## C6 · x",
 }
 
 
-@pytest.mark.parametrize(("ids", "heading"), [(ids, each) for ids, headings in HEADINGS.items() for each in headings])
+@pytest.mark.parametrize(
+    ("ids", "heading"), [(ids, each) for ids, headings in HEADINGS.items() for each in headings.split("|")]
+)
 def test_ids_in_a_heading(ids, heading):
     assert ids_in(heading) == tuple(ids.split())
-
-
-def test_a_long_line_takes_no_time():
-    start = time.perf_counter()
-    for line in ("## " + "-" * 100_000, "## " + "B3," * 30_000, "## Task" + " " * 100_000):
-        ids_in(line)
-    assert time.perf_counter() - start < 1
 
 
 def test_readme_says_where_each_task_is_answered():
