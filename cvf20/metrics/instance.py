@@ -28,9 +28,8 @@ def match_instances(
 
     scores:        per image (n,), of its predicted instances by ascending number
     iou_threshold: at least this overlap makes a match; 0.5 or more, so that a match is unique
-    Returns, over all images together: F1, precision, recall; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor
-    SQ, the mean IoU of matches (the other factor is F1); count_error, the mean of |predicted − true| per image.
-    All but count_error are 1 where there is nothing to find and nothing was found. Without a match SQ is nan, without a
+    Returns, over all images together: F1; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor SQ, the mean IoU of
+    matches (the other factor is F1); count_error, the mean of |predicted − true| per image. All but count_error are 1 where there is nothing to find and nothing was found. Without a match SQ is nan, without a
     true instance AP is.
     """
     if not 0.5 <= iou_threshold <= 1:
@@ -47,8 +46,6 @@ def match_instances(
     found, there = sum(predicted), sum(true)
     result = {
         "F1": _share(2 * matched, found + there),
-        "precision": _share(matched, found),
-        "recall": _share(matched, there),
         "PQ": _share(2 * quality, found + there),
         "SQ": _share(quality, matched) if matched or found + there == 0 else float("nan"),
         "count_error": float(np.abs(np.subtract(predicted, true)).mean()) if images else float("nan"),

@@ -49,7 +49,7 @@ def test_images_without_anybody():
 
 def test_halves_match_once_and_the_threshold_counts_as_reached():
     result = match_instances(bands(1, 2), bands(9, 9))
-    assert (result["precision"], result["recall"], result["SQ"]) == (0.5, 1, 0.5)
+    assert (result["F1"], result["SQ"], result["count_error"]) == (2 / 3, 0.5, 1)
     (halves,) = image_overlaps(bands(9, 9, 7, 8), bands(1, 2, 3, 3))
     pairs = match(halves, 0.5)
     assert (halves.prediction[pairs].tolist(), halves.truth[pairs].tolist()) == ([0, 2], [2, 0]), "9 is 1, 7 is 3"

@@ -28,7 +28,7 @@ NETWORKS = {
     "ResnetBasedModel": (lambda: ResnetBasedModel(4, full_resolution=False), COLOUR),
     "LightDecoderModel": (lambda: LightDecoderModel(4, width=8), COLOUR),
     "WatershedNet": (lambda: WatershedNet(partial(UNet, 2, 3, fmaps=4), 4), COLOUR),
-    **{net.__name__: (net, (2, 1, 96, 96)) for net in CASE_STUDY[1:]},
+    **{net.__name__: (net, (2, 1, 96, 96)) for net in CASE_STUDY},
 }
 
 

@@ -149,9 +149,7 @@ def test_names_for_every_dimension(dim):
     model = UNet(2, 1, 1, NAMES, dim=dim, scale_factor=[2, 3])
     assert model.conv_type is getattr(nn, f"Conv{dim}d") and model.divisibility_constraint == [6] * dim
     assert model.norm_type(4) is None and isinstance(model.activation(), nn.ReLU) and model.final_activation is None
-    assert (
-        get_padding(5, dilation=2) == 4 and get_padding((1, 3), (1, 4)) == (0, 4) and get_padding(3, (1, 2)) == (1, 2)
-    )
+    assert [get_padding(5, dilation=2), get_padding((1, 3), (1, 4)), get_padding(3, (1, 2))] == [4, (0, 4), (1, 2)]
 
 
 def test_weights_of_the_courses_class_load():

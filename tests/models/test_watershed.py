@@ -3,22 +3,16 @@ from functools import partial
 import pytest
 import torch
 
-from cvf20.losses.watershed import WatershedLoss
 from cvf20.models import UNet
 from cvf20.models.watershed import WatershedNet, foreground_probability, inner_energy, split_output
 
 
 def test_one_tensor_holds_the_three_heads():
-    loss = WatershedLoss(edges=(2.0, 5.0), relative=False)
-    net = WatershedNet(partial(UNet, 2, 3, fmaps=4), bins=loss.bins).eval()
+    net = WatershedNet(partial(UNet, 2, 3, fmaps=4), bins=4).eval()
     output = net(torch.randn(2, 3, 21, 30))
     heads = split_output(output)
-    assert [tuple(head.shape) for head in heads] == [(2, channels, 21, 30) for channels in (1, loss.bins, 2)]
+    assert [tuple(head.shape) for head in heads] == [(2, channels, 21, 30) for channels in (1, 4, 2)]
     assert torch.equal(torch.cat(heads, 1), output)
-    target = torch.zeros(2, 21, 30, dtype=torch.int64)
-    target[:, 5:15, 3:20] = 8
-    sum(loss(output, target).values()).backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 
 def test_readings_of_the_output():
