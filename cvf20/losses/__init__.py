@@ -5,9 +5,7 @@ Void (255) is left out; where nothing counts the loss is 0 with zero gradient. L
 # ruff: noqa: F401
 
 from cvf20.losses.border import BorderWeightedLoss, border_weight_map, gap_weight_map
-from cvf20.losses.cldice import SoftClDiceLoss
 from cvf20.losses.cross_entropy import binary_cross_entropy, cross_entropy_criterion
-from cvf20.losses.dice import SorensenDiceLoss, cross_entropy_dice, multiclass_dice
-from cvf20.losses.gaps import merge_loss, valleys
-from cvf20.losses.topology import TopologyLoss, WrongPixelLoss, critical_components
+from cvf20.losses.dice import SoftClDiceLoss, SorensenDiceLoss, cross_entropy_dice, multiclass_dice
+from cvf20.losses.topology import TopologyLoss, WrongPixelLoss, critical_components, merge_loss, valleys
 from cvf20.losses.watershed import WatershedLoss, watershed_targets

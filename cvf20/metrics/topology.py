@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cvf20.labels import VOID, split_void
 from cvf20.labels.instances import consecutive
-from cvf20.metrics.overlaps import label_overlaps
+from cvf20.metrics.instance import label_overlaps
 from cvf20.metrics.semantic import binary_iou, image_pair
 
 Images = list[tuple[np.ndarray, np.ndarray]]

@@ -2,8 +2,7 @@ import pytest
 import torch
 from tensors import ellipse, perfect_output
 
-from cvf20.instances import classical_watershed, deep_watershed, flatten_masks
-from cvf20.instances.watershed import watershed_metrics
+from cvf20.instances import classical_watershed, deep_watershed, flatten_masks, watershed_metrics
 from cvf20.labels import VOID
 from cvf20.labels.instances import instance_masks, instance_numbers
 from cvf20.metrics.instance import match_instances

@@ -13,7 +13,7 @@ from cvf20.losses import (
     cross_entropy_dice,
     multiclass_dice,
 )
-from cvf20.losses.cldice import soft_skeleton
+from cvf20.losses.dice import soft_skeleton
 
 of_probabilities = SorensenDiceLoss(from_logits=False)
 

@@ -19,7 +19,7 @@ from cvf20.losses import (
     critical_components,
     merge_loss,
 )
-from cvf20.losses.gaps import REACH, valleys
+from cvf20.losses.topology import REACH, valleys
 
 STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
 SHAPES = [(30, 6, 7)] * 4 + [(1, 1, 1), (3, 1, 5), (2, 7, 1), (0, 4, 4)]
