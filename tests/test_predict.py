@@ -16,8 +16,10 @@ from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
 from cvf20.losses import cross_entropy_criterion
 from cvf20.models import BaseConv, UNet, WatershedNet, spec_of, your_models
+from cvf20.models.weights import write_half
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
+from cvf20.training.results import write_text
 from cvf20.transforms import IMAGENET_MEAN, IMAGENET_STD, PadTo, ScaleInto, eval_transforms, to_input
 
 NORMALISED = {"Compose": {"transforms": [{"ToDtype": {}}, {"Normalize": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}}]}}
@@ -37,22 +39,19 @@ def a_result(built, **more):
     return result | {"metrics": {"val": {}}, "recipe": {"valid_transforms": steps}} | more
 
 
-def finished(label="02_tiny-seed0-abc", network=None, **more):
+def finished(label="02_tiny-seed0-abc", **more):
     """A folder in runs/ as a finished run leaves it, without its training."""
-    network, folder = network or BaseConv(3, 9, (4,)), predict.runs_dir() / label
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(a_result(network, **more)))
+    network, folder = BaseConv(3, 9, (4,)), predict.runs_dir() / label
+    write_text(folder / "result.json", json.dumps(a_result(network) | more))
     torch.save(network.state_dict(), folder / "best.pt")
     return folder
 
 
 def published(label, network, **more):
     """The same in results/ and weights/, in half precision."""
-    for name in ("results", "weights"):
-        (predict.project_dir() / name).mkdir(exist_ok=True)
-    (predict.project_dir() / f"results/{label}.json").write_text(json.dumps(a_result(network, **more)))
-    half = {name: v.half() if v.is_floating_point() else v for name, v in network.state_dict().items()}
-    torch.save({"key": "ab", "weights": half}, file := predict.project_dir() / f"weights/{label}.pt")
+    torch.save(network.state_dict(), source := predict.project_dir() / "best.pt")
+    write_half(source, file := predict.project_dir() / f"weights/{label}.pt", key="ab")
+    write_text(predict.project_dir() / f"results/{label}.json", json.dumps(a_result(network, **more)))
     return file
 
 
@@ -138,8 +137,7 @@ def test_a_students_own_network_is_found_once_it_has_moved_to_your_models(tmp_pa
     class Mine(BaseConv):
         pass
 
-    folder = finished()
-    (folder / "result.json").write_text(json.dumps(a_result(BaseConv(), network="__main__.Mine(3, 9, (4,))")))
+    finished(network="__main__.Mine(3, 9, (4,))")
     photo = str(photograph(tmp_path / "photo.png"))
     with pytest.raises(SystemExit):
         main(["--weights", "02_tiny", photo])
