@@ -14,11 +14,9 @@ from cvf20.show.figures import MISTAKES, class_legend, legend, title
 
 def colour_labels(labels, palette: np.ndarray) -> np.ndarray:
     """(H, W) labels → (H, W, 3) uint8 in the palette's colours, void black."""
-    labels = np.asarray(labels).astype(np.int64)
-    coloured = np.zeros((*labels.shape, 3), np.uint8)
-    known = labels != VOID
-    coloured[known] = np.asarray(palette)[labels[known]]
-    return coloured
+    colours = np.zeros((VOID + 1, 3), np.uint8)
+    colours[: len(palette)] = palette
+    return colours[np.asarray(labels).astype(np.int64)]
 
 
 def displayable(image, mean: Sequence[float] = (), std: Sequence[float] = ()) -> np.ndarray:
@@ -42,15 +40,15 @@ def overlay(picture: np.ndarray, labels, palette: np.ndarray | None = None, stre
     palette: colours of the classes; None: labels number objects, each gets a colour of its own, 0 shows the picture
     strength: of the colours inside the outlines; 0 draws the outlines alone
     """
-    labels = np.asarray(labels).astype(np.int64)
-    shown = labels != VOID if palette is not None else (labels != VOID) & (labels != 0)
-    numbers, picture = np.where(shown, labels, 0), np.asarray(picture, dtype=float)
+    labels, picture = np.asarray(labels).astype(np.int64), np.asarray(picture, dtype=float)
+    shown = labels != VOID
     if palette is None:
-        hues = 0.618 * np.arange(numbers.max() + 1) % 1
-        palette = 255 * hsv_to_rgb(np.stack([hues, np.full_like(hues, 0.9), np.ones_like(hues)], 1))
+        shown &= labels != 0
+        palette = 255 * hsv_to_rgb([(0.618 * k % 1, 0.9, 1) for k in range(labels.max() + 1)])
         picture = picture.mean(2, keepdims=True)
+    colours = np.asarray(palette)[np.where(shown, labels, 0)]
     share = np.where(find_boundaries(labels, mode="inner"), 1.0, strength) * shown
-    return (picture + share[..., None] * (np.asarray(palette)[numbers] - picture)).astype(np.uint8)
+    return (picture + share[..., None] * (colours - picture)).astype(np.uint8)
 
 
 def mistakes(picture: np.ndarray, prediction, truth) -> np.ndarray:

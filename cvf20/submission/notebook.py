@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ _ID = rf"(?:{'|'.join(TASKS)})(?!\w)"
 _MORE = rf"(?:\s*(?:,|·|/|\+|&|and)\s*{_ID})*"
 _ANSWER = re.compile(rf"#{{2,4}}\s[\W_]*(?:(?:task|exercise|problem)s?\b[\W_]*)?({_ID}{_MORE})", re.IGNORECASE)
 _STAND_IN = re.compile(r"SYNTHETIC(?! by design)|SAMPLE:|\(sample\)|a small real sample")
+_FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?^ {0,3}\1", re.MULTILINE | re.DOTALL)
 _LISTING = re.compile(r"^```python$.*?^```$", re.MULTILINE | re.DOTALL)  # library code that a notebook shows
 
 
@@ -61,9 +62,9 @@ def number(name: str) -> str | None:
 
 def find_notebooks(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """number → notebook, of all there are; and a line for each that is left out, with what to do about it."""
-    found, left_out = {}, []
-    paths = sorted(folder.glob("*.ipynb"), key=lambda path: (len(path.stem), path.stem))
-    for path in sorted(paths, key=lambda path: path.stem not in NOTEBOOKS):  # the house's own come first
+    found, left_out = {}, []  # the house's own come first, then the shortest names
+    paths = sorted(folder.glob("*.ipynb"), key=lambda path: (path.stem not in NOTEBOOKS, len(path.stem), path.stem))
+    for path in paths:
         own = number(path.name)
         if own is None or own in found:
             why = f"{found[own].name} has its number" if own else "its name begins with no number"
@@ -87,11 +88,10 @@ def fingerprint(nb: NotebookNode) -> str:
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def texts(cell: NotebookNode) -> Iterator[str]:
+def texts(cell: NotebookNode) -> list[str]:
     """Everything in a cell's outputs that is to be read: streams, and text, HTML or Markdown that was displayed."""
-    for output in cell.get("outputs", ()):
-        shown = output.get("data", {"text/plain": output.get("text", "")})
-        yield from (text for kind, text in shown.items() if kind.startswith("text/") and isinstance(text, str))
+    shown = [output.get("data", {"text/plain": output.get("text", "")}) for output in cell.get("outputs", ())]
+    return [text for data in shown for kind, text in data.items() if kind.startswith("text/")]
 
 
 def uses_stand_in(nb: NotebookNode) -> bool:
@@ -101,13 +101,8 @@ def uses_stand_in(nb: NotebookNode) -> bool:
 
 def headings(cell: NotebookNode) -> list[str]:
     """The lines that are Markdown headings, outside of code fences."""
-    found, fence = [], ""
-    for line in cell.source.split("\n") if cell.cell_type == "markdown" else ():
-        if mark := re.match(r" {0,3}(```+|~~~+)", line):
-            fence = mark[1] if not fence else "" if mark[1].startswith(fence) else fence
-        elif not fence and re.match(r"#{1,6}\s", line):
-            found.append(line)
-    return found
+    source = cell.source if cell.cell_type == "markdown" else ""
+    return re.findall(r"^#{1,6}[ \t].*", _FENCED.sub("", source), re.MULTILINE)
 
 
 def set_up(repository: str = "") -> str:
