@@ -14,12 +14,10 @@ from cvf20.show.explain.windows import gradient_extent
 class Explanation:
     """What `explainit` found; a notebook shows it as its summary and table.
 
-    table, layers:   what the network's own forward calls, and the modules without children
+    table, layers: what the network's own forward calls, and the modules without children
     multiply_adds, memory: per image; memory in bytes, of what is kept for the backward pass
     receptive_field: input pixels per axis, of the output position that sees most of this image; () where it cannot be told
-    position:        such an output position
-    window:          input positions it sees, per axis, first and last: from the layers; measured: from the gradient
-    figure:          a drawing
+    position, window: such a position, and the input positions it sees, per axis first and last; measured: by the gradient
     """
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int]):
