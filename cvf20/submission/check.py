@@ -30,7 +30,7 @@ def check_source(path: Path, ran: bool = False) -> list[str]:
         nb = read(path)
     except Exception as error:  # nbformat raises whatever its JSON parser and its schema do
         return [f"error: {file}: is no notebook ({error}). To mend: restore the file"]
-    found, asked, told = [], {}, set()
+    found, asked, told = [], [], []
     code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
     tagged = [cell.source for cell in nb.cells if "parameters" in tags(cell)]
     sets = len(tagged) == 1 and re.search(r"^\s*quick\b[^=\n]*=\s*False", tagged[0], re.MULTILINE)
@@ -52,12 +52,12 @@ def check_source(path: Path, ran: bool = False) -> list[str]:
                 level = "error" if ran or "figures/" not in name else "note"  # it may be drawn by what is to run
                 found.append(f"{level}: {here}: shows {name}, which is missing. To mend: correct the name")
         ids = [id for heading in headings(cell) for id in ids_in(heading)]
-        asked = {id: place for id in ids} | asked
-        told |= set(ids) if re.search(r"\basked\b", cell.source, re.IGNORECASE) else set()
+        asked += ids
+        told += ids if re.search(r"\basked\b", cell.source, re.IGNORECASE) else []
     due = [task.id for task in TASKS.values() if path.stem in NOTEBOOKS and number(path.name) in task.notebooks]
     if lacking := ", ".join(id for id in due if id not in asked):
         found.append(f"note: {file}: does not answer {lacking}. To mend: a heading '## id · …', then the answer")
-    if silent := ", ".join(id for id in asked if id not in told):
+    if silent := ", ".join(id for id in dict.fromkeys(asked) if id not in told):
         found.append(f"note: {file}: does not say what {silent} asked. To mend: a line '*Asked:* …' below the heading")
     return found
 

@@ -23,10 +23,9 @@ def read_group(path: Path) -> dict:
         if not isinstance(group[key], type(empty)) or key in ("course", "title", "group") and not group[key].strip():
             faults.append(f"{key} is {group[key]!r}, wanted a {type(empty).__name__}")
     faults += [f"hours for {id}, which is no task" for id in group["hours"] if id not in TASKS]
-    members = [member for member in group["members"] if isinstance(member, dict)]
-    complete = [member for member in members if member.keys() == {"name", "id", "did"} and all(member.values())]
-    if len(complete) != len(group["members"]) or len(complete) not in (2, 3):
-        faults.append(f"{len(complete)} of {len(group['members'])} members are complete, wanted two or three")
+    complete = [isinstance(m, dict) and m.keys() == {"name", "id", "did"} and all(m.values()) for m in group["members"]]
+    if sum(complete) not in (2, 3) or not all(complete):
+        faults.append(f"{sum(complete)} of {len(complete)} members are complete, wanted two or three")
     if "@" in str(group["repository"]):
         faults.append("repository holds a name or a password, and goes into the zip")
     if faults:
