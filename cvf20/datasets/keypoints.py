@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import TensorDataset
 
 SIZE = 96
 CIRCLE = np.array([(math.cos(k * math.pi / 16), math.sin(k * math.pi / 16), 0) for k in range(32)])
 
 
-class Faces(Dataset):
+class Faces(TensorDataset):
     """`count` drawn faces: image (1, 96, 96) float32 in [-1, 1]; x, y of the points (30,) float32, as `to_unit` gives.
 
     Points, the person's left before the right: eye centres; inner and outer corner of each eye; inner and outer end of
     each brow; tip of the nose; corners of the mouth; middle of the upper and of the lower lip.
-    split, seed: choose the faces; splits never share one
+    split, seed: choose the faces; splits never share one. `images` and `keypoints` hold grey values and pixels
     """
 
     name, synthetic, sample = "keypoints", True, False
@@ -32,12 +32,7 @@ class Faces(Dataset):
         rng = np.random.default_rng([self.splits.index(split), seed])
         images, points = zip(*(draw_face(rng) for _ in range(count)), strict=True)
         self.images, self.keypoints = torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(points))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return normalise(self.images[index]), to_unit(self.keypoints[index]).flatten(-2)
+        super().__init__(normalise(self.images), to_unit(self.keypoints).flatten(1))
 
     @property
     def sha256(self) -> str:

@@ -13,7 +13,7 @@ class PennFudan(InstanceDataset):
     """100 / 20 / 50 photographs (train / val / test) of about 380 × 480 pixels, every one of its own size: (3, H, W).
 
     split: in sorted order, which puts Fudan's before Penn's, the last 50 are "test" and every sixth of the others "val"
-    target: "binary", 1 where anybody stands, or "instances" (see InstanceDataset); a lamp post cuts some people in parts
+    target: see InstanceDataset; a lamp post cuts some people in parts
 
     Sizes differ, so a batch needs transforms that end in one size.
     """

@@ -14,11 +14,7 @@ class YeastMovie(InstanceDataset):
 
     split: "train" the right half (x ≥ 346), "val" the upper left quarter (y < 260), "test" the lower left one;
            "all" the whole frames; "train_upper", "train_lower" parts of the right half, to choose settings on
-    target: "binary", with a line of background between touching cells, or "instances" (see InstanceDataset); a cell has
-            the same number in all splits
-
-    A cell that a region's border cuts is present with the part inside. The lone cell at the left edge of the first
-    frame is not labelled in the source.
+    target: see InstanceDataset; a cell has the same number in all splits and, where a border cuts it, the part inside
     """
 
     name = "yeast_movie"

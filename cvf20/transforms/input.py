@@ -60,8 +60,8 @@ OWN_VALUES = {
 def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of a data set's `images` (C, H, W), integers on the scale 0–1."""
     count = total = squares = 0
-    for image in map(torch.as_tensor, dataset.images):
-        image = v2.functional.to_dtype(image, torch.float64, scale=True)
+    for image in dataset.images:
+        image = v2.functional.to_dtype(torch.as_tensor(image), torch.float64, scale=True)
         count += image[0].numel()
         total, squares = total + image.sum((1, 2)), squares + image.square().sum((1, 2))
     mean = total / count
@@ -69,7 +69,7 @@ def channel_statistics(dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 class Normalize(v2.Normalize):
-    """torchvision's, but ValueError where an image has other channels than the mean has values; torch would make more."""
+    """torchvision's, but ValueError for other channels than the mean has values, where torch would make more of them."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not isinstance(inpt, tv_tensors.Mask) and len(self.mean) not in (1, inpt.shape[-3]):

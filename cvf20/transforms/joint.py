@@ -1,7 +1,4 @@
-"""Joint augmentation of image and mask on torchvision.transforms.v2: images bilinear, masks nearest neighbour.
-
-`to_input` comes last: everything before works on uint8.
-"""
+"""Joint augmentation of image and mask, in uint8 until `to_input`: images bilinear, masks nearest neighbour."""
 
 import math
 from typing import Any

@@ -19,17 +19,14 @@ def folder(tmp_path, monkeypatch):
     """MSRC as the lists of three images a split would have it: one bmp, one png, one jpg."""
     names = {f"{split}_{number}_{number}_s": split for number in (1, 2, 3) for split in SPLITS}
     monkeypatch.setattr(base, "registry", lambda name: names)
-    rng = np.random.default_rng(0)
-    colours = np.array([(0, 0, 0), *CLASSES.values()], np.uint8)
+    rng, colours = np.random.default_rng(0), np.array([(0, 0, 0), *CLASSES.values()], np.uint8)
     for kind in ("Images", "GroundTruth"):
         (tmp_path / "msrc" / kind).mkdir(parents=True)
     for i, name in enumerate(names):
-        size = (20, 30) if i % 2 else (30, 20)
-        extension = (".bmp", ".png", ".JPG")[i % 3]
-        image = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-        image.save(tmp_path / f"msrc/Images/{name}{extension}")
-        labels = colours[rng.integers(0, len(colours), size)]
-        Image.fromarray(labels).save(tmp_path / f"msrc/GroundTruth/{name}_GT{'.bmp' if i % 2 else '.png'}")
+        size, image = ((20, 30) if i % 2 else (30, 20)), f"{name}{('.bmp', '.png', '.JPG')[i % 3]}"
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / "msrc/Images" / image)
+        labels = Image.fromarray(colours[rng.integers(0, len(colours), size)])
+        labels.save(tmp_path / f"msrc/GroundTruth/{name}_GT{'.bmp' if i % 2 else '.png'}")
     return tmp_path
 
 

@@ -1,7 +1,6 @@
 """Weights move with their masks, and the Learner trains on them."""
 
 import numpy as np
-import pytest
 import torch
 from scipy import ndimage
 from tiny import Patches, tiny_unet
@@ -13,9 +12,8 @@ from cvf20.datasets import WithWeightMaps, YeastMovie
 from cvf20.labels import VOID
 from cvf20.losses import BorderWeightedLoss, border_weight_map
 from cvf20.training.learner import Learner
-from cvf20.transforms import SeparateTouching, to_input, train_transforms
+from cvf20.transforms import SeparateTouching, train_transforms
 
-plain = to_input((0.5,) * 3, (0.25,) * 3)
 strong = train_transforms(
     (12, 12), crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, colour=0.2, fill="void"
 )
@@ -25,10 +23,8 @@ def mask_itself(mask: torch.Tensor) -> torch.Tensor:
     return mask / 1000 + 0.5
 
 
-@pytest.mark.parametrize("transforms", [plain, strong], ids=["plain", "strong"])
-def test_weights_follow_their_mask_exactly(transforms):
-    data = WithWeightMaps(Patches(4, transforms=transforms), mask_itself)
-    torch.manual_seed(0)
+def test_weights_follow_their_mask_exactly():
+    data = WithWeightMaps(Patches(4, transforms=strong), mask_itself)
     for image, mask, weights in (data[i % 4] for i in range(20)):
         assert image.shape[-2:] == mask.shape == weights.shape
         assert type(weights) is torch.Tensor and weights.dtype == torch.float32 and mask.dtype == torch.int64
@@ -70,16 +66,15 @@ def test_augmented_cells_stay_apart(synthetic):
     augment = train_transforms((192, 192), (0.5,), (0.25,), crop=(0.15, 0.3), quarter_turns=True, degrees=45)
     data = synthetic(YeastMovie, target="instances", transforms=v2.Compose([augment, SeparateTouching()]))
     instances = synthetic(YeastMovie, target="instances", transforms=augment)
-    for seed in range(3):
-        torch.manual_seed(seed)
-        mask = data[0][1]
-        torch.manual_seed(seed)
-        cells = instances[0][1].numpy()
-        assert mask.dtype == torch.int64 and set(mask.unique().tolist()) == {0, 1}
-        labels, count = ndimage.label(mask.numpy())
-        assert all(len(np.unique(cells[labels == i])) == 1 for i in range(1, count + 1)), "no component holds two cells"
-        assert (cells[mask.numpy() == 1] > 0).all()
-        assert len(set(np.unique(cells)) - set(cells[mask.numpy() == 1])) <= 1, "the background has no component"
+    torch.manual_seed(0)
+    mask = data[0][1]
+    torch.manual_seed(0)
+    cells = instances[0][1].numpy()
+    assert mask.dtype == torch.int64 and set(mask.unique().tolist()) == {0, 1}
+    labels, count = ndimage.label(mask.numpy())
+    assert all(len(np.unique(cells[labels == i])) == 1 for i in range(1, count + 1)), "no component holds two cells"
+    kept = cells[mask.numpy() == 1]
+    assert (kept > 0).all() and len(set(np.unique(cells)) - set(kept)) <= 1, "the background has no component"
 
 
 def test_void_stays_void_and_unaugmented_cells_are_the_binary_target(synthetic):
