@@ -32,16 +32,11 @@ class Faces(TensorDataset):
         rng = np.random.default_rng([self.splits.index(split), seed])
         images, points = zip(*(draw_face(rng) for _ in range(count)), strict=True)
         self.images, self.keypoints = torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(points))
-        super().__init__(normalise(self.images), to_unit(self.keypoints).flatten(1))
+        super().__init__(self.images.float() / 127.5 - 1, to_unit(self.keypoints).flatten(1))
 
     @property
     def sha256(self) -> str:
         return sha256(self.images.numpy().tobytes() + self.keypoints.numpy().tobytes()).hexdigest()
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 grey values to float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
 
 
 def to_unit(pixels: Tensor) -> Tensor:
