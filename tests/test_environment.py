@@ -40,7 +40,7 @@ def test_conda_file_names_the_main_packages_with_the_same_bounds():
     packages = {CONDA_NAMES.get(name, name): bound for name, bound in bounds(lines).items()}
     assert project["requires-python"] == f">={packages.pop('python')}"
     assert packages.items() <= bounds(project["dependencies"]).items()
-    assert packages.keys() == set("torch torchvision numpy scipy scikit-image matplotlib tensorboard nbclient".split())
+    assert packages.keys() == set("torch torchvision numpy scipy scikit-image matplotlib tensorboard papermill".split())
     assert [line.strip() for line in lines[-2:]] == ["- pip:", "- -e ."]
 
 

@@ -11,7 +11,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
+from papermill.parameterize import parameterize_notebook
 
 from cvf20.submission.notebook import fingerprint, read, tags
 
@@ -44,19 +44,21 @@ def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, 
     """
     nb, place, failure = read(source), 0, None
     metadata = nb.metadata | {"cvf20": {"rendered_from": fingerprint(nb)}}
+    if quick:
+        for cell in nb.cells:
+            cell.metadata.setdefault("tags", [])  # papermill wants these two
+        nb.metadata["papermill"] = {}
+        nb = parameterize_notebook(nb, {"quick": True}, kernel_name="python3", language="python")
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for cell in code:
         cell.execution_count, cell.outputs = None, []
-    given = new_code_cell("quick = True", metadata={"tags": ["injected-parameters"]})
-    if quick:
-        nb.cells[:] = [each for cell in nb.cells for each in ([cell, given] if "parameters" in tags(cell) else [cell])]
     ours = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONHASHSEED": "0"}
     ours["IPYTHONDIR"] = str(target.parent.parent / ".ipython")
     client = _Client(nb, report)
     try:
         with client.setup_kernel(env=os.environ | ours | told, cwd=str(source.parent.parent), cleanup_kc=True):
             for k, cell in enumerate(nb.cells):
-                place += cell is not given
+                place += "injected-parameters" not in tags(cell)
                 client.execute_cell(cell, k)
     except Exception as error:  # a failing cell, a kernel that died, a full disk: all end this notebook
         failure = error

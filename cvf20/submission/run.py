@@ -8,6 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from cvf20.paths import project_dir
 from cvf20.submission.build import build
 from cvf20.submission.check import check_outputs, check_source, is_error
@@ -35,7 +37,11 @@ def main(arguments: list[str] | None = None, project: Path | None = None) -> int
     except ValueError as error:
         parser.error(str(error))
     try:
-        return run.everything()
+        run.build.mkdir(parents=True, exist_ok=True)
+        with FileLock(run.build / ".lock", timeout=0):
+            return run.everything()
+    except Timeout:
+        say(f"run_all: another run works in {run.build}: wait for it, or set CVF20_OUT and CVF20_RUNS to other folders")
     except (ValueError, OSError, ImportError, RuntimeError) as error:  # RuntimeError: pandoc's
         say(f"run_all: {error}")
     except KeyboardInterrupt:

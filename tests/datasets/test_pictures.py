@@ -23,7 +23,8 @@ def saved(folder, name, pixels, **choices):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"])
 def test_photographs_of_eight_bits_become_rgb(tmp_path, mode):
     wanted = Image.fromarray(RGB).convert(mode)
-    file = saved(tmp_path, "a.tif" if mode in ("CMYK", "YCbCr", "PA") else "a.png", wanted)
+    ending = {"CMYK": "tif", "PA": "tif", "YCbCr": "jpg"}.get(mode, "png")
+    file = saved(tmp_path, f"a.{ending}", wanted)
     assert np.array_equal(read_image(file, "RGB"), np.asarray(Image.open(file).convert("RGB")))
     as_stored = read_image(file)
     assert as_stored.shape == ((6, 9) if mode == "L" else (6, 9, 3)) and as_stored.dtype == np.uint8

@@ -11,6 +11,7 @@ from functools import partial
 
 import nbformat
 import pytest
+from filelock import FileLock
 from submission.projects import RESULT, environment, notebook, png
 
 from cvf20.paths import project_dir
@@ -56,6 +57,14 @@ def test_full_run_publishes_and_leaves_what_a_person_made(project, monkeypatch, 
     assert nb.cells[3].outputs[0].data["image/png"] and "`figures/02_base_line.png`" in str(nb.cells[3].outputs[1])
     assert "note: notebooks/02_base.ipynb, cell 6: warns" in printed  # and did not stand in the way
     assert "10_mine took" in printed and "02 | published 3 files" in printed
+
+
+def test_two_runs_in_one_folder(project, capsys):
+    project.write("03_unet")
+    with FileLock(project.root / "build/.lock"):
+        assert main([], project.root) == 1
+    printed = capsys.readouterr().out
+    assert "another run works in" in printed and "begins" not in printed
 
 
 def test_a_fault_of_one_notebook_leaves_the_others_alone(project, capsys):
