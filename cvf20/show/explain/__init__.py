@@ -1,48 +1,66 @@
 """`explainit`: what a network does to an image, layer by layer, and how much of the image each output sees."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
+from matplotlib.figure import Figure
+from torch import nn
 
 from cvf20.show.explain.drawing import draw
-from cvf20.show.explain.trace import Table, on_a_copy, times, trace
+from cvf20.show.explain.trace import Table, kept_bytes, on_a_copy, times, trace
 from cvf20.show.explain.windows import gradient_extent
 
 
 class Explanation:
-    """What `explainit` found; a notebook shows it as its summary and table.
+    """Table, cost, receptive field and drawing of `model` for one image of shape (C, *S); the model is left as it is.
 
     table, layers: what the network's own forward calls, and the modules without children
-    multiply_adds, memory: per image; memory in bytes, of what is kept for the backward pass
-    receptive_field: input pixels per axis, of the output position that sees most of this image; () where it cannot be told
-    position, window: such a position, and the input positions it sees, per axis first and last; measured: by the gradient
+    multiply_adds: of the convolutions and matrix products, per image
+    receptive_field: pixels per axis that an output sees of an unbounded image at most, by the layers' geometry; what
+    sees all of any image sees the given one. () where it depends on the image's values
     """
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int]):
-        whole, *calls = on_a_copy(model, input_shape, trace)
+        self._model, self._shape = model, tuple(input_shape)
+        self._whole, *calls = [call for call in on_a_copy(model, input_shape, trace) if call.output]
         self.table, self.layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
-        self.parameters, self.multiply_adds = sum(p.numel() for p in model.parameters()), whole.multiply_adds
-        self.memory, self.receptive_field = memory_of(model, input_shape), whole.receptive_field
-        self.position, self.window = whole.widest
-        try:
-            self.measured = gradient_extent(model, input_shape, self.position)
-        except RuntimeError:  # no gradient, as from a detector
-            self.receptive_field, self.window, self.measured = (), [], []
-        sees = f", receptive field {times(self.receptive_field)}" if self.measured else ""
-        self.title = f"{type(model).__name__}: {self.parameters:,} parameters{sees}"
-        self.figure = draw(self.table, tuple(input_shape), self.title)
+        self.parameters, self.multiply_adds = sum(p.numel() for p in model.parameters()), self._whole.multiply_adds
+        self.receptive_field = self._whole.receptive_field
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that a float32 training step keeps per image until its backward pass, without weights and dropout."""
+        return on_a_copy(self._model, self._shape, kept_bytes)
+
+    @cached_property
+    def measured(self) -> tuple[int, ...]:
+        """The receptive field by the gradient of one output; another where a network moves positions, as in a mirror."""
+        sizes = []
+        for axis, sight in enumerate(self._whole.sights):
+            shape = list(self._shape)
+            if not sight.is_all:  # take an image so large that no border cuts the window
+                shape[axis + 1] *= -(-2 * sight.size // shape[axis + 1])
+                sight = on_a_copy(self._model, shape, trace)[0].sights[axis]
+            sizes.append(gradient_extent(self._model, shape, axis, sight.position))
+        return tuple(sizes)
+
+    @property
+    def title(self) -> str:
+        sees = f", receptive field {times(self.receptive_field)}" if self.receptive_field else ""
+        return f"{type(self._model).__name__}: {self.parameters:,} parameters{sees}"
+
+    @cached_property
+    def figure(self) -> Figure:
+        return draw(self.table, self._shape, self.title)
 
     @property
     def summary(self) -> str:
-        costs = f"{self.multiply_adds:,} multiply-adds and {self.memory / 2**20:.1f} MiB of activations"
-        text = f"**{self.title}**; {costs} for one image in training. "
-        if not self.measured:
-            return text + "Its receptive field cannot be told: no gradient runs from its output to the image."
-        seen, measured = (" × ".join(f"{a}–{b}" for a, b in spans) for spans in (self.window, self.measured))
-        agree = "agree" if self.window == self.measured else "DISAGREE"
-        return text + f"The output at {self.position} sees {seen}; its gradient covers {measured}: they {agree}."
+        text = f"**{self.title}**; {self.multiply_adds:,} multiply-adds"
+        if not self.receptive_field:
+            return text + ". Its memory and receptive field depend on what the image shows."
+        agree = "they agree" if self.measured == self.receptive_field else "they DISAGREE"
+        text += f" and {self.memory / 2**20:.1f} MiB of activations for one image in training. "
+        return text + f"The gradient of an output covers {times(self.measured)}: {agree}."
 
     def markdown(self) -> str:
         return f"{self.summary}\n\n{self.table.markdown()}"
@@ -50,45 +68,4 @@ class Explanation:
     _repr_markdown_ = markdown
 
 
-def explainit(model: nn.Module, input_shape: Sequence[int]) -> Explanation:
-    """Table, cost, receptive field and drawing of `model` for one image of shape (C, *S); the model is left as it is.
-
-    The receptive field follows from the layers' geometry and is checked against the gradient of one output position;
-    the window both ways is in the result. They disagree where a network moves positions, as mirroring does.
-    """
-    return Explanation(model, input_shape)
-
-
-def receptive_field(layers: nn.Module | Sequence[nn.Module], input_shape: Sequence[int] = ()) -> tuple[int, ...]:
-    """Input positions per axis that an output position can depend on, at most: (9, 9) for two 5×5 convolutions in order.
-
-    input_shape: (C, *S) of the image, of which no more than all can be seen; () stands for a side of 1,024
-    """
-    model = layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
-    if not input_shape:
-        first = next((m for m in model.modules() if isinstance(m, _ConvNd)), None)
-        if first is None:
-            raise ValueError("receptive_field: no convolution to take the channels from; give input_shape=(C, *S)")
-        input_shape = (first.in_channels, *[1024] * (first.weight.dim() - 2))
-    return on_a_copy(model, input_shape, trace)[0].receptive_field
-
-
-def multiply_adds_of(model: nn.Module, input_shape: Sequence[int]) -> int:
-    """Multiply-adds of the convolutions and matrix products for one image of shape (C, *S)."""
-    return on_a_copy(model, input_shape, trace)[0].multiply_adds
-
-
-def memory_of(model: nn.Module, input_shape: Sequence[int]) -> int:
-    """Bytes per image (C, *S) that a float32 training step keeps until its backward pass, without weights and dropout."""
-
-    def run(twin: nn.Module, x: Tensor) -> int:
-        kept: dict[int, Tensor] = {}  # several operators may keep one map: it is counted once
-        pack = lambda tensor: kept.setdefault(tensor.untyped_storage()._cdata, tensor)  # noqa: E731
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            out = twin(x)  # a name holds it, and with it what was kept
-        for tensor in (*twin.parameters(), *twin.buffers()):
-            kept.pop(tensor.untyped_storage()._cdata, None)
-        del out
-        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-    return on_a_copy(model, input_shape, run)
+explainit = Explanation  # the exercise's word

@@ -1,8 +1,8 @@
-"""One forward pass that notes every module's shapes and costs: the tables of `explainit`."""
+"""One forward pass that notes every module's shapes, costs and windows: the rows of `explainit`'s tables."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cvf20.show.explain.windows import Follower, Window
+from cvf20.show.explain.windows import Follower, Sight
 from cvf20.show.tables import markdown_table
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
-    """One module's forward pass (in a table with the normalisation and activation after it); shapes are (C, *S)."""
+    """One module's forward pass; shapes are (C, *S)."""
 
     name: str  # as in model.get_submodule
     kind: str
@@ -26,21 +26,11 @@ class Row:
     parameters: int
     output: tuple[int, ...] = ()
     multiply_adds: int = 0
-    windows: Sequence[Window] = ()
-
-    @property
-    def widest(self) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-        """The output position that sees most, of these the one in the middle; per axis the first and last it sees."""
-        position, seen = (), []
-        for first, last in self.windows:
-            i = np.lexsort([-abs(np.arange(len(first)) - len(first) // 2), last - first])[-1]
-            position, seen = (*position, int(i)), [*seen, (int(first[i]), int(last[i]))]
-        return position, seen
+    sights: Sequence[Sight] = ()  # per axis; empty where they depend on values
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
-        """Per axis, input pixels that this position sees."""
-        return tuple(last - first + 1 for first, last in self.widest[1])
+        return tuple(sight.size for sight in self.sights)
 
     @property
     def resizes(self) -> bool:
@@ -50,21 +40,6 @@ class Row:
 
 
 class Table(list[Row]):
-    """Rows in the order of the forward pass; normalisation, activation and dropout share the row of what is before them."""
-
-    def __init__(self, calls: Iterable[Row]):
-        super().__init__()
-        for call in calls:
-            if call.kind == "Identity" or not call.output:
-                continue
-            last = self[-1] if self else call
-            follows = call.is_layer and call.inputs == [last.output] == [call.output] and not call.multiply_adds
-            if self and follows and call.receptive_field == last.receptive_field:
-                last.kind += f", {call.kind}"
-                last.parameters += call.parameters
-            else:
-                self.append(replace(call))
-
     def markdown(self) -> str:
         rows = []
         for row in self:
@@ -96,14 +71,25 @@ def trace(twin: nn.Module, x: Tensor) -> list[Row]:
         call = active.pop()
         call.multiply_adds += counter.get_total_flops() // 2
         for main in [t for t in tree_leaves(out) if isinstance(t, Tensor)][:1]:
-            call.output, call.windows = tuple(main.shape[1:]), follower.windows(main)
+            call.output, call.sights = tuple(main.shape[1:]), follower.sights(main) if x.is_meta else ()
 
     for name, module in twin.named_modules():
-        module.register_forward_pre_hook(lambda module, args, name=name: enter(name, module, args))
-        module.register_forward_hook(leave)
+        if not isinstance(module, nn.Identity):
+            module.register_forward_pre_hook(lambda module, args, name=name: enter(name, module, args))
+            module.register_forward_hook(leave)
     with torch.no_grad(), counter, follower:
         twin(x)
     return calls
+
+
+def kept_bytes(twin: nn.Module, x: Tensor) -> int:
+    """What a forward pass keeps for the backward pass, but for the network's own tensors."""
+    kept: dict[int, Tensor] = {}  # several operators may keep one map: it is counted once
+    pack = lambda tensor: kept.setdefault(tensor.untyped_storage()._cdata, tensor)  # noqa: E731
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        twin(x)
+    own = {tensor.untyped_storage()._cdata for tensor in (*twin.parameters(), *twin.buffers())}
+    return sum(tensor.untyped_storage().nbytes() for storage, tensor in kept.items() if storage not in own)
 
 
 def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
@@ -116,12 +102,8 @@ def on_a_copy(model: nn.Module, input_shape: Sequence[int], run: Callable):
 
 
 def describe(module: nn.Module) -> str:
-    """Class and geometry: Conv2d 3×3, MaxPool2d 2×2 stride 2, Upsample ×2."""
-    text = type(module).__name__
+    """Class and size, Conv2d 3×3, Upsample 2×2; what a block is made of."""
     if isinstance(module, nn.Sequential) and len(module):
         return ", ".join(dict.fromkeys(type(m).__name__ for m in module.modules() if not any(m.children())))
-    for attribute, before in {"kernel_size": " ", "stride": " stride ", "scale_factor": " ×"}.items():
-        values = np.atleast_1d(getattr(module, attribute, None) or 0)
-        if max(values) > (attribute != "kernel_size"):
-            text += before + times(f"{v:g}" for v in values)
-    return text
+    size = np.atleast_1d(getattr(module, "kernel_size", None) or getattr(module, "scale_factor", None) or ())
+    return f"{type(module).__name__} {times(f'{value:g}' for value in size)}".rstrip()

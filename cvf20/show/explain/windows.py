@@ -1,7 +1,8 @@
-"""What an output position sees of the image: followed through the layers' geometry, and measured by a gradient."""
+"""What an output position sees: of an unbounded image by the operators' geometry, of a real one by a gradient."""
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,37 +14,57 @@ from torch.utils._pytree import tree_leaves
 
 from cvf20.models.layers import IndexUnpool
 
-Window = tuple[
-    np.ndarray, np.ndarray
-]  # along one axis: the first and last input pixel that each position of a map sees
+OUTSIDE = 4096  # positions on each side of a map that are followed, too
+Window = tuple[np.ndarray, np.ndarray]  # along an axis: first and last pixel seen from −OUTSIDE, …, size + OUTSIDE − 1
+
+
+class Sight(NamedTuple):
+    """The output position that sees most along an axis, of these the one in the middle, and how many pixels it sees."""
+
+    position: int
+    size: int
+    is_all: bool  # of any image, however large; size is that of this one
 
 
 class Follower(TorchDispatchMode):
-    """While active, knows the windows of every tensor computed from x, one per axis of the image."""
+    """While active, knows the windows of every tensor computed from x, one per axis of the image.
+
+    Maps go on outside the image, as if it did. Whatever reads a whole map (a global mean, a flattening) sees everything.
+    """
 
     def __init__(self, x: Tensor):
         super().__init__()
-        windows = [(np.arange(size), np.arange(size)) for size in x.shape[2:]]
+        self.sides = x.shape[2:]
+        windows = [(np.arange(-OUTSIDE, side + OUTSIDE),) * 2 for side in self.sides]
         self._known = {id(x): (x, windows)}  # holds the tensors, so that ids stay theirs
-        self.axes = len(windows)
 
     def windows(self, tensor: Tensor) -> list[Window]:
         return self._known[id(tensor)][1] if id(tensor) in self._known else []
+
+    def sights(self, tensor: Tensor) -> list[Sight]:
+        found = []
+        for (first, last), side in zip(self.windows(tensor), self.sides, strict=False):
+            sizes = (last - first + 1)[OUTSIDE:-OUTSIDE]
+            i = np.lexsort([-abs(np.arange(len(sizes)) - len(sizes) // 2), sizes])[-1]
+            is_all = sizes[i] > OUTSIDE
+            found.append(Sight(int(i), side if is_all else int(sizes[i]), bool(is_all)))
+        return found
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         name, sources = func._schema.name, list(filter(None, map(self.windows, tree_leaves(args))))
         known = zip(func._schema.arguments, args, strict=False)
         given = {a.name: a.default_value for a in func._schema.arguments} | {a.name: value for a, value in known}
+        axes = len(self.sides)
         for tensor in tree_leaves(out):
             if sources and isinstance(tensor, Tensor) and name.startswith("aten::"):
-                sizes = [len(first) for first, _ in sources[0]]  # of a map whose axes are folded into one
+                kind, sizes = name[6:], [len(first) - 2 * OUTSIDE for first, _ in sources[0]]  # as when axes are folded
                 if tensor.dim() <= 2:
-                    sizes = [1] * self.axes  # a vector sees all that its map saw
-                elif tensor.dim() >= 2 + self.axes:
-                    sizes = tensor.shape[-self.axes :]
-                axes = zip(range(-self.axes, 0), sizes, *sources, strict=True)
-                self._known[id(tensor)] = tensor, [follow(name[6:], given, *each) for each in axes]
+                    kind, sizes = "vector", [1] * axes
+                elif tensor.dim() >= 2 + axes:
+                    sizes = tensor.shape[-axes:]
+                each = zip(range(-axes, 0), sizes, *sources, strict=True)
+                self._known[id(tensor)] = tensor, [follow(kind, given, *axis) for axis in each]
         return out
 
 
@@ -51,18 +72,18 @@ def follow(name: str, given: dict, axis: int, size: int, *windows: Window) -> Wi
     """What an operator's `size` outputs along an axis see together of maps with these windows."""
     firsts, lasts = [], []
     for first, last in windows:
-        low, high = reads(name, given, axis, len(first), size)
-        firsts.append(first.take(low, mode="clip"))
-        lasts.append(last.take(high, mode="clip"))
+        low, high = reads(name, given, axis, len(first) - 2 * OUTSIDE, size)
+        firsts.append(first.take(low + OUTSIDE, mode="clip"))
+        lasts.append(last.take(high + OUTSIDE, mode="clip"))
     return np.min(firsts, axis=0), np.max(lasts, axis=0)
 
 
 def reads(name: str, given: dict, axis: int, before: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The first and last of `before` positions that each of an operator's `size` outputs reads.
 
-    given: its arguments by name; axis: counted from the last, -1. Where padding is read the positions lie outside.
+    given: its arguments by name; axis: counted from the last, -1. Some lie outside.
     """
-    i = np.arange(size)
+    i = np.arange(-OUTSIDE, size + OUTSIDE)
     if name.startswith(("convolution", "max_pool", "avg_pool")):
         kernel = given["kernel_size"] if "kernel_size" in given else given["weight"].shape[2:]
         sizes = kernel, given["stride"] or kernel, given["padding"], given.get("dilation", 1)
@@ -81,13 +102,17 @@ def reads(name: str, given: dict, axis: int, before: int, size: int) -> tuple[np
         pad = given.get("pad") or given["padding"]
         i = i - (pad[-2 * axis - 2] if len(pad) >= -2 * axis else 0)
         return i, i
-    # In proportion: position by position, nearest up-scaling, unpooling, broadcasting, folding, adaptive and global pools
-    low, high = i * before // size, -(-(i + 1) * before // size) - 1
-    return low, high if size < before else low
+    if name == "vector" or size == 1 < before:  # a flattening, a global mean
+        return 0 * i - OUTSIDE, 0 * i + before - 1 + OUTSIDE
+    # In proportion: position by position, up-scaling, unpooling, broadcasting, folding, adaptive pools
+    factor = -(-size // before)
+    if -(-size // factor) == before:  # as after a pool that rounded up
+        return i // factor, i // factor
+    return i * before // size, -(-(i + 1) * before // size) - 1 if size < before else i * before // size
 
 
-def gradient_extent(model: nn.Module, input_shape: Sequence[int], position: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last input position per axis where the gradient of the output at `position` is not zero.
+def gradient_extent(model: nn.Module, shape: Sequence[int], axis: int, position: int) -> int:
+    """Pixels along an axis over which the gradient of an output at `position`, else in the middle, is not zero.
 
     It is taken on a copy that shows which pixels are connected and nothing else: every weight is positive, a maximum
     becomes a mean, unpooling copies; normalisation is left out, as its statistics see the whole map.
@@ -98,13 +123,13 @@ def gradient_extent(model: nn.Module, input_shape: Sequence[int], position: Sequ
             module.register_forward_hook(lambda module, args, out: F.interpolate(args[0], size=out.shape[2:]))
     for weight in probe.parameters():
         weight.fill_(len(weight) / weight.numel() if weight.dim() > 1 else 0)
-    x = torch.full((1, *input_shape), 0.5, dtype=torch.float64, requires_grad=True)
+    x = torch.full((1, *shape), 0.5, dtype=torch.float64, requires_grad=True)
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), Connectivity():
         out = tree_leaves(probe(x))[0]
-    seen = out[(0, slice(None), *position)] if out.dim() > 2 else out
-    (gradient,) = torch.autograd.grad(seen.sum(), x)
-    places = (gradient[0] != 0).any(dim=0).nonzero()
-    return [(int(a), int(b)) for a, b in zip(places.amin(0), places.amax(0), strict=True)]
+    place = [position if i == axis else size // 2 for i, size in enumerate(out.shape[2:])]
+    (gradient,) = torch.autograd.grad(out[0, :, *place].sum(), x)
+    places = (gradient[0] != 0).transpose(0, 1 + axis).flatten(1).any(1).nonzero()
+    return int(places.max() - places.min()) + 1
 
 
 class Connectivity(TorchFunctionMode):
@@ -117,9 +142,9 @@ class Connectivity(TorchFunctionMode):
         out = func(*args, **kwargs)
         if not name.startswith("max_pool"):
             return out
-        pooled = self._mean(*args, **kwargs)
+        pooled = mean_pool(*args, **kwargs)
         return (pooled, out[1]) if isinstance(out, tuple) else pooled
 
-    @staticmethod
-    def _mean(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Tensor:
-        return getattr(F, f"avg_pool{x.dim() - 2}d")(x, kernel_size, stride, padding, ceil_mode)
+
+def mean_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Tensor:
+    return getattr(F, f"avg_pool{x.dim() - 2}d")(x, kernel_size, stride, padding, ceil_mode)
