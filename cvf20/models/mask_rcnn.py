@@ -21,7 +21,7 @@ from cvf20.labels.instances import instance_boxes, instance_masks
 from cvf20.models.encoders import make_encoder
 from cvf20.models.spec import Recorded
 
-LEVELS = 5  # of the pyramid: strides 4, 8, 16, 32 and 64
+LEVELS = 5  # of the pyramid: strides 4 to 64
 HALF_PIXEL = 0.5  # torchvision samples masks as if a pixel's centre, not its edge, had a whole number
 SMALL = dict(rpn_pre_nms_top_n_train=400, rpn_pre_nms_top_n_test=200, rpn_post_nms_top_n_train=200)  # proposals
 SMALL |= dict(rpn_post_nms_top_n_test=100, box_batch_size_per_image=64, box_detections_per_img=50)
@@ -32,11 +32,10 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
 
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses, to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
-    `detect` gives the instances themselves. Images come normalised, and stay at their size. Void (255) is blanked in
-    the image, since torchvision's losses know no region to leave out.
+    Images come normalised, and stay at their size. Void (255) is blanked in the image, since torchvision's losses know
+    no region to leave out.
 
-    weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random;
-                   the batch norms are frozen, since batches are small
+    weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
     aspect_ratios: height / width of the anchors; `fit_anchors` finds both
     width:         channels of the pyramid and of the mask head
@@ -63,12 +62,14 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         )
         self.transform = AsGiven(0, 0, [0.0] * 3, [1.0] * 3)
         for module in (self.backbone, self.rpn.head, self.roi_heads.box_predictor, self.roi_heads.mask_predictor):
-            module.register_forward_hook(to_float32)  # boxes are decoded from these: bf16 knows no pixel beyond 256
+            # Boxes are decoded from these, and bfloat16 knows no pixel beyond 256
+            module.register_forward_hook(lambda module, inputs, output: tree_map(Tensor.float, output))
 
     def forward(self, images: Tensor, target: Tensor | None = None) -> dict[str, Tensor] | Tensor:
         if self.training:
             truth = [detection_target(labels) for labels in target]
-            truth = [each | {"boxes": each["boxes"] - HALF_PIXEL} for each in truth]
+            for each in truth:
+                each["boxes"] -= HALF_PIXEL
             return super().forward(list(images.masked_fill((target == VOID)[:, None], 0)), truth)
         best = []
         for found in self.detect(images):
@@ -82,26 +83,26 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
 
         size: (H, W) to which boxes and masks are scaled; None: that of the images
         """
-        self.eval()
-        batch, _ = self.transform(list(images))
-        features = self.backbone(batch.tensors)
-        proposals, _ = self.rpn(batch, features)
-        detections, _ = self.roi_heads(features, proposals, batch.image_sizes)
-        for found in detections:
-            found["boxes"] += HALF_PIXEL
-        size = images.shape[-2:] if size is None else size
-        self.transform.postprocess(detections, batch.image_sizes, [tuple(size)] * len(images))
-        return [{"boxes": d["boxes"], "scores": d["scores"], "masks": d["masks"][:, 0]} for d in detections]
+        self.transform.size = tuple(images.shape[-2:] if size is None else size)
+        found = detection.MaskRCNN.forward(self.eval(), list(images))
+        return [{"boxes": f["boxes"], "scores": f["scores"], "masks": f["masks"][:, 0]} for f in found]
 
 
 mask_rcnn = MaskRCNN  # named as torchvision names what makes its detector
 
 
 class AsGiven(GeneralizedRCNNTransform):
-    """torchvision's batch of images, padded to a multiple of 32, but not resized."""
+    """torchvision's batch of images, padded to a multiple of 32, but not resized; what is found is scaled to `size`."""
 
     def resize(self, image: Tensor, target=None):
         return image, target
+
+    def postprocess(self, result, image_shapes, original_image_sizes):
+        if self.training:
+            return result
+        for found in result:
+            found["boxes"] += HALF_PIXEL
+        return super().postprocess(result, image_shapes, [self.size] * len(result))
 
 
 def frozen_encoder(weights: Mapping[str, Tensor]) -> nn.Module:
@@ -130,8 +131,3 @@ def fit_anchors(boxes: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     sizes = np.geomspace(*np.quantile(np.sqrt(widths * heights), (0.02, 0.98)), LEVELS)
     ratios = np.quantile(heights / widths, (1 / 6, 3 / 6, 5 / 6))
     return tuple(sizes.round(1).tolist()), tuple(ratios.round(2).tolist())
-
-
-def to_float32(module: nn.Module, inputs: tuple, output):
-    """Forward hook: the tensors of an output, which may be nested, as float32."""
-    return tree_map(Tensor.float, output)
