@@ -2,9 +2,7 @@
 
 import warnings
 
-from cvf20 import imported
-
-imported.start()  # before any other module of ours: the key of a run is made of code as it was imported
+from cvf20 import imported  # noqa: F401 — before all others: the key of a run is made of code as it was imported
 
 # tqdm's word about widgets would stand in every rendered notebook; progress is printed in plain lines here
 warnings.filterwarnings("ignore", message="IProgress not found")

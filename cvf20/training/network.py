@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from cvf20.models.weights import own_names, plain_names, read_state, unwrap
 from cvf20.paths import runs_dir
-from cvf20.training.describe import Description
+from cvf20.training.describe import Description, run_key
 from cvf20.training.devices import same_random_state, seed_everything
-from cvf20.training.runs import run_key
 
 # (name of a run, digest of the weights with which it left a network that was given ready-made) → those it began with
 _began: dict[tuple[str, str], dict[str, Tensor]] = {}
@@ -79,7 +78,11 @@ class Network:
         start = description.of([self.first(), self._constants()] if self.is_given else self.source)
         if description.learners > learners:
             return start  # it starts from another run, whose key says it all and whose weights may not be here
-        return [start, description.of(type(unwrap(self.built))), description.network(self.built, weights=False)]
+        return [
+            start,
+            description.of(type(unwrap(self.built))),
+            [str(value.shape) for value in self.built.parameters()],
+        ]
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:

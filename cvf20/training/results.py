@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import math
-import os
 import shutil
 import statistics
 import subprocess
@@ -15,7 +14,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, Subset
 
 from cvf20.paths import out_dir, project_dir
-from cvf20.training.describe import data_digest
+from cvf20.training.describe import run_key
 
 REQUIRED = ("name", "seed", "notebook", "data", "synthetic", "quick", "metrics", "recipe", "seconds")
 
@@ -38,7 +37,7 @@ def file_name(name: str) -> str:
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Put a file in its place that is first written whole beside it: a killed process leaves the previous content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")
     write(temporary)
     temporary.replace(path)
 
@@ -54,7 +53,7 @@ def new_result(name: str, seed: int, data, *, metrics: dict, recipe: dict, secon
     about["data"] = " + ".join(dict.fromkeys(getattr(each, "name", "data") for each in sets))
     about |= {kind: any(getattr(each, kind, False) for each in sets) for kind in ("synthetic", "sample")}
     about |= {"quick": quick, "metrics": metrics, "recipe": recipe, "seconds": round(seconds, 1)}
-    return about | {"commit": commit(), "data_sha256": data_digest(data), **more}
+    return about | {"commit": commit(), "data_sha256": getattr(data, "sha256", None) or run_key(data), **more}
 
 
 def inside(data) -> list:

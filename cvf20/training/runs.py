@@ -20,13 +20,7 @@ from torch import Tensor
 
 from cvf20.paths import out_dir, project_dir, runs_dir
 from cvf20.training import results
-from cvf20.training.describe import Description
-
-
-def run_key(recipe=None, parts=()) -> str:
-    """64 hex digits. recipe: any nested value; parts: objects, classes, functions, networks, data sets, Learners, …"""
-    description = Description()
-    return description.key([description.of(recipe), [description.of(part) for part in parts]])
+from cvf20.training.describe import run_key
 
 
 def published(name: str) -> Path:

@@ -145,20 +145,6 @@ def test_code_counts_as_it_was_imported_and_not_as_it_stands_on_the_disk(lab, tm
     assert key(lab().loss) == before
 
 
-def test_a_constant_set_from_outside_counts(lab):
-    module = lab(loss=LOSS + "\nCALLS = []\n\nTABLE = {'a': [1, 2]}\n")
-    before = key(module.loss)
-    module.CALLS.append(1)  # what starts empty is there to be filled: a counter, a cache
-    assert key(module.loss) == before
-    module.POWER = 4
-    changed = key(module.loss)
-    module.POWER = 2
-    module.TABLE["a"][0] = 3
-    assert len({before, changed, key(module.loss)}) == 3
-    module.TABLE["a"][0] = 1
-    assert key(module.loss) == before
-
-
 def test_code_is_found_wherever_it_hides(lab):
     hidden = [
         lambda m: functools.partial(print, functools.partial(m.loss), end=m.SubLoss()),
