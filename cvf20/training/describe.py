@@ -47,13 +47,13 @@ class Description:
             return [type(value).__name__, repr(value)]
         if id(value) not in self._done:
             self._done[id(value)] = (value, "itself")  # what it says of itself in a circle
-            kinds = {type: self._class, FunctionType: self._function}
-            describe = next((kinds[kind] for kind in kinds if isinstance(value, kind)), self._object)
-            self._done[id(value)] = (value, describe(value))
+            self._done[id(value)] = (value, self._object(value))
         return self._done[id(value)][1]
 
     def _object(self, value):
         """Its class, and what tells it from others of its class; never its address."""
+        if isinstance(value, (type, FunctionType)):
+            return self._class(value) if isinstance(value, type) else self._function(value)
         if hasattr(value, "key_parts"):  # e.g. a Learner, which has a key
             content = value.key_parts(self)
         elif isinstance(value, ModuleType):
@@ -90,11 +90,12 @@ class Description:
             return path
         self.modules.add(kind.__module__)
         for name, value in dict(vars(kind)).items() if text_of(kind.__module__) is None else ():
-            generated = getattr(getattr(value, "__code__", None), "co_filename", "").startswith("<string")
+            is_generated = getattr(getattr(value, "__code__", None), "co_filename", "").startswith("<string")
             if name == "__dataclass_fields__":
-                written[name] = [self.of([field.name, field.default_factory]) for field in value.values()]
-            elif name != "_abc_impl" and not generated and (callable(value) or not name.startswith("__")):
-                written[name] = self.of(value)
+                value = {field.name: field.default_factory for field in value.values()}
+            elif is_generated or name == "_abc_impl" or (name.startswith("__") and not callable(value)):
+                continue
+            written[name] = self.of(value)
         return [path, [self.of(base) for base in kind.__bases__], written]
 
 
@@ -121,8 +122,7 @@ def array_digest(array: Tensor | np.ndarray) -> str:
     """sha256 over type, shape and bytes, whatever the memory format and the device."""
     digest = hashlib.sha256(f"{array.dtype} {tuple(array.shape)} {getattr(array, 'requires_grad', '')}".encode())
     if isinstance(array, Tensor):
-        flat = array.detach().as_subclass(Tensor).cpu().contiguous().reshape(-1)
-        array = flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0)
+        array = array.detach().as_subclass(Tensor).cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
@@ -19,11 +20,8 @@ def has_bf16() -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.backends.mps.is_available():
         return False
-    if hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # before torch 2.11
-    return any(getattr(torch.cpu, name, bool)() for name in names)
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.11 brought it
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def make_accelerator(precision: str = "auto") -> Accelerator:
@@ -63,9 +61,7 @@ def on_gpu(accelerator: Accelerator) -> dict:
 
 
 def seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    set_seed(seed % 2**32)
 
 
 @contextlib.contextmanager

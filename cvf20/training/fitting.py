@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import accelerate
@@ -34,18 +34,13 @@ def check(run) -> None:
     if any(not 0 <= index < len(run.valid_data) for index in run.snapshots):
         raise ValueError(f"snapshots={run.snapshots}: valid_data has {len(run.valid_data)} images")
     for data in (run.train_data, run.valid_data):
-        if _holds_only_void(data):
+        if all(labels <= {0, VOID} for labels in _labels(data)) and any(VOID in labels for labels in _labels(data)):
             raise ValueError("the masks hold 0 and 255 only, and 255 is void: map them to 0 and 1, e.g. mask // 255")
 
 
-def _holds_only_void(data: Dataset) -> bool:
-    """Whether no mask holds anything but 0 and 255; stops at the first that does."""
-    labels = set()
-    for index in range(len(data)):
-        labels |= set(data[index][1].unique().tolist())
-        if labels - {0, VOID}:
-            return False
-    return VOID in labels
+def _labels(data: Dataset) -> Iterator[set]:
+    """What the mask of each item holds."""
+    return (set(data[index][1].unique().tolist()) for index in range(len(data)))
 
 
 def train_network(run, on_row: Callable[[dict], None]) -> None:
@@ -87,9 +82,9 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     if accelerator.num_processes > 1:
         network = DistributedDataParallel(network, [accelerator.device] if accelerator.device.type == "cuda" else None)
     options, valid_loader = {"accelerator": accelerator, "metrics": run.metrics}, run.loader(run.valid_data)
-    training = {"scheduler": scheduler, "average": average, "grad_clip": settings.grad_clip, **options}
-    training |= {"seed": run.seed, "first_epoch": first, "after_epoch": after_epoch}
-    train(network, run.loss, loader, valid_loader, optimizer, settings.epochs, **training)
+    step = {"scheduler": scheduler, "average": average, "grad_clip": settings.grad_clip, "seed": run.seed}
+    progress = {"first_epoch": first, "after_epoch": after_epoch}
+    train(network, run.loss, loader, valid_loader, optimizer, settings.epochs, **step, **progress, **options)
     accelerator.wait_for_everyone()
     load_state(plain, read_state(folder / "best.pt"))
     scores = validate(plain, valid_loader, **options)

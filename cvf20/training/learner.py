@@ -121,7 +121,8 @@ class Learner:
     @property
     def curves(self) -> dict[str, list[float]]:
         """epoch, lr, seconds of training, train_loss, loss and the validation metrics of every epoch, as columns."""
-        return results.read_curves(self.files.curves)
+        rows = results.read_rows(self.files.curves)
+        return {column: [row[column] for row in rows] for column in rows[0]}
 
     @property
     def key(self) -> str:

@@ -1,5 +1,6 @@
 """The network of a run: built when it is needed, set back to what it was, described for the run's key."""
 
+import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -52,12 +53,9 @@ class Network:
         """Take the weights of a finished run from the first of these files that exists; only the first call reads."""
         if self._is_loaded:
             return
-        file = next(filter(Path.is_file, files), None)
-        if file is None:
-            raise FileNotFoundError(
-                f"{label}: its weights are neither in {runs_dir()} nor in weights/; "
-                f"train it again with ./run_all.sh --fresh {label[:2]}, or with CVF20_FRESH=1 set"
-            )
+        if (file := next(filter(Path.is_file, files), None)) is None:
+            again = f"train it again with ./run_all.sh --fresh {label[:2]}, or with CVF20_FRESH=1 set"
+            raise FileNotFoundError(f"{label}: its weights are neither in {runs_dir()} nor in weights/; {again}")
         load_state(self.built, read_state(file, key))
         self._is_loaded = True
         self.leave()
@@ -67,22 +65,16 @@ class Network:
         if self.is_given:
             _began[self.run, run_key(state_of(self.source))] = self._first
 
-    def _constants(self) -> list[Tensor]:
-        """Buffers that are no part of the state."""
-        network = unwrap(self.source)
-        return [buffer for name, buffer in network.named_buffers() if name not in network.state_dict()]
-
-    def key_parts(self, description: Description) -> list:
-        """Its structure, and its weights or the code that builds it; not the bits that the code draws."""
-        learners = description.learners
-        start = description.of([self.first(), self._constants()] if self.is_given else self.source)
+    def key_parts(self, description: Description):
+        """A ready-made one as it starts; else the code that builds it, not the bits that this draws."""
+        if self.is_given:
+            start = copy.deepcopy(unwrap(self.source))
+            load_state(start, self.first())
+            return description.of(start)
+        learners, source = description.learners, description.of(self.source)
         if description.learners > learners:
-            return start  # it starts from another run, whose key says it all and whose weights may not be here
-        return [
-            start,
-            description.of(type(unwrap(self.built))),
-            [str(value.shape) for value in self.built.parameters()],
-        ]
+            return source  # it starts from another run, whose key says it all and whose weights may not be here
+        return [source, description.of(type(unwrap(self.built))), [str(p.shape) for p in self.built.parameters()]]
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import itertools
 import json
 import math
 import shutil
@@ -109,11 +110,6 @@ def read_rows(path: Path) -> list[dict]:
     return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 
-def read_curves(path: Path) -> dict[str, list[float]]:
-    rows = read_rows(path)
-    return {column: [row[column] for row in rows] for column in rows[0]}
-
-
 def load_results(pattern: str = "*", folder: Path | None = None) -> list[dict]:
     """All results whose file name fits the pattern, e.g. "03_*", sorted by name and seed."""
     files = sorted((folder or out_dir() / "results").glob(f"{pattern}.json"))
@@ -148,19 +144,15 @@ def commit() -> str:
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
     """p-values corrected for their number by Holm's step-down method (1979), under the same keys."""
-    adjusted, largest = {}, 0.0
-    for rank, name in enumerate(sorted(p_values, key=p_values.get)):
-        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
-        adjusted[name] = largest
-    return adjusted
+    names = sorted(p_values, key=p_values.get)
+    scaled = (min(1.0, p_values[name] * (len(names) - rank)) for rank, name in enumerate(names))
+    return dict(zip(names, itertools.accumulate(scaled, max), strict=True))
 
 
 def mean_std(values: Iterable[float], digits: int = 3) -> str:
     """ "0.712 ± 0.004 (3)": mean, sample standard deviation and number of seeds; one value stands alone."""
-    values = list(values)
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} ({len(values)})"
+    mean = f"{statistics.mean(values := list(values)):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f} ({len(values)})"
 
 
 def parameters(model: nn.Module, trained: bool = False) -> int:

@@ -31,8 +31,6 @@ def published(name: str) -> Path:
 def stored(file: Path, key: str) -> dict | None:
     """What `_write` wrote into a file, if it belongs to the key."""
 
-    arrays = {}
-
     def decode(found: dict):
         if "__items__" in found:
             return {tuple(name) if isinstance(name, list) else name: value for name, value in found["__items__"]}
@@ -40,10 +38,9 @@ def stored(file: Path, key: str) -> dict | None:
             return torch.from_numpy(arrays[found["__tensor__"]])
         return arrays[found["__array__"]] if "__array__" in found else found
 
+    packed = file.with_suffix(".npz")
     try:
-        if (packed := file.with_suffix(".npz")).is_file():
-            with np.load(packed, allow_pickle=False) as opened:
-                arrays.update(opened)
+        arrays = dict(np.load(packed)) if packed.is_file() else {}
         content = json.loads(file.read_text(encoding="utf-8"), object_hook=decode)
     except (OSError, ValueError, KeyError):  # missing or torn
         return None

@@ -1,6 +1,5 @@
 """Result files: complete or absent, plain JSON, found again."""
 
-import csv
 import json
 import os
 import subprocess
@@ -61,14 +60,11 @@ def test_a_write_that_breaks_off_leaves_the_previous_file(out, monkeypatch, mome
     assert results.load_results(folder=out) == [RESULT]  # what is left of the attempt is not taken for a result
 
 
-def test_curves_are_columns_again(tmp_path):
+def test_curves_are_read_as_written(tmp_path):
     rows = [{"epoch": 1, "loss": 1 / 3, "mIoU": 0.25}, {"epoch": 2, "loss": 1e-9, "mIoU": float("nan")}]
     results.write_curves(rows, tmp_path / "curves.csv")
-    curves = results.read_curves(tmp_path / "curves.csv")
-    assert curves["epoch"] == [1, 2] and curves["loss"] == pytest.approx([1 / 3, 1e-9], rel=1e-5)
-    assert np.isnan(curves["mIoU"][1])
-    with open(tmp_path / "curves.csv", newline="") as file:
-        assert len(list(csv.reader(file))) == 3
+    assert repr(results.read_rows(tmp_path / "curves.csv")) == repr(rows)
+    assert len((tmp_path / "curves.csv").read_text().splitlines()) == 3
 
 
 def test_publishing_again_replaces_the_pictures_and_nothing_else(tmp_path, out):
