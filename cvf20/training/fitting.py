@@ -105,15 +105,15 @@ def write_epoch(run, row: dict, model: nn.Module, best_epoch: int, writer: Summa
         image, mask, *_ = run.valid_data[index]
         outputs = forward(model.eval(), image[None].to(run.accelerator.device), run.accelerator, mask.shape[-2:])
         labels = labels_of(probabilities(outputs, model))[0].byte().cpu().numpy()
-        (run.folder / "predictions").mkdir(exist_ok=True)
-        Image.fromarray(labels).save(run.folder / "predictions" / f"epoch{epoch:03d}_{index:04d}.png")
+        (run.folder / "result").mkdir(exist_ok=True)
+        Image.fromarray(labels).save(run.folder / "result" / f"epoch{epoch:03d}_{index:04d}.png")
         if (palette := getattr(run.valid_data, "palette", None)) is not None:
             writer.add_image(f"prediction/{index}", np.asarray(palette)[labels], epoch, dataformats="HWC")
 
 
 def finish(run, state: dict, scores: dict) -> None:
     """Write the result of a run, from which on it counts as finished."""
-    results.write_curves(state["rows"], run.folder / "curves.csv")
+    results.write_curves(state["rows"], run.folder / "result.csv")
     network, precision = unwrap(run.network.built), run.accelerator.mixed_precision
     about = {
         "metrics": {"val": scores},

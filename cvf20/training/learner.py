@@ -1,6 +1,6 @@
 """Learner: one training run with everything around it; seeded, resumable, cached, logged, written down as a result."""
 
-import json
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from cvf20.training.loop import validate
 from cvf20.training.network import Network
 from cvf20.training.outputs import forward, probabilities
 from cvf20.training.recipe import Recipe, untouched
-from cvf20.training.runs import Finished, finished, keep, publish_run, run_key
+from cvf20.training.runs import finished, keep, publish_run, published, run_key
 
 
 class Learner:
@@ -64,7 +64,7 @@ class Learner:
         self.train_data, self.valid_data, self.precision = train_data, valid_data, precision
         self.snapshots = tuple(map(int, snapshots))
         self.snapshot_epochs = sorted({1, *(max(1, self.settings.epochs // part) for part in (4, 2, 1))})
-        self._key = self._files = self._result = None
+        self._key = self._file = self._result = None
         make_accelerator(precision)  # an unknown precision is an error here, not hours later
 
     def fit(self, after_epoch: Callable[[dict], None] = lambda row: None) -> dict:
@@ -79,59 +79,59 @@ class Learner:
             say(f"{self.label}  epoch {row['epoch']:3d}/{self.settings.epochs}  lr {row['lr']:.1e}  {values}")
             after_epoch(row)
 
-        self._key = self._files = None
+        self._key = self._file = None
         with same_random_state():
             self.network.reset()
             self._key = self.key
-            files = finished(self.label, self.folder, self.key)
-            if files is None:
+            found = finished(self.label, self.folder, self.key)
+            if found:
+                is_local = found[0].parent == self.folder
+                say(f"{self.label}: loaded from {'runs/' if is_local else 'results/ (published)'}")
+                for row in results.read_rows(found[0].with_suffix(".csv")):
+                    on_row(row)
+            else:
                 try:
                     train_network(self, on_row)
                 finally:
                     self.network.leave()
-                files = finished(self.label, self.folder, self.key)
-            else:
-                say(f"{self.label}: loaded from {files.where}")
-                for row in results.read_rows(files.curves):
-                    on_row(row)
-        self._files, self._result = files, json.loads(files.result.read_text(encoding="utf-8"))
-        if self.network.is_given and any(map(Path.is_file, files.weights)):
-            self.model  # noqa: B018 — trained in place, so it gets its weights now
+        self._file, self._result = found or finished(self.label, self.folder, self.key)
+        if self.network.is_given:
+            with contextlib.suppress(FileNotFoundError):
+                self.model  # noqa: B018 — trained in place, so it gets its weights now, if they are here
         metrics, self._result["metrics"] = self._result["metrics"], {}  # others are computed anew, or found
         self.record("val", metrics["val"])
         return self._result
 
     @property
-    def files(self) -> Finished:
-        if self._files is None:
+    def file(self) -> Path:
+        if self._file is None:
             raise RuntimeError(f"{self.label} is not trained yet: call fit() first")
-        return self._files
+        return self._file
 
     @property
     def result(self) -> dict:
-        return self.files and self._result
+        return self.file and self._result
 
     @property
     def model(self) -> nn.Module:
         """The network: after fit() with the best epoch's weights, which must then be in runs/ or in weights/."""
-        if self._files is not None:
-            self.network.load(self.files.weights, self.key, self.label)
+        if self._file is not None:
+            files = self.folder / "best.pt", published(f"../weights/{self.label}.pt")
+            self.network.load(files, self.key, self.label)
         return self.network.built
 
     @property
     def curves(self) -> dict[str, list[float]]:
         """epoch, lr, seconds of training, train_loss, loss and the validation metrics of every epoch, as columns."""
-        rows = results.read_rows(self.files.curves)
+        rows = results.read_rows(self.file.with_suffix(".csv"))
         return {column: [row[column] for row in rows] for column in rows[0]}
 
     @property
     def key(self) -> str:
         """What the run is, in 64 hex digits; settled by `fit()`, which looks at the data anew each time."""
-        if self._key is not None:
-            return self._key
         settings = [asdict(self.settings), self.seed, self.quick, self.snapshots]
         parts = [self.network, type(self), untouched(self.loss), self.metrics, self.train_data, self.valid_data]
-        return run_key(settings, parts)
+        return self._key or run_key(settings, parts)
 
     def key_parts(self, description) -> str:
         description.learners += 1
@@ -140,10 +140,10 @@ class Learner:
     @property
     def recipe(self) -> dict:
         """The settings in words, as results show them."""
-        told = {"loss": self.loss, "metrics": self.metrics}
-        for name, data in (("transforms", self.train_data), ("valid_transforms", self.valid_data)):
-            told[name] = getattr(results.inside(data)[0], "transforms", None)
-        return {"images": len(self.train_data), **asdict(self.settings), **results.words(told)}
+        sets = {"transforms": self.train_data, "valid_transforms": self.valid_data}
+        told = {name: getattr(results.inside(data)[0], "transforms", None) for name, data in sets.items()}
+        told = results.words({"loss": self.loss, "metrics": self.metrics} | told)
+        return {"images": len(self.train_data), **asdict(self.settings), **told}
 
     @property
     def accelerator(self):
@@ -151,7 +151,6 @@ class Learner:
 
     @property
     def folder(self) -> Path:
-        """runs/<name>-seed<seed>-<key>: another recipe, data set or code gets another folder."""
         return runs_dir() / f"{self.label}-{self.key[:12]}"
 
     def loader(self, data: Dataset) -> DataLoader:
@@ -162,7 +161,7 @@ class Learner:
 
     def score(self, split: str, data: Dataset) -> dict[str, float]:
         """Metrics of the best epoch's weights on `data`, kept in the result under metrics[split]."""
-        key = run_key(self.quick, [self.files and self, self.metrics, data])
+        key = run_key(self.quick, [self.file and self, self.metrics, data])
         local = self.folder / "scores" / f"{results.file_name(split)}-{key[:12]}.json"
 
         def make() -> dict:
@@ -179,20 +178,20 @@ class Learner:
         self.result["metrics"][split] = metrics
         if self.accelerator.is_main_process:
             results.write_result(self.result)
-            publish_run(self.files, self.label)
+            publish_run(self.file, self.label)
         return metrics
 
     @torch.inference_mode()
     def predict(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """Probabilities (N, K, H, W) of normalised images (N, C, H, W), in eval mode; interpolated to (H, W) = size."""
-        model = to_device(self.files and self.model, self.accelerator).eval()
+        model = to_device(self.file and self.model, self.accelerator).eval()
         batches = images.to(self.accelerator.device).split(self.settings.batch_size)
         return torch.cat([probabilities(forward(model, b, self.accelerator, size), model).cpu() for b in batches])
 
     def snapshot(self, epoch: int, index: int) -> Tensor:
         """(H, W) labels that the network predicted for validation image `index` after `epoch`."""
-        file = self.files.pictures / f"epoch{epoch:03d}_{index:04d}.png"
-        return torch.from_numpy(read_image(file).copy())
+        picture = self.file.with_suffix("") / f"epoch{epoch:03d}_{index:04d}.png"
+        return torch.from_numpy(read_image(picture).copy())
 
     def explainit(self, input_shape: Sequence[int]):
         """Table, receptive field and drawing of the network for one image of shape (C, H, W), see `cvf20.show.explain`."""

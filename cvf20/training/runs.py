@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,31 +46,22 @@ def stored(file: Path, key: str) -> dict | None:
     return content if isinstance(content, dict) and content.get("key") == key else None
 
 
-class Finished(NamedTuple):
-    """The files of a finished run; weights: where they may be."""
+def finished(label: str, folder: Path, key: str) -> tuple[Path, dict] | None:
+    """File and content of the result of a run of this key, in runs/ or published.
 
-    where: str
-    result: Path
-    curves: Path
-    pictures: Path
-    weights: tuple[Path, Path]
-
-
-def finished(label: str, folder: Path, key: str) -> Finished | None:
-    """A run of this key, in its folder in runs/ or among what is published."""
-    weights = folder / "best.pt", published(f"../weights/{label}.pt")
-    local = [folder / name for name in ("result.json", "curves.csv", "predictions")]
-    shown = [published(label + ending) for ending in (".json", ".csv", "")]
-    places = Finished("runs/", *local, weights), Finished("results/ (published)", *shown, weights)
-    return next((run for run in places if stored(run.result, key) and run.curves.is_file()), None)
+    Beside it, under the same name, lie its curves (.csv) and predictions (a folder).
+    """
+    files = folder / "result.json", published(f"{label}.json")
+    found = ((file, stored(file, key)) for file in files if file.with_suffix(".csv").is_file())
+    return next((pair for pair in found if pair[1]), None)
 
 
-def publish_run(run: Finished, label: str) -> None:
+def publish_run(result: Path, label: str) -> None:
     """Copy a finished run's curves and shown predictions to $CVF20_OUT/results."""
-    folder = out_dir() / "results"
-    copy_file(run.curves, folder / f"{label}.csv")
-    for name in {file.name for place in (run.pictures, folder / label) for file in place.glob("*.png")}:
-        copy_file(run.pictures / name, folder / label / name)
+    target, pictures = out_dir() / "results" / label, result.with_suffix("")
+    copy_file(result.with_suffix(".csv"), target.with_name(f"{label}.csv"))
+    for name in {file.name for place in (pictures, target) for file in place.glob("*.png")}:
+        copy_file(pictures / name, target / name)
 
 
 def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None, recipe=None):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cvf20.training import results
-from cvf20.training.runs import Finished, publish_run
+from cvf20.training.runs import publish_run
 
 RESULT = {"name": "03_unet_bn", "seed": 0, "notebook": "03_unet", "data": "stanford_background", "synthetic": False}
 RESULT |= {"quick": False, "metrics": {"val": {"mAP": 0.7}}, "recipe": {"lr": 0.001}, "seconds": 1.5}
@@ -68,10 +68,9 @@ def test_curves_are_read_as_written(tmp_path):
 
 
 def test_publishing_again_replaces_the_pictures_and_nothing_else(tmp_path, out):
-    pictures = tmp_path / "run" / "predictions"
+    run, pictures = tmp_path / "run" / "result.json", tmp_path / "run" / "result"
     pictures.mkdir(parents=True)
-    run = Finished("runs/", tmp_path / "run" / "result.json", tmp_path / "run" / "curves.csv", pictures, ())
-    run.curves.write_text("epoch\n1\n")
+    run.with_suffix(".csv").write_text("epoch\n1\n")
     (pictures / "epoch001_0000.png").touch()
     publish_run(run, "03_unet_bn-seed0")
     (out / "03_unet_bn-seed0" / "test.json").touch()
