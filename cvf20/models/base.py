@@ -1,7 +1,4 @@
-"""The forward pass of every encoder-decoder network, with one construction hook per block.
-
-The names are the course's: its templates begin `from .base import EncoderDecoderSkeleton, Concatenate, get_padding, …`.
-"""
+"""The forward pass of every encoder-decoder network, with one construction hook per block; the names are the course's."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -50,9 +47,8 @@ class EncoderDecoderSkeleton(Recorded, nn.Module):
     """Encoder and decoder of `depth` levels joined by skip connections; level 0 has the full resolution.
 
     A subclass says what the blocks are by re-implementing `construct_*_module` hooks; how they are wired never changes.
-    By default a block does nothing, the decoder is like the encoder, and merging concatenates. Attributes that the hooks
-    read are set before `super().__init__(depth)`. A down-scaling module may return a tuple `(map, *memory)`, e.g. the
-    indices of a max-pool; the up-scaling module of the same level is then called as `upsample(map, *memory)`.
+    Attributes that the hooks read are set before `super().__init__(depth)`. A down-scaling module may return a tuple
+    `(map, *memory)`, e.g. a max-pool's indices; the up-scaling module of its level is called as `upsample(map, *memory)`.
     """
 
     def __init__(self, depth: int):

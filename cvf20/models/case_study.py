@@ -1,7 +1,5 @@
-"""The case study: four ways from a 128×9×9 feature map to 15 key points.
+"""The case study: four ways from a 128×9×9 feature map to 15 key points, where most of the parameters are.
 
-All four share one convolutional body and differ only in how they end, because that is where the parameters are:
-2,654,464 of the flatten model's 2,750,819 sit in the one layer that follows the flattened map.
 Input (N, 1, 96, 96), output (N, 30): x and y of 15 key points in [-1, 1].
 """
 

@@ -1,10 +1,10 @@
 """Encoders trained on ImageNet's classification, as sources of feature maps at the strides 2, 4, 8, 16 and 32.
 
 Their parameters are named as torchvision's, so that its state dicts fit. Weights are torchvision's own, else a file with
-the layers that could be had, else random. Both lie in the data folder's weights/, into which torchvision's are
-downloaded; CVF20_OFFLINE=1 forbids that.
+some of the layers, else random; both files lie in the data folder's weights/. CVF20_OFFLINE=1 forbids the download.
 """
 
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ class ResnetEncoder(IntermediateLayerGetter):
     batch norm is 0, Goyal et al. 2017): blocks without pretrained weights pass on what they get instead of adding noise.
     """
 
+    source, partial = ResNet18_Weights.IMAGENET1K_V1, "resnet18_imagenet_partial.pth"
     stages = (Stage("relu", 2, 64), *(Stage(f"layer{i}", 2 * 2**i, 32 * 2**i) for i in range(1, 5)))
 
     def __init__(self, zero_init_residual: bool = True, **options):
@@ -43,29 +44,27 @@ class ResnetEncoder(IntermediateLayerGetter):
 class MobilenetEncoder(nn.Module):
     """The same of the `features` of MobileNetV2 (Sandler et al. 2018), 2,223,872 parameters."""
 
+    source, partial = MobileNet_V2_Weights.IMAGENET1K_V1, "mobilenet_v2_imagenet_features.pth"
     stages = tuple(map(Stage, ("1", "3", "6", "13", "18"), (2, 4, 8, 16, 32), (16, 24, 32, 96, 1280)))
 
     def __init__(self):
         super().__init__()
-        names = {stage.name: stage.name for stage in self.stages}
-        self.features = IntermediateLayerGetter(mobilenet_v2().features, names)
+        self.features = IntermediateLayerGetter(
+            mobilenet_v2().features, {stage.name: stage.name for stage in self.stages}
+        )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return self.features(x)
 
 
 ENCODERS = {"resnet18": ResnetEncoder, "mobilenet_v2": MobilenetEncoder}
-SOURCES = {  # torchvision's weights, and a file with some of the layers
-    "resnet18": (ResNet18_Weights.IMAGENET1K_V1, "resnet18_imagenet_partial.pth"),
-    "mobilenet_v2": (MobileNet_V2_Weights.IMAGENET1K_V1, "mobilenet_v2_imagenet_features.pth"),
-}
 
 
 def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None, **options) -> nn.Module:
     """The encoder `name`, "resnet18" or "mobilenet_v2", with whatever `weights` has of its state dict.
 
-    Layers that `weights` lacks stay as initialised; names and shapes that are not the encoder's are an error. `options`
-    are those of torchvision's resnet18.
+    Layers that it lacks stay as initialised; names and shapes that are not the encoder's are an error.
+    `options` are those of torchvision's resnet18.
     """
     encoder = ENCODERS[choice("encoder", name, ENCODERS)](**options)
     encoder.load_state_dict({**encoder.state_dict(), **(weights or {})})
@@ -83,27 +82,26 @@ class Pretrained:
     def table(self) -> list[dict]:
         """One row per block of the encoder: its parameters, and where their values come from."""
         with torch.device("meta"):  # names and sizes alone
-            parameters = dict(ENCODERS[self.encoder]().named_parameters())
+            encoder = ENCODERS[self.encoder]()
         rows = {}
-        for name, parameter in parameters.items():
-            first, second, *_ = name.split(".")
-            block = f"{first}.{second}" if second.isdigit() else first
+        for name, parameter in encoder.named_parameters():
+            block = re.match(r"\w+(\.\d+)?", name)[0]
             source = self.source if name in self.state else "random"
-            row = rows.setdefault(block, {"layer": block, "parameters": 0, "weights": source})
-            row["parameters"] += parameter.numel()
+            rows.setdefault(block, {"layer": block, "parameters": 0, "weights": source})
+            rows[block]["parameters"] += parameter.numel()
         return list(rows.values())
 
 
 def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     """ImageNet weights of "resnet18" or "mobilenet_v2"; random ones, and a line that says so, where there are none."""
-    theirs, partial = SOURCES[choice("encoder", encoder, SOURCES)]
-    folder, own = data_dir() / "weights", theirs.url.rpartition("/")[2]
+    kind, folder = ENCODERS[choice("encoder", encoder, ENCODERS)], data_dir() / "weights"
+    own, partial = kind.source.url.rpartition("/")[2], kind.partial
     socket.setdefaulttimeout(5)  # seconds; torch would wait for a server without limit
     try:
         if flag("CVF20_OFFLINE") and not (folder / own).is_file():
             raise ConnectionError("CVF20_OFFLINE forbids the download")
-        state = theirs.get_state_dict(model_dir=str(folder), progress=False, check_hash=True, weights_only=True)
-        source = f"torchvision {theirs}"
+        state = kind.source.get_state_dict(model_dir=str(folder), progress=False, check_hash=True, weights_only=True)
+        source = f"torchvision {kind.source}"
     except Exception as problem:  # no network, a refusal, a wrong checksum, a broken file
         if not (folder / partial).is_file():
             print(f"{encoder}: random weights, since {folder} holds neither {own} nor {partial}, and {problem}")

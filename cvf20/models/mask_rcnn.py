@@ -5,7 +5,6 @@ Boxes and masks are derived from the label image after augmentation, so that ima
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -37,7 +36,7 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
 
     weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
-    aspect_ratios: height / width of the anchors; `fit_anchors` finds both
+    aspect_ratios: height / width of the anchors
     width:         channels of the pyramid and of the mask head
     options:       any others of torchvision's, instead of those in SMALL
     """
@@ -120,14 +119,3 @@ def detection_target(labels: Tensor) -> dict[str, Tensor]:
     masks = instance_masks(labels)
     classes = torch.ones(len(masks), dtype=torch.int64, device=labels.device)
     return {"boxes": instance_boxes(masks), "labels": classes, "masks": masks.to(torch.uint8)}
-
-
-def fit_anchors(boxes: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Anchor sizes (√area, one per pyramid level) and three aspect ratios (height / width) for boxes (n, 4), n ≥ 1.
-
-    Sizes in geometric steps between the 2 % and the 98 % quantile of the boxes, ratios at evenly spaced quantiles.
-    """
-    widths, heights = (boxes[:, 2:] - boxes[:, :2]).double().numpy().T
-    sizes = np.geomspace(*np.quantile(np.sqrt(widths * heights), (0.02, 0.98)), LEVELS)
-    ratios = np.quantile(heights / widths, (1 / 6, 3 / 6, 5 / 6))
-    return tuple(sizes.round(1).tolist()), tuple(ratios.round(2).tolist())

@@ -30,10 +30,7 @@ class Recorded:
 
 
 def spec_of(network: nn.Module) -> str | None:
-    """The call that built the network, with import paths; None where an argument cannot be written, e.g. a lambda.
-
-    Weights among the arguments (names to tensors) are written as None: they are loaded afterwards.
-    """
+    """The call that built the network; None where an argument cannot be written. Weights are written as None."""
     network = unwrap(network)
     if isinstance(network, Recorded):
         return network.built_as
@@ -80,16 +77,15 @@ def _path(value: type | FunctionType) -> str:
     name, packages = value.__qualname__, value.__module__.split(".")
     if "<" in name:
         raise ValueError(f"{name} cannot be imported")
-    modules = [".".join(packages[: n + 1]) for n in range(len(packages))]
-    shortest = (module for module in modules if getattr(sys.modules.get(module), name, None) is value)
-    return f"{next(shortest, value.__module__)}.{name}"
+    modules = (".".join(packages[: n + 1]) for n in range(len(packages)))
+    found = (module for module in modules if getattr(sys.modules.get(module), name, None) is value)
+    return f"{next(found, value.__module__)}.{name}"
 
 
 def build(spec: str) -> nn.Module:
-    """The network of a text from `spec_of`, with new random weights.
+    """The network of a text from `spec_of`, with new random weights. ValueError for whatever cannot be built.
 
-    Only modules, functions of cvf20.models, partial() and literals are evaluated. Anything else is a ValueError, and so
-    is a class that is not found or does not take the arguments.
+    Only modules, functions of cvf20.models, partial() and literals are evaluated.
     """
     try:
         network = _value(ast.parse(spec, mode="eval").body)
@@ -109,15 +105,13 @@ def _value(node: ast.expr):
         keywords = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
         return function(*map(_value, node.args), **keywords)
     if isinstance(node, (ast.Tuple, ast.List)):
-        values = [_value(element) for element in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
+        return (list if isinstance(node, ast.List) else tuple)(map(_value, node.elts))
     if not isinstance(node, (ast.Name, ast.Attribute)):
         return ast.literal_eval(node)
     path = ast.unparse(node)
     for place in (path, f"cvf20.models.your_models.{path.rpartition('.')[2]}"):  # the class may have moved there
-        with contextlib.suppress(ImportError, AttributeError, ValueError):
+        with contextlib.suppress(ImportError, AttributeError, ValueError, TypeError):
             found = pkgutil.resolve_name(place)
-            is_module = isinstance(found, type) and issubclass(found, (nn.Module, functools.partial))
-            if is_module or isinstance(found, FunctionType):
+            if isinstance(found, FunctionType) or issubclass(found, (nn.Module, functools.partial)):
                 return found
     raise ValueError(f"no class {path} is found here; put it into cvf20/models/your_models.py")

@@ -16,10 +16,7 @@ torch.fx.wrap("fit_to")  # depends on sizes: torch.fx, which can fold batch norm
 
 
 class TransferModel(Recorded, nn.Module):
-    """A network with a pretrained `encoder` and a last 1×1 convolution `output`, both made by the subclass.
-
-    No other parameter's name starts with "encoder", so that Learner(lr_scales={"encoder": 0.1}) means it alone.
-    """
+    """A network with a pretrained `encoder` and a last 1×1 convolution `output`, both made by the subclass."""
 
     encoder_frozen = False
 
@@ -54,8 +51,7 @@ class ResnetBasedModel(TransferModel):
     full_resolution: a double convolution of the image is the outermost skip, as the assignment prints it (14,352,969
                      parameters with 9 classes). False: logits of half the resolution are interpolated (14,281,161)
 
-    Every step of the decoder doubles the size and joins the encoder's map of that size; a double convolution follows,
-    but at stride 2. Sizes need not be divisible.
+    Every step of the decoder doubles the size, whatever it is, and joins the encoder's map of that size.
     """
 
     def __init__(self, num_classes: int, weights: Mapping[str, Tensor] | None = None, *, full_resolution: bool = True):
@@ -86,9 +82,8 @@ class LightDecoderModel(TransferModel):
     encoder: "mobilenet_v2" (3,460,631 parameters in all with 23 classes) or "resnet18"; weights: its state dict
     width:   channels of the decoder
 
-    A top-down pathway as in Lin et al. (2017): 1×1 convolutions bring the maps of strides 32, 16, 8 and 4 to one width;
-    from the coarsest on, each is up-scaled, joined with the next and mixed by a 3×3 convolution. The mean of the
-    encoder's last map is added to the coarsest: what the whole picture shows (Liu et al. 2015, ParseNet).
+    A top-down pathway as in Lin et al. (2017), from stride 32 to 4. The mean of the encoder's last map is added to the
+    coarsest: what the whole picture shows (Liu et al. 2015, ParseNet).
     """
 
     def __init__(
@@ -108,7 +103,7 @@ class LightDecoderModel(TransferModel):
         *finer, current = (lateral(features) for lateral, features in zip(self.lateral, maps, strict=True))
         current = current + self.context(maps[-1].mean((2, 3), keepdim=True))
         for mix, skip in zip(self.mix, reversed(finer), strict=True):
-            current = mix(torch.cat([upscaled(current, 2, skip), skip], dim=1))
+            current = mix(join(upscaled(current, 2, skip), skip))
         return upscaled(self.output(self.dropout(current)), 4, x)
 
 
@@ -117,7 +112,6 @@ def double_convolution(f_in: int, f_out: int) -> nn.Sequential:
 
 
 def join(upsampled: Tensor, skip: Tensor) -> Tensor:
-    """Concatenate along the channels, the up-scaled map cropped to the skip's size."""
     return torch.cat([fit_to(upsampled, skip.shape[2:]), skip], dim=1)
 
 

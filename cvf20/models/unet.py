@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 
 from torch import Tensor, nn
@@ -21,10 +22,9 @@ class UNet(EncoderDecoderSkeleton):
     fmaps:            feature maps per level, depth + 1 of them, the last for the base; one number is doubled per level
     dim:              spatial dimensions, 1, 2 or 3
     scale_factor:     down-scaling per level: one integer, or per level an integer or a tuple with one per axis
-    norm_type:        normalisation between convolution and activation: "batch", "instance", "group", "layer", None,
-                      a class or a callable that takes the number of features, or an instance, which is copied
-    activation:       a class, a callable, an instance (copied), or a name (relu, leakyrelu, prelu, elu, gelu, silu);
-                      None for linear
+    norm_type:        "batch", "instance", "group", "layer", None, a class or callable that takes the number of features,
+                      or an instance, which is copied
+    activation:       a class, a callable, an instance, or a name (relu, leakyrelu, prelu, elu, gelu, silu); None: linear
     final_activation: likewise, after the last 1×1 convolution; None gives logits, which all losses here expect
     convs_per_level:  convolutions per block (2 in the paper)
     downsampling:     "max", "stride" (a convolution) or "index"
@@ -33,11 +33,10 @@ class UNet(EncoderDecoderSkeleton):
     merge:            "concat" or "sum" of the up-scaled map and the skip
     dropout:          probability that a block's output channel is zeroed in training
 
-    By default the decoder of level d takes 2·fmaps[d] channels and gives fmaps[d−1] (level 0: fmaps[0]), and the base
-    goes fmaps[depth−1] → fmaps[depth] → fmaps[depth−1]. With transposed convolutions the base ends with fmaps[depth]
-    and the decoder of level d with fmaps[d], as in the paper.
-    Hooks may use the attributes that `__init__` sets, as in the course: `conv_type(f_in, f_out, kernel_size)`,
-    `norm_type(features)` and `activation()` make layers; `**self.conv_norm_act_dict` hands all three to a block.
+    The decoder of level d takes 2·fmaps[d] channels and gives fmaps[d−1] (level 0: fmaps[0]), the base goes
+    fmaps[depth−1] → fmaps[depth] → fmaps[depth−1]; with transposed convolutions they end with fmaps[d] and fmaps[depth].
+    Hooks may use the attributes that `__init__` sets: `conv_type(f_in, f_out, kernel_size)`, `norm_type(features)` and
+    `activation()` make layers; `**self.conv_norm_act_dict` hands all three to a block.
     """
 
     def __init__(
@@ -101,8 +100,7 @@ class UNet(EncoderDecoderSkeleton):
 
     def _construct_block(self, f_in: int, f_intermediate: int, f_out: int) -> nn.Module:
         features = [f_in, *[f_intermediate] * (self.choices.convs_per_level - 1), f_out]
-        layers = [self.construct_layer(a, b) for a, b in zip(features[:-1], features[1:], strict=True)]
-        return self._with_dropout(nn.Sequential(*layers))
+        return self._with_dropout(nn.Sequential(*(self.construct_layer(a, b) for a, b in pairwise(features))))
 
     def _with_dropout(self, block: nn.Module) -> nn.Module:
         p = self.choices.dropout
@@ -145,7 +143,5 @@ class UNet(EncoderDecoderSkeleton):
         return Concatenate() if self.choices.merge == "concat" else Sum()
 
     def construct_output_module(self) -> nn.Module:
-        to_output = self.conv_type(self.fmaps[0], self.out_channels, 1)
-        if self.final_activation is None:
-            return to_output
-        return skip_none_sequential({"final_conv": to_output, "final_activation": self.final_activation()})
+        conv, last = self.conv_type(self.fmaps[0], self.out_channels, 1), self.final_activation
+        return conv if last is None else skip_none_sequential({"final_conv": conv, "final_activation": last()})

@@ -9,10 +9,7 @@ from torch import Tensor, nn
 
 
 def read_state(file: Path, key: str | None = None) -> dict[str, Tensor]:
-    """The state dict in a file, or under "weights" in it, beside the "key" of the run that made it.
-
-    Raises ValueError, naming the file, where it cannot be read, or holds the weights of another run than `key`.
-    """
+    """The state dict in a file, or under "weights" in it. ValueError where it is unreadable, or of another run than `key`."""
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a truncated or foreign file: zip, pickle and torch each have errors of their own
@@ -54,8 +51,7 @@ def own_names(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
 def load_by_position(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Fill the network with the tensors of `state` in their order, whatever their names; returns the network.
 
-    For weights of the course's own classes: its layers come in the same order, under other names. An error where the
-    number of tensors or a shape differs.
+    For weights of the course's own classes. An error where the number of tensors or a shape differs.
     """
     network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     return network

@@ -22,10 +22,9 @@ class ResidualUNet(UNet):
 
 
 class HalfResolutionUNet(UNet):
-    """Works on 2×2 pixels at a time: four times fewer positions in every layer, the same field of view one level earlier.
+    """The input's 2×2 blocks become channels, so that every layer has a quarter of the positions; the output undoes it.
 
-    The input's 2×2 blocks become channels; the output predicts the 2×2 pixels of each position from its features
-    (sub-pixel convolution, Shi et al. 2016). For depth ≥ 1, two dimensions, even heights and widths.
+    Sub-pixel convolution (Shi et al. 2016). For depth ≥ 1, two dimensions, even heights and widths.
     """
 
     def construct_input_module(self) -> nn.Module:

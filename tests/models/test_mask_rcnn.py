@@ -7,7 +7,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from cvf20.labels import VOID
 from cvf20.models import build, spec_of
 from cvf20.models.encoders import make_encoder
-from cvf20.models.mask_rcnn import detection_target, fit_anchors, mask_rcnn
+from cvf20.models.mask_rcnn import detection_target, mask_rcnn
 
 LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}
 
@@ -125,18 +125,3 @@ def test_norms_are_frozen_and_what_is_random_learns():
     twin.load_state_dict(network.state_dict())
     assert repr(twin) == repr(network) and spec_of(twin) == spec_of(network)
     assert twin.rpn.anchor_generator.sizes == [(9.5,)] * 5
-
-
-def test_anchors_fit_the_boxes():
-    generator = torch.Generator().manual_seed(0)
-    widths = torch.exp(torch.randn(500, generator=generator) * 0.3 + 3.5)
-    heights = widths * torch.exp(torch.randn(500, generator=generator) * 0.2 + 0.9)
-    corner = 100 * torch.rand(500, 2, generator=generator)
-    sizes, ratios = fit_anchors(torch.cat([corner, corner + torch.stack([widths, heights], 1)], 1))
-    assert len(sizes) == 5 and list(sizes) == sorted(sizes) and list(ratios) == sorted(ratios)
-
-    size, ratio = torch.cartesian_prod(torch.tensor(sizes), torch.tensor(ratios)).unbind(1)
-    w, h = size / ratio.sqrt(), size * ratio.sqrt()
-    common = torch.minimum(w, widths[:, None]) * torch.minimum(h, heights[:, None])
-    overlap = common / (w * h + (widths * heights)[:, None] - common)
-    assert overlap.amax(1).mean() > 0.75, "IoU of each box with the best anchor at its place"

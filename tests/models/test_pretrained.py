@@ -7,7 +7,7 @@ import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
 from cvf20.models import LightDecoderModel, ResnetBasedModel
-from cvf20.models.encoders import SOURCES, load_pretrained
+from cvf20.models.encoders import ENCODERS, load_pretrained
 from cvf20.paths import data_dir
 
 OWN = ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
@@ -73,7 +73,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(folder, monkeypatch):
 
 @pytest.mark.parametrize(("encoder", "missing"), [("resnet18", ["layer4.1"]), ("mobilenet_v2", [])])
 def test_the_real_files(encoder, missing, monkeypatch):
-    if not (data_dir() / "weights" / SOURCES[encoder][1]).is_file():
+    if not (data_dir() / "weights" / ENCODERS[encoder].partial).is_file():
         pytest.skip("real weights needed")
     monkeypatch.setenv("CVF20_OFFLINE", "1")
     found = load_pretrained(encoder)
