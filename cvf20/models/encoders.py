@@ -4,13 +4,10 @@ Their parameters are named as torchvision's, so that its state dicts fit. Weight
 some of the layers, else random; both files lie in the data folder's weights/. CVF20_OFFLINE=1 forbids the download.
 """
 
-import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, mobilenet_v2, resnet18
 from torchvision.models._utils import IntermediateLayerGetter
@@ -20,9 +17,9 @@ from cvf20.models.weights import read_state
 from cvf20.paths import data_dir, flag
 
 
-class Stage(NamedTuple):
-    name: str  # of the layer that makes the feature map
-    stride: int  # against the image
+class Stage(NamedTuple):  # a feature map: the layer that makes it, its stride against the image
+    name: str
+    stride: int
     channels: int
 
 
@@ -61,35 +58,18 @@ ENCODERS = {"resnet18": ResnetEncoder, "mobilenet_v2": MobilenetEncoder}
 
 
 def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None, **options) -> nn.Module:
-    """The encoder `name`, "resnet18" or "mobilenet_v2", with whatever `weights` has of its state dict.
+    """The encoder "resnet18", with options of torchvision's, or "mobilenet_v2", with what `weights` has of its state dict.
 
-    Layers that it lacks stay as initialised; names and shapes that are not the encoder's are an error.
-    `options` are those of torchvision's resnet18.
+    Names and shapes that are not the encoder's are an error.
     """
     encoder = ENCODERS[choice("encoder", name, ENCODERS)](**options)
     encoder.load_state_dict({**encoder.state_dict(), **(weights or {})})
     return encoder
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """An encoder's weights: what was found, and where."""
-
-    encoder: str
+class Pretrained(NamedTuple):
     source: str  # as a table says it; "random" where nothing was found
     state: dict[str, Tensor]  # torchvision's names, without the classifier; empty where nothing was found
-
-    def table(self) -> list[dict]:
-        """One row per block of the encoder: its parameters, and where their values come from."""
-        with torch.device("meta"):  # names and sizes alone
-            encoder = ENCODERS[self.encoder]()
-        rows = {}
-        for name, parameter in encoder.named_parameters():
-            block = re.match(r"\w+(\.\d+)?", name)[0]
-            source = self.source if name in self.state else "random"
-            rows.setdefault(block, {"layer": block, "parameters": 0, "weights": source})
-            rows[block]["parameters"] += parameter.numel()
-        return list(rows.values())
 
 
 def load_pretrained(encoder: str = "resnet18") -> Pretrained:
@@ -105,9 +85,9 @@ def load_pretrained(encoder: str = "resnet18") -> Pretrained:
     except Exception as problem:  # no network, a refusal, a wrong checksum, a broken file
         if not (folder / partial).is_file():
             print(f"{encoder}: random weights, since {folder} holds neither {own} nor {partial}, and {problem}")
-            return Pretrained(encoder, "random", {})
+            return Pretrained("random", {})
         source, state = partial, read_state(folder / partial)
     finally:
         socket.setdefaulttimeout(None)
     state = {name: value for name, value in state.items() if not name.startswith(("fc.", "classifier."))}
-    return Pretrained(encoder, source, state)
+    return Pretrained(source, state)

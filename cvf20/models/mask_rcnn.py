@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 from torchvision.models import detection
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from cvf20.labels import VOID
@@ -55,7 +54,9 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
         super().__init__(
             BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width),
             num_classes=2,
-            rpn_anchor_generator=AnchorGenerator([(size,) for size in anchor_sizes], [tuple(aspect_ratios)] * LEVELS),
+            rpn_anchor_generator=detection.anchor_utils.AnchorGenerator(
+                [(size,) for size in anchor_sizes], [tuple(aspect_ratios)] * LEVELS
+            ),
             mask_head=MaskRCNNHeads(width, (width, width, width, 256), 1),  # torchvision's mask predictor takes 256
             **SMALL | options,
         )
@@ -70,10 +71,8 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
             for each in truth:
                 each["boxes"] -= HALF_PIXEL
             return super().forward(list(images.masked_fill((target == VOID)[:, None], 0)), truth)
-        best = []
-        for found in self.detect(images):
-            scored = torch.minimum(found["masks"], found["scores"][:, None, None])
-            best.append(torch.cat([scored.new_zeros(1, *scored.shape[1:]), scored]).amax(0, keepdim=True))
+        scored = [torch.minimum(found["masks"], found["scores"][:, None, None]) for found in self.detect(images)]
+        best = [F.pad(masks, (0, 0, 0, 0, 1, 0)).amax(0, keepdim=True) for masks in scored]  # 0 where there are none
         return torch.logit(torch.stack(best), eps=1e-4)
 
     @torch.no_grad()
@@ -90,7 +89,7 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
 mask_rcnn = MaskRCNN  # named as torchvision names what makes its detector
 
 
-class AsGiven(GeneralizedRCNNTransform):
+class AsGiven(detection.transform.GeneralizedRCNNTransform):
     """torchvision's batch of images, padded to a multiple of 32, but not resized; what is found is scaled to `size`."""
 
     def resize(self, image: Tensor, target=None):

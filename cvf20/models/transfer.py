@@ -86,9 +86,7 @@ class LightDecoderModel(TransferModel):
     coarsest: what the whole picture shows (Liu et al. 2015, ParseNet).
     """
 
-    def __init__(
-        self, num_classes: int, encoder: str = "mobilenet_v2", weights: Mapping | None = None, width: int = 128
-    ):
+    def __init__(self, num_classes: int, encoder: str = "mobilenet_v2", weights=None, width: int = 128):
         super().__init__()
         self.encoder = make_encoder(encoder, weights)
         channels = [stage.channels for stage in self.encoder.stages[1:]]  # strides 4, 8, 16, 32

@@ -60,8 +60,7 @@ class UNet(EncoderDecoderSkeleton):
         fmaps = [fmaps * 2**level for level in range(depth + 1)] if isinstance(fmaps, int) else list(fmaps)
         factors = [scale_factor] * depth if isinstance(scale_factor, int) else list(scale_factor)
         if len(fmaps) != depth + 1 or len(factors) != depth:
-            wanted = f"depth={depth} wants {depth + 1} and {depth} entries, or one number"
-            raise ValueError(f"fmaps={fmaps}, scale_factor={factors}: {wanted}")
+            raise ValueError(f"{fmaps=}, scale_factor={factors}: {depth=} wants {depth + 1} and {depth}, or one number")
         # beside the attributes that a student's class may have by the same names
         self.choices = SimpleNamespace(
             downsampling=choice("downsampling", downsampling, ("max", "stride", "index")),
@@ -88,8 +87,8 @@ class UNet(EncoderDecoderSkeleton):
     def forward(self, x: Tensor) -> Tensor:
         one_pixel = all(size <= factor for size, factor in zip(x.shape[2:], self.divisibility_constraint, strict=True))
         if one_pixel and any(isinstance(module, _InstanceNorm) for module in self.modules()):
-            found = f"input of size {tuple(x.shape[2:])} is one pixel at the coarsest level, too few for instance norm"
             smallest = tuple(factor + 1 for factor in self.divisibility_constraint)
+            found = f"size {tuple(x.shape[2:])} leaves instance norm one pixel at the coarsest level"
             raise ValueError(f"{found}; the smallest size is {smallest} (at least one axis)")
         return super().forward(x)
 
