@@ -30,7 +30,7 @@ def skip_none_sequential(*layers: nn.Module | Mapping[str, nn.Module | None] | N
 
 
 def get_padding(kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1) -> int | tuple[int, ...]:
-    """The padding with which a convolution keeps the size; kernels are odd, sequences hold one number per axis."""
+    """The padding with which a convolution of odd size keeps the map's; sequences hold one number per axis."""
     padding = np.multiply(dilation, np.floor_divide(kernel_size, 2)).tolist()
     return tuple(padding) if isinstance(padding, list) else padding
 

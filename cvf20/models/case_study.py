@@ -24,8 +24,9 @@ class FlattenNet(Recorded, nn.Sequential):
     title = "flatten"
 
     def __init__(self):
-        ending = nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, 30)
-        super().__init__(*convolutional_body(), *ending)
+        super().__init__(
+            *convolutional_body(), nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, 30)
+        )
 
 
 class BottleneckFlattenNet(Recorded, nn.Sequential):

@@ -26,8 +26,8 @@ class Stage(NamedTuple):  # a feature map: the layer that makes it, its stride a
 class ResnetEncoder(IntermediateLayerGetter):
     """ResNet-18 (He et al. 2016) without its head: images (N, 3, H, W) → its stages' maps by name.
 
-    A map is (N, channels, ⌈H/stride⌉, ⌈W/stride⌉). Every residual block starts as the identity (the scale of its last
-    batch norm is 0, Goyal et al. 2017): blocks without pretrained weights pass on what they get instead of adding noise.
+    A map is (N, channels, ⌈H/stride⌉, ⌈W/stride⌉). Residual blocks without pretrained weights start as the identity (the
+    scale of the last batch norm is 0, Goyal et al. 2017).
     """
 
     source, partial = ResNet18_Weights.IMAGENET1K_V1, "resnet18_imagenet_partial.pth"

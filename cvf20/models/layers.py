@@ -8,15 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-ACTIVATIONS = {
-    layer.__name__.lower(): layer
-    for layer in (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
-}
+_ACTIVATIONS = nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh
+ACTIVATIONS = {layer.__name__.lower(): layer for layer in _ACTIVATIONS}
 Layer = str | nn.Module | Callable[..., nn.Module | None] | None  # a name, an instance, a class or a callable
 
 
 def of_dim(kind: str, dim: int) -> type[nn.Module]:
-    """torch.nn's layer for `dim` spatial dimensions: of_dim("Conv", 2) is nn.Conv2d."""
+    """of_dim("Conv", 2) is nn.Conv2d."""
     return getattr(nn, f"{kind}{dim}d")
 
 

@@ -1,7 +1,4 @@
-"""Mask R-CNN (He et al. 2017): torchvision's detector on a ResNet-18 feature pyramid, fed with instance label images.
-
-Boxes and masks are derived from the label image after augmentation, so that image, boxes and masks cannot disagree.
-"""
+"""Mask R-CNN (He et al. 2017): torchvision's detector on a ResNet-18 feature pyramid, fed with instance label images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +23,7 @@ SMALL |= dict(rpn_post_nms_top_n_test=100, box_batch_size_per_image=64, box_dete
 
 
 class MaskRCNN(Recorded, detection.MaskRCNN):
-    """Mask R-CNN of one class, small enough for two processor cores.
+    """Mask R-CNN of one class, small enough for two processor cores; boxes and masks come from the label image.
 
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses, to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.

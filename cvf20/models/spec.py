@@ -1,7 +1,6 @@
 """How a network is built, as text: what a result stores, so that its weights can be loaded again anywhere.
 
-A network of this package knows its own text, and so does every subclass of one:
-    spec_of(UNet(4, 3, 9, 16, norm_type=nn.BatchNorm2d)) == "cvf20.models.UNet(4, 3, 9, 16, norm_type=torch.nn.BatchNorm2d)"
+spec_of(UNet(4, 3, 9, 16, norm_type=nn.BatchNorm2d)) == "cvf20.models.UNet(4, 3, 9, 16, norm_type=torch.nn.BatchNorm2d)"
 """
 
 import ast
@@ -45,7 +44,7 @@ def spec_of(network: nn.Module) -> str | None:
 def call_text(function: Callable, *args, **kwargs) -> str | None:
     """The call as `build` reads it; None where an argument cannot be written."""
     try:
-        parts = [_text(value) for value in args] + [f"{name}={_text(value)}" for name, value in kwargs.items()]
+        parts = [*map(_text, args), *(f"{name}={_text(value)}" for name, value in kwargs.items())]
         return f"{_path(function)}({', '.join(parts)})"
     except (ValueError, SyntaxError):
         return None

@@ -47,7 +47,7 @@ class TransferModel(Recorded, nn.Module):
 class ResnetBasedModel(TransferModel):
     """ResNet-18 as encoder, a decoder of transposed convolutions: images (N, 3, H, W) → logits (N, num_classes, H, W).
 
-    weights:         state dict of the encoder, of all its layers or some (see `load_pretrained`); None: random
+    weights:         state dict of the encoder, of all its layers or some; None: random
     full_resolution: a double convolution of the image is the outermost skip, as the assignment prints it (14,352,969
                      parameters with 9 classes). False: logits of half the resolution are interpolated (14,281,161)
 
@@ -114,5 +114,4 @@ def join(upsampled: Tensor, skip: Tensor) -> Tensor:
 
 
 def upscaled(x: Tensor, factor: int, like: Tensor) -> Tensor:
-    """x (N, C, h, w) interpolated by the factor and cropped to the size of `like`."""
     return fit_to(F.interpolate(x, scale_factor=float(factor), mode="bilinear"), like.shape[2:])

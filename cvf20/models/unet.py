@@ -17,8 +17,7 @@ class UNet(EncoderDecoderSkeleton):
     """U-Net whose output (N, out_channels, *S) has the size of its input (N, in_channels, *S), S of any size.
 
     depth:            number of down-scalings, which round sizes up
-    in_channels:      channels of the image
-    out_channels:     channels of the output: classes, or 1 for a binary task
+    in_channels, out_channels: of the image; classes, or 1 for a binary task
     fmaps:            feature maps per level, depth + 1 of them, the last for the base; one number is doubled per level
     dim:              spatial dimensions, 1, 2 or 3
     scale_factor:     down-scaling per level: one integer, or per level an integer or a tuple with one per axis
@@ -60,7 +59,8 @@ class UNet(EncoderDecoderSkeleton):
         fmaps = [fmaps * 2**level for level in range(depth + 1)] if isinstance(fmaps, int) else list(fmaps)
         factors = [scale_factor] * depth if isinstance(scale_factor, int) else list(scale_factor)
         if len(fmaps) != depth + 1 or len(factors) != depth:
-            raise ValueError(f"{fmaps=}, scale_factor={factors}: {depth=} wants {depth + 1} and {depth}, or one number")
+            wanted = f"{depth=} wants {depth + 1} and {depth} entries, or one number"
+            raise ValueError(f"{fmaps=}, scale_factor={factors}: {wanted}")
         # beside the attributes that a student's class may have by the same names
         self.choices = SimpleNamespace(
             downsampling=choice("downsampling", downsampling, ("max", "stride", "index")),

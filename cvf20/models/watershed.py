@@ -20,8 +20,7 @@ class WatershedOutput(NamedTuple):
 class WatershedNet(Recorded, nn.Module):
     """Images (N, C, H, W) → foreground logits, energy-bin logits and a direction field in one (N, 1 + bins + 2, H, W).
 
-    After Bai and Urtasun 2017, where one network for directions precedes one for energies: here one body learns both.
-
+    After Bai and Urtasun 2017, whose network for directions precedes one for energies: here one body learns both.
     body: called with the number of output channels, gives the network, e.g. partial(UNet, 4, 3, fmaps=32)
     bins: of the energy, background among them; two more than the loss has edges
     """

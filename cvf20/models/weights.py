@@ -31,9 +31,8 @@ def write_half(source: Path, target: Path, key: str) -> None:
 
 def unwrap(network: nn.Module) -> nn.Module:
     """The network itself inside torch.compile's, DistributedDataParallel's or an averaging wrapper."""
-    is_torchs = type(network).__module__.startswith("torch.")
-    inner = getattr(network, "_orig_mod", getattr(network, "module", None)) if is_torchs else None
-    return network if inner is None else unwrap(inner)
+    inner = getattr(network, "_orig_mod", getattr(network, "module", None))
+    return unwrap(inner) if type(network).__module__.startswith("torch.") and inner is not None else network
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -49,9 +48,6 @@ def own_names(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def load_by_position(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Fill the network with the tensors of `state` in their order, whatever their names; returns the network.
-
-    For weights of the course's own classes. An error where the number of tensors or a shape differs.
-    """
+    """Fill the network with the tensors of `state` (of the course's own class) in their order; returns the network."""
     network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     return network

@@ -44,8 +44,8 @@ class DilatedBaseUNet(UNet):
     """The base looks at 1, 2 and 4 steps' distance side by side, so that a shallow network sees far (Chen et al. 2017)."""
 
     def construct_base_module(self) -> nn.Module:
-        features = self._f_in(self.depth), self.fmaps[self.depth], self._f_out(self.depth)
-        return self._with_dropout(ParallelDilations(*features, **self.conv_norm_act_dict))
+        f_in, f_intermediate, f_out = self._f_in(self.depth), self.fmaps[self.depth], self._f_out(self.depth)
+        return self._with_dropout(ParallelDilations(f_in, f_intermediate, f_out, **self.conv_norm_act_dict))
 
 
 class AttentionUNet(UNet):
