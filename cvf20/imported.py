@@ -10,15 +10,12 @@ from pathlib import Path
 _texts: dict[str, str] = {}
 
 
-class Reader:
-    """First in sys.meta_path: reads what is about to be imported or reloaded, and leaves the importing to the others."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        _remember(name, PathFinder.find_spec(name, path, target))
+def find_spec(name, path=None, target=None) -> None:
+    """Makes this module a finder: reads what is about to be imported or reloaded, and leaves that to the others."""
+    _remember(name, PathFinder.find_spec(name, path, target))
 
 
-sys.meta_path.insert(0, Reader)
+sys.meta_path.insert(0, sys.modules[__name__])
 
 
 def text_of(module: str) -> str | None:

@@ -1,9 +1,9 @@
 """The network of a run: built when it is needed, set back to what it was, described for the run's key."""
 
-import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from cvf20.models.weights import own_names, plain_names, read_state, unwrap
@@ -66,15 +66,16 @@ class Network:
             _began[self.run, run_key(state_of(self.source))] = self._first
 
     def key_parts(self, description: Description):
-        """A ready-made one as it starts; else the code that builds it, not the bits that this draws."""
-        if self.is_given:
-            start = copy.deepcopy(unwrap(self.source))
-            load_state(start, self.first())
-            return description.of(start)
-        learners, source = description.learners, description.of(self.source)
+        """Its structure, and the weights it starts with or the code that builds it; not the bits that this draws."""
+        learners, source = description.learners, None if self.is_given else description.of(self.source)
         if description.learners > learners:
             return source  # it starts from another run, whose key says it all and whose weights may not be here
-        return [source, description.of(type(unwrap(self.built))), [str(p.shape) for p in self.built.parameters()]]
+        now = state_of(self.built)
+        load_state(self.built, self.first() if self.is_given else {name: torch.zeros_like(now[name]) for name in now})
+        try:
+            return [source, description.of(unwrap(self.built))]
+        finally:
+            load_state(self.built, now)
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:

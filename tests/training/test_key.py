@@ -126,15 +126,6 @@ def test_a_name_leads_to_where_it_is_defined_and_nowhere_else(lab, texts):
     assert key(lab(**start, mean="def mean(values):\n    return 1\n").loss) != before
 
 
-def test_a_name_imported_twice_and_all_names_count(lab):
-    text = "def f(x):\n    from mylab.mean import mean\n    return mean(x)\n\ndef loss(x):\n"
-    text += "    from mylab.late import shift as mean\n    return mean(x)\n\nfrom mylab.front import *\nfrom mylab.other import *\n"
-    keys = {
-        key(lab(loss=text, **{name: FILES[name] + "\nX = 1\n"}).loss) for name in ("mean", "late", "front", "other")
-    }
-    assert len(keys | {key(lab(loss=text).loss)}) == 5
-
-
 def test_code_counts_as_it_was_imported_and_not_as_it_stands_on_the_disk(lab, tmp_path):
     """An edit without a restart: the old code still runs, so it keeps its key, until it is imported anew."""
     module = lab()

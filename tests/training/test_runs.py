@@ -52,12 +52,14 @@ def never(*args, **options):
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_published_run_is_loaded_without_a_step_and_without_weights(project, monkeypatch, capsys):
+@pytest.mark.parametrize("place", ["runs/", "results/ (published)"])
+def test_a_finished_run_is_loaded_without_a_step(project, monkeypatch, capsys, place):
     first = fitted(snapshots=(1,), verbose=True)
     test = first.test(Patches(3, seed=4))
     pictures = [first.snapshot(epoch, 1) for epoch in first.snapshot_epochs]
     printed, curves, result = capsys.readouterr().out, first.curves, first.result
-    publish(project)
+    written = published_files(project / "build" / "results")
+    publish(project) if place != "runs/" else shutil.rmtree(project / "build")
     monkeypatch.setattr(fitting, "train_network", never)
     monkeypatch.setattr("cvf20.training.learner.train_network", never)
     monkeypatch.setattr("cvf20.training.learner.validate", never)
@@ -67,8 +69,10 @@ def test_a_published_run_is_loaded_without_a_step_and_without_weights(project, m
     assert [row["epoch"] for row in seen] == [1, 2, 3]
     assert all(again.snapshot(e, 1).equal(p) for e, p in zip(again.snapshot_epochs, pictures, strict=True))
     assert again.explainit((3, 16, 16)).parameters == result["parameters"]
-    assert capsys.readouterr().out == "03_tiny-seed0: loaded from results/ (published)\n" + printed
-    assert published_files(project / "build" / "results") == published_files(project / "results")
+    assert capsys.readouterr().out == f"03_tiny-seed0: loaded from {place}\n" + printed
+    assert published_files(project / "build" / "results") == written
+    if place == "runs/":
+        return
     for use in (lambda: again.model, lambda: again.predict(torch.zeros(1, 3, 16, 16))):
         with pytest.raises(FileNotFoundError, match=r"03_tiny-seed0: its weights are .*run_all\.sh --fresh 03"):
             use()
