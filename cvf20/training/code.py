@@ -49,10 +49,12 @@ def modules_used(tree: ast.AST, module: str = "") -> set[str]:
 
 def _home(module: str, name: str) -> str:
     """The module that defines what `from module import name` gives."""
-    if text_of(module) is None or text_of(f"{module}.{name}") is not None:
-        return f"{module}.{name}"
-    with contextlib.suppress(Exception):  # a constant, all names, or a module that fails
-        value = getattr(importlib.import_module(module), name)
+    with contextlib.suppress(Exception):  # a constant, all names, or a module that is missing or fails
+        is_folder = importlib.util.find_spec(module).origin is None  # without an __init__.py
+        is_own = text_of(module) is not None
+        if is_folder or (is_own and text_of(f"{module}.{name}") is not None):
+            return f"{module}.{name}"
+        value = getattr(importlib.import_module(module), name) if is_own else None
         if getattr(sys.modules[value.__module__], name) is value:
             return value.__module__
     return module

@@ -9,7 +9,7 @@ import uuid
 from enum import Enum
 from functools import cache, cached_property
 from pathlib import PurePath
-from types import CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 
 import numpy as np
 import torch
@@ -139,6 +139,7 @@ PARTS = (  # (kind of object, what tells one from others)
     ((Tensor, np.ndarray), array_digest),
     (nn.Module, lambda it: _network(unwrap(it))),
     (Dataset, _data),
+    (BuiltinFunctionType, lambda it: (it.__qualname__, it.__self__)),
     (property, lambda it: (it.fget, it.fset)),
     (cached_property, lambda it: it.func),
     ((staticmethod, classmethod, type(cache(len))), lambda it: it.__wrapped__),

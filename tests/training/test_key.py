@@ -44,8 +44,8 @@ class Loss:
         self._w = weight
 
     def __call__(self, logits, target):
-        from mylab.late import shift
-        return shift(self._w * loss(logits, target))
+        from mylab import late
+        return late.shift(self._w * loss(logits, target))
 
 
 class SubLoss(Loss):
