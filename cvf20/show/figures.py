@@ -1,7 +1,6 @@
 """The one way a figure gets into a notebook: saved, displayed, named, with its caption; and colours and legends."""
 
 import io
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -69,10 +68,8 @@ def _file(name: str, folder: Path) -> Path:
 
 
 def _place(path: Path) -> str:
-    """How a reader finds the file: from the project's folder; in full where $CVF20_OUT has chosen another."""
-    if not os.environ.get("CVF20_OUT") and path.is_relative_to(project_dir()):
-        path = path.relative_to(project_dir())
-    return path.as_posix()
+    """How a reader finds the file: from the project's folder, else in full."""
+    return (path.relative_to(project_dir()) if path.is_relative_to(project_dir()) else path).as_posix()
 
 
 def title(dataset, text: str) -> str:

@@ -22,9 +22,11 @@ class Explanation:
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int]):
         self._model, self._shape = model, tuple(input_shape)
-        self._whole, *calls = [call for call in on_a_copy(model, input_shape, trace) if call.output]
-        self.table, self.layers = Table(c for c in calls if c.depth == 1), Table(c for c in calls if c.is_layer)
-        self.parameters, self.multiply_adds = sum(p.numel() for p in model.parameters()), self._whole.multiply_adds
+        *rows, self._whole = on_a_copy(model, input_shape, trace)
+        inside = tuple(f"{row.name}." for row in rows)
+        self.table = Table(row for row in rows if not row.name.startswith(inside))
+        self.layers = Table(row for row in rows if row.is_layer)
+        self.parameters, self.multiply_adds = self._whole.parameters, self._whole.multiply_adds
         self.receptive_field = self._whole.receptive_field
 
     @cached_property
@@ -40,7 +42,7 @@ class Explanation:
             shape = list(self._shape)
             if not sight.is_all:  # take an image so large that no border cuts the window
                 shape[axis + 1] *= -(-2 * sight.size // shape[axis + 1])
-                sight = on_a_copy(self._model, shape, trace)[0].sights[axis]
+                sight = on_a_copy(self._model, shape, trace)[-1].sights[axis]
             sizes.append(gradient_extent(self._model, shape, axis, sight.position))
         return tuple(sizes)
 
@@ -49,7 +51,7 @@ class Explanation:
         sees = f", receptive field {times(self.receptive_field)}" if self.receptive_field else ""
         return f"{type(self._model).__name__}: {self.parameters:,} parameters{sees}"
 
-    @cached_property
+    @property
     def figure(self) -> Figure:
         return draw(self.table, self._shape, self.title)
 

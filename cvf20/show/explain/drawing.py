@@ -13,12 +13,11 @@ CENTRED = {"ha": "center", "va": "center", "fontsize": 9.5}
 
 
 def draw(table: Table, input_shape: tuple[int, ...], title: str) -> Figure:
-    """Blocks from left to right, each as deep as its map is small; a U-Net becomes a U.
+    """Blocks from left to right, each as deep as its map is small; what only changes the size is an arrow between them.
 
-    Boxes hold channels and size; what only changes the size is an arrow. A block with more channels coming in than
-    were there before has got them by a skip, from the last block that made so many of that size.
+    A block with more channels coming in than before got them by a skip, from the last that made so many of that size.
     """
-    rows = [Row("input", "", 0, False, [], 0, input_shape), *(row for row in table if row.inputs)]
+    rows = [Row("input", "", input_shape), *(row for row in table if row.inputs)]
     boxes = [rows[0], *(row for row in rows if row.multiply_adds and not row.resizes)]
     halvings = [round(math.log2(input_shape[1] / (*row.output[1:], 0.4)[0])) for row in boxes]
     levels = sorted(set(halvings))  # vectors are last

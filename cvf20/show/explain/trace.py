@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,17 +17,16 @@ from cvf20.show.tables import markdown_table
 
 @dataclass(eq=False)
 class Row:
-    """One module's forward pass; shapes are (C, *S)."""
+    """One module's forward pass, the first one if there are more; shapes are (C, *S)."""
 
     name: str  # as in model.get_submodule
     kind: str
-    depth: int  # 1 for what the network's own forward calls
-    is_layer: bool  # without children
-    inputs: list[tuple[int, ...]]
-    parameters: int
-    output: tuple[int, ...] = ()
-    multiply_adds: int = 0
+    output: tuple[int, ...]
+    inputs: list[tuple[int, ...]] = ()
+    parameters: int = 0
+    is_layer: bool = False  # without children
     sights: Sequence[Sight] = ()  # per axis; empty where they depend on values
+    multiply_adds: int = 0  # of all its passes
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
@@ -56,30 +56,26 @@ def times(sizes: Iterable) -> str:
 
 
 def trace(twin: nn.Module, x: Tensor) -> list[Row]:
-    """All calls of a forward pass, the network's own first."""
-    calls, active = [], []
-    counter, follower = FlopCounterMode(display=False), Follower(x)
+    """All modules in the order in which they are done, the network itself last."""
+    rows, counter, follower = {}, FlopCounterMode(display=False), Follower(x)
 
-    def enter(name: str, module: nn.Module, args: tuple) -> None:
+    def note(name: str, module: nn.Module, args: tuple, out) -> None:
         inputs = [tuple(t.shape[1:]) for t in tree_leaves(args) if isinstance(t, Tensor) and t.is_floating_point()]
         parameters, is_layer = sum(p.numel() for p in module.parameters()), not any(module.children())
-        active.append(Row(name, describe(module), len(active), is_layer, inputs, parameters))
-        calls.append(active[-1])
-        active[-1].multiply_adds = -counter.get_total_flops() // 2
-
-    def leave(module: nn.Module, args: tuple, out) -> None:
-        call = active.pop()
-        call.multiply_adds += counter.get_total_flops() // 2
         for main in [t for t in tree_leaves(out) if isinstance(t, Tensor)][:1]:
-            call.output, call.sights = tuple(main.shape[1:]), follower.sights(main) if x.is_meta else ()
+            sights = follower.sights(main) if x.is_meta else ()
+            shape = tuple(main.shape[1:])
+            rows.setdefault(name, Row(name, describe(module), shape, inputs, parameters, is_layer, sights))
 
     for name, module in twin.named_modules():
         if not isinstance(module, nn.Identity):
-            module.register_forward_pre_hook(lambda module, args, name=name: enter(name, module, args))
-            module.register_forward_hook(leave)
+            module.register_forward_hook(partial(note, name))
     with torch.no_grad(), counter, follower:
         twin(x)
-    return calls
+    for path, operations in counter.get_flop_counts().items():  # UNet, UNet.base_module, …
+        if row := rows.get(path.partition(".")[2]):
+            row.multiply_adds = sum(operations.values()) // 2
+    return list(rows.values())
 
 
 def kept_bytes(twin: nn.Module, x: Tensor) -> int:

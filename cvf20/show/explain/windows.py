@@ -19,11 +19,9 @@ Window = tuple[np.ndarray, np.ndarray]  # along an axis: first and last pixel se
 
 
 class Sight(NamedTuple):
-    """The output position that sees most along an axis, of these the one in the middle, and how many pixels it sees."""
-
-    position: int
-    size: int
-    is_all: bool  # of any image, however large; size is that of this one
+    position: int  # of an output that sees most along an axis, the one in the middle
+    size: int  # number of pixels that it sees
+    is_all: bool  # it sees all of any image, however large; size is that of this one
 
 
 class Follower(TorchDispatchMode):
@@ -55,34 +53,28 @@ class Follower(TorchDispatchMode):
         name, sources = func._schema.name, list(filter(None, map(self.windows, tree_leaves(args))))
         known = zip(func._schema.arguments, args, strict=False)
         given = {a.name: a.default_value for a in func._schema.arguments} | {a.name: value for a, value in known}
-        axes = len(self.sides)
-        for tensor in tree_leaves(out):
-            if sources and isinstance(tensor, Tensor) and name.startswith("aten::"):
-                kind, sizes = name[6:], [len(first) - 2 * OUTSIDE for first, _ in sources[0]]  # as when axes are folded
-                if tensor.dim() <= 2:
-                    kind, sizes = "vector", [1] * axes
-                elif tensor.dim() >= 2 + axes:
-                    sizes = tensor.shape[-axes:]
-                each = zip(range(-axes, 0), sizes, *sources, strict=True)
-                self._known[id(tensor)] = tensor, [follow(kind, given, *axis) for axis in each]
+        axes, followed = len(self.sides), sources and name.startswith("aten::")
+        for tensor in [leaf for leaf in tree_leaves(out) if followed and isinstance(leaf, Tensor)]:
+            kind, sizes = name[6:], [len(first) - 2 * OUTSIDE for first, _ in sources[0]]  # as when axes are folded
+            if tensor.dim() <= 2:
+                kind, sizes = "vector", [1] * axes
+            elif tensor.dim() >= 2 + axes:
+                sizes = tensor.shape[-axes:]
+            each = zip(range(-axes, 0), sizes, *sources, strict=True)
+            self._known[id(tensor)] = tensor, [follow(kind, given, *axis) for axis in each]
         return out
 
 
 def follow(name: str, given: dict, axis: int, size: int, *windows: Window) -> Window:
     """What an operator's `size` outputs along an axis see together of maps with these windows."""
-    firsts, lasts = [], []
-    for first, last in windows:
-        low, high = reads(name, given, axis, len(first) - 2 * OUTSIDE, size)
-        firsts.append(first.take(low + OUTSIDE, mode="clip"))
-        lasts.append(last.take(high + OUTSIDE, mode="clip"))
+    read = [reads(name, given, axis, len(first) - 2 * OUTSIDE, size) for first, _ in windows]
+    firsts = [first.take(low + OUTSIDE, mode="clip") for (first, _), (low, _) in zip(windows, read, strict=True)]
+    lasts = [last.take(high + OUTSIDE, mode="clip") for (_, last), (_, high) in zip(windows, read, strict=True)]
     return np.min(firsts, axis=0), np.max(lasts, axis=0)
 
 
 def reads(name: str, given: dict, axis: int, before: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first and last of `before` positions that each of an operator's `size` outputs reads.
-
-    given: its arguments by name; axis: counted from the last, -1. Some lie outside.
-    """
+    """The first and last of `before` positions that each of an operator's `size` outputs reads; some lie outside."""
     i = np.arange(-OUTSIDE, size + OUTSIDE)
     if name.startswith(("convolution", "max_pool", "avg_pool")):
         kernel = given["kernel_size"] if "kernel_size" in given else given["weight"].shape[2:]
