@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections import Counter
 from collections.abc import Iterable
 from numbers import Integral, Real
 
@@ -40,13 +41,12 @@ class Clock:
     """Books a notebook's time on its tasks: `clock = Clock()` at its head, `clock.stop("C2")` where C2 is answered."""
 
     def __init__(self):
-        self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
+        self.seconds, self._since = Counter(), time.perf_counter()
 
     def stop(self, task: str) -> None:
         """Book the time since the last call (or the beginning) on this task."""
         now = time.perf_counter()
-        self.seconds[task] = self.seconds.get(task, 0.0) + now - self._since
+        self.seconds[task] += now - self._since
         self._since = now
 
 

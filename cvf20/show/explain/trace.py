@@ -63,8 +63,7 @@ def trace(twin: nn.Module, x: Tensor) -> list[Row]:
         inputs = [tuple(t.shape[1:]) for t in tree_leaves(args) if isinstance(t, Tensor) and t.is_floating_point()]
         parameters, is_layer = sum(p.numel() for p in module.parameters()), not any(module.children())
         for main in [t for t in tree_leaves(out) if isinstance(t, Tensor)][:1]:
-            sights = follower.sights(main) if x.is_meta else ()
-            shape = tuple(main.shape[1:])
+            sights, shape = follower.sights(main) if x.is_meta else (), tuple(main.shape[1:])
             rows.setdefault(name, Row(name, describe(module), shape, inputs, parameters, is_layer, sights))
 
     for name, module in twin.named_modules():
