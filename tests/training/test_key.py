@@ -162,13 +162,10 @@ def test_a_training_run_depends_on_the_loop_and_not_on_what_reports(lab):
 
 def test_the_code_of_a_module_is_the_same_text_on_every_python():
     """Nothing of the syntax tree that came or went between 3.11 and 3.14; other versions here agree, where there are any."""
-    script = f"import ast, hashlib, sys\n{inspect.getsource(dump)}\ntexts = [open(f).read() for f in sys.argv[1:]]\n"
-    script += "print(hashlib.sha256(''.join(dump(ast.parse(text)) for text in texts).encode()).hexdigest())"
-    files = [str(file) for file in sorted((Path(__file__).parents[2] / "cvf20").rglob("*.py"))]
+    script = f"import ast, sys\n{inspect.getsource(dump)}\nprint(dump(ast.parse(open(sys.argv[1]).read())))"
     found = set()
     for python in filter(None, [sys.executable, *map(shutil.which, ("python3.12", "python3.13", "python3.14"))]):
-        command = [python, "-X", "utf8", "-c", script, *files]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([python, "-X", "utf8", "-c", script, devices.__file__], capture_output=True, timeout=60)
         found |= {done.stdout} if done.returncode == 0 else set()
     assert len(found) == 1 and dump(ast.parse("f'{x!r:>{w}}' f'a'")) == dump(ast.parse("f'{x!r:>{w}}a'"))
 
