@@ -80,8 +80,8 @@ def title(dataset, text: str) -> str:
 
 def legend(fig: Figure, colours: dict, columns: int | None = None) -> Figure:
     """Names and their colours, (r, g, b) up to 255 or matplotlib's, below the figure."""
-    colours = {name: c if isinstance(c, str) else np.asarray(c) / 255 for name, c in colours.items()}
-    handles = [Patch(facecolor=c, edgecolor="0.5", linewidth=0.5, label=name) for name, c in colours.items()]
+    rgb = {name: c if isinstance(c, str) else np.asarray(c) / 255 for name, c in colours.items()}
+    handles = [Patch(facecolor=c, edgecolor="0.5", linewidth=0.5, label=name) for name, c in rgb.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles))
     return fig
 

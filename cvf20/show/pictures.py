@@ -37,7 +37,7 @@ def heat(values, low: float | None = None, high: float | None = None) -> np.ndar
 def overlay(picture: np.ndarray, labels, palette: np.ndarray | None = None, strength: float = 0.45) -> np.ndarray:
     """Labels (H, W) laid over the picture, with full outlines; void shows the picture.
 
-    palette: colours of the classes; None: labels number objects, each gets a colour of its own, 0 shows the picture
+    palette: colours of the classes; None: labels number objects, each has a colour of its own, 0 shows the picture
     strength: of the colours inside the outlines; 0 draws the outlines alone
     """
     labels, picture = np.asarray(labels).astype(np.int64), np.asarray(picture, dtype=float)
@@ -64,20 +64,16 @@ def grid(
     columns: Sequence[str], rows: Sequence[Sequence[np.ndarray]], row_names: Sequence[str] = (), width: float = 9.5
 ) -> Figure:
     """Pictures in rows and named columns; each (H, W, 3) or (H, W), of any size. Returns the figure."""
-    shapes = [[np.asarray(picture).shape for picture in pictures] for pictures in rows]
-    heights = [max(shape[0] / shape[1] for shape in shapes_of_row) for shapes_of_row in shapes]
+    heights = [max(np.divide(*np.shape(picture)[:2]) for picture in pictures) for pictures in rows]
     size = (width, width / len(columns) * sum(heights) + 0.3)
     fig, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, height_ratios=heights)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    for r, pictures in enumerate(rows):
-        for axis, picture in zip(axes[r], pictures, strict=False):
-            axis.imshow(picture, cmap="gray", interpolation="nearest")
-        if len(row_names):
-            axes[r, 0].set_ylabel(row_names[r])
-    for axis, name in zip(axes[0], columns, strict=True):
-        axis.set_title(name)
+    for (r, c), axis in np.ndenumerate(axes):
+        if c < len(rows[r]):
+            axis.imshow(rows[r][c], cmap="gray", interpolation="nearest")
+        axis.set(title="" if r else columns[c], ylabel=row_names[r] if len(row_names) and not c else "")
     return fig
 
 

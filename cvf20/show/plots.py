@@ -82,8 +82,7 @@ def heatmap(axis, values, rows: Sequence, columns: Sequence, form: str = "{:.2f}
 
 def confusion_figure(confusion, classes: Sequence[str]) -> Figure:
     """(K, K) counts as shares of each true class, in percent."""
-    confusion = np.asarray(confusion, dtype=float)
-    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    shares = 100 * np.asarray(confusion) / np.maximum(np.sum(np.asarray(confusion), 1, keepdims=True), 1)
     size = 0.55 * len(classes) + 1.6
     fig, axis = plt.subplots(figsize=(size + 0.8, size))
     image = heatmap(axis, shares, classes, classes, "{:.0f}", vmin=0, vmax=100, aspect="equal")

@@ -18,7 +18,7 @@ NETWORKS = {
     "UNet, index": (lambda: UNet(2, 3, 4, 4, downsampling="index", upsampling="index", norm_type="group"), COLOUR),
     "UNet, sum": (lambda: UNet(2, 3, 4, 4, upsampling="bilinear", merge="sum", norm_type="instance"), COLOUR),
     "UNet, sigmoid": (
-        lambda: UNet(1, 3, 1, 4, upsampling="transposed", final_activation="sigmoid", dropout=0.1),
+        partial(UNet, 1, 3, 1, 4, upsampling="transposed", final_activation="sigmoid", dropout=0.1),
         COLOUR,
     ),
     "UNet, 1D": (lambda: UNet(2, 1, 2, 4, dim=1, norm_type="batch", downsampling="stride"), (2, 1, 37)),

@@ -37,8 +37,8 @@ HERE = __name__
 
 NETWORKS = {
     PRINTED: lambda: UNet(4, 3, 9, (16, 32, 64, 128, 256), norm_type=nn.BatchNorm2d, upsampling="transposed"),
-    "cvf20.models.UNet(0, 1, 1, [4], 2, 2, None, torch.nn.ELU(alpha=1.0))": lambda: UNet(
-        0, 1, 1, [4], 2, 2, None, nn.ELU()
+    "cvf20.models.UNet(0, 1, 1, [4], activation=torch.nn.ELU(alpha=1.0))": lambda: UNet(
+        0, 1, 1, [4], activation=nn.ELU()
     ),
     "cvf20.models.BaseConv(1, 4, (5,))": lambda: BaseConv(1, np.int64(4), (torch.tensor(5),)),
     "cvf20.models.WatershedNet(functools.partial(cvf20.models.UNet, 2, 1, fmaps=4), 5)": lambda: WatershedNet(

@@ -4,8 +4,6 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
@@ -74,11 +72,11 @@ def test_encoder_computes_what_torchvisions_network_does(encoder, theirs, head):
     torch.testing.assert_close(getattr(whole, head)(pooled), whole(x), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=8, deadline=None)
-@given(height=st.integers(1, 40), width=st.integers(1, 70), name=st.sampled_from(list(BUILDS)))
-def test_output_has_the_input_size_whatever_it_is(networks, height, width, name):
+@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 33), (40, 70)])
+def test_output_has_the_input_size_whatever_it_is(networks, name, size):
     with torch.no_grad():
-        assert networks[name](torch.rand(1, 3, height, width)).shape == (1, 9, height, width)
+        assert networks[name](torch.rand(1, 3, *size)).shape == (1, 9, *size)
 
 
 def test_frozen_encoder_keeps_weights_and_statistics_until_it_is_unfrozen(model):

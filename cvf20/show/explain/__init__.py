@@ -51,22 +51,19 @@ class Explanation:
         return tuple(sizes)
 
     @property
-    def title(self) -> str:
-        sees = f", receptive field {times(self.receptive_field)}" if self.receptive_field else ""
-        return f"{type(self._model).__name__}: {self.parameters:,} parameters{sees}"
-
-    @property
     def figure(self) -> Figure:
-        return draw(self.table, self._shape, self.title)
+        return draw(self.table, self._shape, f"{type(self._model).__name__}: {self.parameters:,} parameters")
 
     @property
     def summary(self) -> str:
-        text = f"**{self.title}**; {self.multiply_adds:,} multiply-adds"
+        text = f"**{type(self._model).__name__}**: {self.parameters:,} parameters; {self.multiply_adds:,} multiply-adds"
         if not self.receptive_field:
             return text + ". Its memory and receptive field depend on what the image shows."
         agree = "they agree" if self.measured == self.receptive_field else "they DISAGREE"
-        text += f" and {self.memory / 2**20:.1f} MiB of activations for one image in training. "
-        return text + f"The gradient of an output covers {times(self.measured)}: {agree}."
+        text += f", {self.memory / 2**20:.1f} MiB of activations for one image in training. The receptive field is "
+        return (
+            text + f"{times(self.receptive_field)}; the gradient of an output covers {times(self.measured)}: {agree}."
+        )
 
     def markdown(self) -> str:
         return f"{self.summary}\n\n{self.table.markdown()}"
@@ -109,7 +106,6 @@ def draw(table: Table, input_shape: tuple[int, ...], title: str) -> Figure:
 
 
 def arrow(start, end, label: str, line: str) -> None:
-    """From text to text, with a label on it."""
     (x0, y0), (x1, y1) = start.get_position(), end.get_position()
     ends = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 0, "shrinkB": 0}
     start.axes.annotate("", xy=(x1, y1), xytext=(x0, y0), arrowprops={"arrowstyle": "-|>", "linestyle": line} | ends)

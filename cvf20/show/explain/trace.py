@@ -51,7 +51,6 @@ class Table(list[Row]):
 
 
 def times(sizes: Iterable) -> str:
-    """(64, 7, 7) as 64×7×7."""
     return "×".join(map(str, sizes))
 
 
