@@ -88,7 +88,6 @@ def legend(fig: Figure, colours: dict, columns: int | None = None) -> Figure:
 
 def class_legend(fig: Figure, dataset, columns: int | None = None) -> Figure:
     """The data set's class colours below the figure, void among them where its masks hold some."""
-    colours = dict(zip(dataset.classes, dataset.palette, strict=True))
-    if any(bool((np.asarray(mask) == VOID).any()) for mask in getattr(dataset, "masks", ())):
-        colours["void"] = (0, 0, 0)
+    void = any(VOID in np.asarray(mask) for mask in getattr(dataset, "masks", ()))
+    colours = dict(zip(dataset.classes, dataset.palette, strict=True)) | ({"void": (0, 0, 0)} if void else {})
     return legend(fig, colours, columns)

@@ -20,9 +20,8 @@ def curves(runs: dict, columns: Sequence[str] = ("loss", "mIoU")) -> Figure:
         for k, (name, seeds) in enumerate(runs.items()):
             seeds = [seeds] if isinstance(seeds, dict) else seeds
             colour, epochs = COLOURS[k % len(COLOURS)], seeds[0]["epoch"]
-            lines = {column: (name, "-")}
-            if column == "loss" and "train_loss" in seeds[0]:
-                lines = {"train_loss": (f"{name}, training", "--"), "loss": (f"{name}, validation", "-")}
+            both = {"train_loss": (f"{name}, training", "--"), "loss": (f"{name}, validation", "-")}
+            lines = both if column == "loss" and "train_loss" in seeds[0] else {column: (name, "-")}
             for each, (label, style) in lines.items():
                 values = np.array([run[each] for run in seeds])
                 axis.plot(epochs, values.mean(0), style, color=colour, label=label)
@@ -70,9 +69,9 @@ def heatmap(axis, values, rows: Sequence, columns: Sequence, form: str = "{:.2f}
     """
     values = np.asarray(values, dtype=float)
     image = axis.imshow(values, **{"cmap": "Blues", "aspect": "auto"} | options)
-    for r, c in np.ndindex(values.shape):
-        light = np.dot(image.cmap(image.norm(values[r, c]))[:3], (0.299, 0.587, 0.114)) > 0.5
-        text = texts[r][c] if texts is not None else "–" if np.isnan(values[r, c]) else form.format(values[r, c])
+    for (r, c), value in np.ndenumerate(values):
+        light = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114)) > 0.5
+        text = texts[r][c] if texts is not None else "–" if np.isnan(value) else form.format(value)
         axis.text(c, r, text, ha="center", va="center", fontsize=8, color="black" if light else "white")
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)

@@ -32,6 +32,11 @@ NETWORKS = {
 }
 
 
+NORMS, ACTIVATIONS = (nn.BatchNorm2d, "instance", "layer", None), ("LeakyReLU", "elu", nn.SiLU, None)
+for norm, activation in zip(NORMS, ACTIVATIONS, strict=True):
+    NETWORKS[f"UNet, {norm}"] = partial(UNet, 1, 3, 4, 4, norm_type=norm, activation=activation), COLOUR
+
+
 @pytest.fixture(autouse=True)
 def fresh_compiler():
     torch._dynamo.reset()

@@ -45,19 +45,6 @@ def test_scale_factors_per_level_and_axis(scale_factor):
         assert model(torch.rand(1, 3, 13, 10)).shape == (1, 2, 13, 10)
 
 
-NORMS = ["batch", "instance", "group", "layer", None, nn.BatchNorm2d, nn.InstanceNorm2d]
-ACTIVATIONS = ["relu", "LeakyReLU", nn.PReLU, "elu", "gelu", nn.SiLU, None]
-
-
-@pytest.mark.parametrize(("norm_type", "activation"), [*zip(NORMS, ACTIVATIONS, strict=True), ("batch", nn.PReLU)])
-def test_norms_and_activations(norm_type, activation):
-    model = UNet(1, 3, 1, 4, norm_type=norm_type, activation=activation, final_activation="sigmoid")
-    out = model(torch.rand(2, 3, 8, 8))
-    assert out.shape == (2, 1, 8, 8) and 0 <= out.min() and out.max() <= 1
-    out.sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
 def test_plain_unet_written_out_gives_the_same_output():
     model = UNet(1, 3, 2, (4, 8), norm_type="batch", upsampling="transposed").eval()
     x, up = torch.rand(2, 3, 6, 8), model.upsampling_modules[0]

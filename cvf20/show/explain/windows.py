@@ -88,18 +88,16 @@ def reads(name: str, given: dict, axis: int, before: int, size: int) -> tuple[np
         centre = (2 * i + 1) * before - size
         return centre // (2 * size), -(-centre // (2 * size))
     if name == "slice" and given["dim"] % given["self"].dim() - given["self"].dim() == axis:
-        i = (given["start"] or 0) % before + i * given["step"]
-        return i, i
+        return ((given["start"] or 0) % before + i * given["step"],) * 2
     if "_pad" in name:
         pad = given.get("pad") or given["padding"]
-        i = i - (pad[-2 * axis - 2] if len(pad) >= -2 * axis else 0)
-        return i, i
+        return (i - (pad[-2 * axis - 2] if len(pad) >= -2 * axis else 0),) * 2
     if name == "vector" or size == 1 < before:  # a flattening, a global mean
         return 0 * i - OUTSIDE, 0 * i + before - 1 + OUTSIDE
     # In proportion: position by position, up-scaling, unpooling, broadcasting, folding, adaptive pools
     factor = -(-size // before)
     if -(-size // factor) == before:  # as after a pool that rounded up
-        return i // factor, i // factor
+        return (i // factor,) * 2
     return i * before // size, -(-(i + 1) * before // size) - 1 if size < before else i * before // size
 
 
@@ -128,14 +126,11 @@ class Connectivity(TorchFunctionMode):
     """While active, normalisations do nothing and pools take means, in modules and in functional calls alike."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-        if name.endswith(("_norm", "softmax")):
-            return args[0]
-        out = func(*args, **kwargs)
-        if not name.startswith("max_pool"):
-            return out
-        pooled = mean_pool(*args, **kwargs)
-        return (pooled, out[1]) if isinstance(out, tuple) else pooled
+        name, out = getattr(func, "__name__", ""), func(*args, **(kwargs or {}))
+        if name.startswith("max_pool"):
+            pooled = mean_pool(*args, **(kwargs or {}))
+            return (pooled, out[1]) if isinstance(out, tuple) else pooled
+        return args[0] if name.endswith(("_norm", "softmax")) else out
 
 
 def mean_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Tensor:
