@@ -60,10 +60,8 @@ class Explanation:
         if not self.receptive_field:
             return text + ". Its memory and receptive field depend on what the image shows."
         agree = "they agree" if self.measured == self.receptive_field else "they DISAGREE"
-        text += f", {self.memory / 2**20:.1f} MiB of activations for one image in training. The receptive field is "
-        return (
-            text + f"{times(self.receptive_field)}; the gradient of an output covers {times(self.measured)}: {agree}."
-        )
+        text += f", {self.memory / 2**20:.1f} MiB of activations for one image in training. Receptive field "
+        return text + f"{times(self.receptive_field)}; an output's gradient covers {times(self.measured)}: {agree}."
 
     def markdown(self) -> str:
         return f"{self.summary}\n\n{self.table.markdown()}"
