@@ -172,6 +172,26 @@ def test_memory_counts_what_a_convolution_and_a_relu_keep():
     assert explainit(unet(), (1, 64, 64)).memory == 4 * explainit(unet(), (1, 32, 32)).memory
 
 
+class OneSize(nn.Conv2d):
+    """Takes images of 32 × 32 only."""
+
+    def forward(self, x):
+        return super().forward(x).reshape(1, 2, 32, 32)
+
+
+class Labels(nn.Conv2d):
+    """Gives classes, which have no gradient."""
+
+    def forward(self, x):
+        return super().forward(x).argmax(1, keepdim=True)
+
+
+@pytest.mark.parametrize("kind", [OneSize, Labels])
+def test_what_cannot_be_measured_is_still_explained(kind):
+    explanation = explainit(kind(1, 2, 3, padding=1), (1, 32, 32))
+    assert "20 parameters" in explanation.summary and "Receptive field 3×3" in explanation.summary
+
+
 DRAWN = [
     (UNet(4, 3, 9, (8, 32, 64, 64, 128), upsampling="transposed"), (3, 100, 110), 4),
     (PlainUNet(), (1, 32, 32), 2),

@@ -59,9 +59,13 @@ class Explanation:
         text = f"**{type(self._model).__name__}**: {self.parameters:,} parameters; {self.multiply_adds:,} multiply-adds"
         if not self.receptive_field:
             return text + ". Its memory and receptive field depend on what the image shows."
-        agree = "they agree" if self.measured == self.receptive_field else "they DISAGREE"
         text += f", {self.memory / 2**20:.1f} MiB of activations for one image in training. Receptive field "
-        return text + f"{times(self.receptive_field)}; an output's gradient covers {times(self.measured)}: {agree}."
+        text += times(self.receptive_field)
+        try:
+            agree = "they agree" if self.measured == self.receptive_field else "they DISAGREE"
+        except (RuntimeError, ValueError):  # it takes one size of image only, or has no gradient
+            return text + "."
+        return text + f"; an output's gradient covers {times(self.measured)}: {agree}."
 
     def markdown(self) -> str:
         return f"{self.summary}\n\n{self.table.markdown()}"
