@@ -125,9 +125,8 @@ def test_a_damaged_data_set_is_an_error_not_a_sample(server, folder, monkeypatch
     assert YeastMovie().sample and ("CVF20_OFFLINE" in capsys.readouterr().out) == bool(offline)
     (folder / "part1").mkdir(parents=True)
     (folder / VICTIM).write_bytes(FILES[VICTIM])
-    with pytest.raises(
-        FileNotFoundError, match=f"11 of 12 wanted files are missing, first .*{list(FILES)[0]}"
-    ) as error:
+    words = f"11 of 12 wanted files are missing, first .*{list(FILES)[0]}"
+    with pytest.raises(FileNotFoundError, match=words) as error:
         YeastMovie()
     assert ("CVF20_OFFLINE" in str(error.value)) == bool(offline)
     assert contents(folder) == {VICTIM: FILES[VICTIM]} and not (offline and server.requests)

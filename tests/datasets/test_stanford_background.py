@@ -33,11 +33,7 @@ def test_splits_are_disjoint_by_content(splits, real):
         centred = small - small.mean(1, keepdims=True)
         return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
-    everything, val, test = (
-        real(StanfordBackground, keep_leaks=True),
-        thumbnails(splits["val"]),
-        thumbnails(splits["test"]),
-    )
+    everything, val, test = real(StanfordBackground, keep_leaks=True), *map(thumbnails, (splits["val"], splits["test"]))
     for held_out, leak in ((val, "img_0076"), (test, "img_0342")):
         alike = (thumbnails(everything) @ held_out.T).max(1)
         assert everything.names[alike.argmax()] == leak and alike.max() > 0.99

@@ -14,9 +14,8 @@ from cvf20.losses import BorderWeightedLoss, border_weight_map
 from cvf20.training.learner import Learner
 from cvf20.transforms import SeparateTouching, train_transforms
 
-strong = train_transforms(
-    (12, 12), crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, colour=0.2, fill="void"
-)
+how = dict(crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, colour=0.2, fill="void")
+strong = train_transforms((12, 12), **how)
 
 
 def mask_itself(mask: torch.Tensor) -> torch.Tensor:

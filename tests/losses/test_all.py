@@ -107,9 +107,8 @@ def test_memory_layout_does_not_matter(loss, channels):
 def test_order_of_images_and_mirror_images_do_not_matter(loss, channels, seed):
     logits, target = draw_case(seed, channels, block=2)
     changes = [lambda x: x.roll(1, 0)]
-    if loss not in (losses.merge_loss, all_heads) and not getattr(
-        loss, "merge_weight", 0
-    ):  # lines of one pixel, directions
+    directed = loss in (losses.merge_loss, all_heads) or getattr(loss, "merge_weight", 0)  # directions, lines
+    if not directed:
         changes += [lambda x: x.flip(-1), lambda x: x.transpose(-1, -2)]
     for change in changes:
         torch.testing.assert_close(loss(change(logits), change(target)), loss(logits, target), rtol=1e-6, atol=1e-12)

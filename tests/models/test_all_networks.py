@@ -17,10 +17,7 @@ NETWORKS = {
     "UNet": (lambda: UNet(2, 3, 4, 4, norm_type="batch", activation=nn.PReLU()), COLOUR),
     "UNet, index": (lambda: UNet(2, 3, 4, 4, downsampling="index", upsampling="index", norm_type="group"), COLOUR),
     "UNet, sum": (lambda: UNet(2, 3, 4, 4, upsampling="bilinear", merge="sum", norm_type="instance"), COLOUR),
-    "UNet, sigmoid": (
-        partial(UNet, 1, 3, 1, 4, upsampling="transposed", final_activation="sigmoid", dropout=0.1),
-        COLOUR,
-    ),
+    "UNet, end": (partial(UNet, 1, 3, 1, 4, upsampling="transposed", final_activation="sigmoid", dropout=0.1), COLOUR),
     "UNet, 1D": (lambda: UNet(2, 1, 2, 4, dim=1, norm_type="batch", downsampling="stride"), (2, 1, 37)),
     "UNet, 3D": (lambda: UNet(1, 1, 2, 4, dim=3, norm_type="batch"), (2, 1, 9, 8, 7)),
     **{own.__name__: (partial(own, 2, 3, 4, 4, norm_type="batch"), COLOUR) for own in (AttentionUNet, DilatedBaseUNet)},

@@ -39,6 +39,7 @@ def test_partial_file(folder, whole):
     missing = encoder.state_dict().keys() - found.state.keys()
     assert missing == {name for name in encoder.state_dict() if name.startswith("layer4.1")}
     assert encoder.conv1.weight.equal(whole["conv1.weight"])
+    assert encoder.eval().layer4[1](x := torch.rand(1, 512, 4, 5)).equal(x), "without weights the identity, not noise"
     (folder / OWN).write_text("<html>not found</html>")
     assert load_pretrained("resnet18").source == PARTIAL, "a broken file of torchvision's falls back"
     torch.save(torch.nn.ReLU(), folder / PARTIAL)  # only tensors are unpickled

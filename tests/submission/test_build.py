@@ -178,7 +178,7 @@ def test_an_unpacked_hand_in_builds_itself(built, tmp_path):
     root = tmp_path / "CV_11_22"
     shutil.copytree(project_dir() / "cvf20", root / "cvf20", dirs_exist_ok=True)
     code = (
-        "import sys; sys.modules['fcntl'] = None\nfrom cvf20.submission.__main__ import main; sys.exit(main(['build']))"
+        "import sys; sys.modules['fcntl'] = None\nfrom cvf20.submission.__main__ import main\nsys.exit(main(['build']))"
     )
     pipe = dict(capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root)}, cwd=root)
     done = subprocess.run([sys.executable, "-c", code], **pipe)

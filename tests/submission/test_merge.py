@@ -35,9 +35,8 @@ def test_every_cell_is_there_once_in_order_with_its_outputs(merged):
     for stem, nb in books.items():
         nb.cells[3].outputs = [stream(f"{stem}\n"), picture(), markdown("| a |\n|---|\n| ____ (fill in) |")]
     nb = merged(books)
-    assert [cell.outputs for cell in nb.cells if cell.get("outputs")] == [
-        books[stem].cells[3].outputs for stem in ("02_base", "03_unet", "10_mine")
-    ]
+    wanted = [books[stem].cells[3].outputs for stem in sorted(books)]
+    assert [cell.outputs for cell in nb.cells if cell.get("outputs")] == wanted
     assert len({cell.id for cell in nb.cells}) == len(nb.cells)
     codes = [cell for cell in nb.cells if cell.cell_type == "code"]
     assert [cell.source for cell in codes].count(set_up()) == 1 and codes[0].source == set_up()
@@ -74,21 +73,10 @@ def test_pictures_come_along(merged, project):
     cell = nb.cells[-1]
     names = re.findall(r"attachment:([^\s)\"]+)", cell.source)
     assert len(names) == 4 and set(names) == set(cell.attachments) and data in cell.source
-    assert (
-        "![y.jpg](" in cell.source
-        and cell.attachments["image.png"] == pasted["image.png"]
-        and 'width="30"' in cell.source
-    )
+    assert "![y.jpg](" in cell.source and 'width="30"' in cell.source
+    assert cell.attachments["image.png"] == pasted["image.png"]
     held = [base64.b64decode(next(iter(cell.attachments[name].values()))) for name in names]
     assert held == [png([0, 6]), png([0, 8]), png([0, 9]), png([0, 9])]
-
-
-@pytest.mark.parametrize("heading", ["## B3 My UNet", "## B3. x", "## Task B3", "## B3 · x"])
-def test_headings_as_people_write_them(merged, heading):
-    book = notebook(heading, "1", "## C6 · y", "2", stem="10_mine")
-    nb = merged({"10_mine": book}, "B")
-    text = "\n".join(cell.source for cell in nb.cells)
-    assert heading in text and "## C6" not in text and '<a id="part-10-1"' in text
 
 
 def test_one_sheet_takes_whole_sections(merged):

@@ -68,9 +68,8 @@ def test_older_results_without_a_network_are_a_note(project, result):
     result("03_unet_best", 0.5)
     hand_on(project.root, project.root / "runs")
     assert not (project.root / "weights").exists()
-    assert missing(project.root, ["A"]) == [
-        "note: weights/03_unet_best-seed0.pt is missing. To mend: ./run_all.sh 03 --fresh"
-    ]
+    wanted = "note: weights/03_unet_best-seed0.pt is missing. To mend: ./run_all.sh 03 --fresh"
+    assert missing(project.root, ["A"]) == [wanted]
 
 
 def test_too_large_for_half_precision_is_named(tmp_path):

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cvf20.labels import VOID
-from cvf20.losses import binary_cross_entropy, cross_entropy_criterion
+from cvf20.losses import cross_entropy_criterion
 from cvf20.metrics import average_precision, compute_confusion_matrix, iou
 from cvf20.models import UNet
 from cvf20.training.devices import to_device
@@ -35,9 +35,6 @@ def on_cpu(model):
     return model.to("cpu").eval()
 
 
-# --- validate ---------------------------------------------------------------------------------------------------------
-
-
 def test_validate_is_the_metrics_of_all_pixels_together(accelerator):
     """Batches of 3, 3 and 1 of images with different shares of void: a mean over batches would differ."""
     data, model = Patches(7, void=True), tiny_unet(dropout=0.5).train().to(accelerator.device)
@@ -54,18 +51,6 @@ def test_validate_is_the_metrics_of_all_pixels_together(accelerator):
     assert found["mAP"] == pytest.approx(float(average_precision(scores, target).mean()), abs=1e-4)  # near ties
 
 
-def test_validate_of_a_binary_task(accelerator):
-    data, model = Patches(5, num_classes=1), on_cpu(tiny_unet(1))
-    found = validate(model, DataLoader(data, 2), binary_cross_entropy, accelerator=accelerator)
-    images, target = images_and_targets(data)
-    with torch.no_grad():
-        prediction = model(images)[:, 0] > 0
-    sets = [((p & (t == 1)).sum().item(), (p | (t == 1)).sum().item()) for p, t in zip(prediction, target, strict=True)]
-    assert set(found) == {"IoU", "IoU_per_image", "loss"}
-    assert found["IoU"] == pytest.approx(sum(i for i, _ in sets) / sum(u for _, u in sets))
-    assert found["IoU_per_image"] == pytest.approx(sum(i / u for i, u in sets) / len(sets))
-
-
 def test_scores_are_taken_at_the_size_of_the_labels(accelerator):
     """A network that sees 8×8 images is judged on the 16×16 labels, its logits interpolated."""
     data, model = Patches(4, transforms=eval_transforms((8, 8))), on_cpu(tiny_unet())
@@ -76,9 +61,6 @@ def test_scores_are_taken_at_the_size_of_the_labels(accelerator):
         logits = F.interpolate(model(images), size=(16, 16), mode="bilinear", align_corners=False)
     assert found["accuracy"] == pytest.approx((logits.argmax(1) == target).double().mean().item(), abs=0.01)
     assert evaluate_model(model, data, precision="fp32") == pytest.approx(found["accuracy"], abs=1e-6)
-
-
-# --- evaluate_model ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("void", [False, True])
@@ -121,9 +103,6 @@ def test_a_perfect_network_scores_one(channels, shape):
         assert evaluate_model(Perfect(channels, wrong=True), data, batch_size=3) == 0.0
 
 
-# --- other sizes, dimensions, ends ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("classes", [3, 1])
 def test_pictures_of_several_sizes_one_per_batch(accelerator, classes):
     """public-reports 10: mAP and own metrics at the end, too. What is filled up is void."""
@@ -133,16 +112,18 @@ def test_pictures_of_several_sizes_one_per_batch(accelerator, classes):
     found = validate(model, batches, accelerator=accelerator)
     with torch.no_grad():
         scores = [model(image) for image, _ in batches]
-    flat = [score.flatten(2) for score in scores]
-    target = torch.cat([labels.flatten() for _, labels in batches])[None]
     if classes == 1:
-        both = [
-            ((s[:, 0] > 0) & (t == 1)).sum() / ((s[:, 0] > 0) | (t == 1)).sum()
-            for s, (_, t) in zip(scores, batches, strict=True)
-        ]
-        assert found["IoU_per_image"] == pytest.approx(float(torch.stack(both).mean()), abs=1e-6)
+        pairs = [(score[:, 0] > 0, target == 1) for score, (_, target) in zip(scores, batches, strict=True)]
+        sets = [((p & t).sum().item(), (p | t).sum().item()) for p, t in pairs]
+        wanted = {
+            "IoU": sum(i for i, _ in sets) / sum(u for _, u in sets),
+            "IoU_per_image": sum(i / u for i, u in sets) / 3,
+        }
+        assert found == pytest.approx(wanted)
     else:
-        wanted = average_precision(torch.cat(flat, -1).softmax(1)[..., None], target[..., None])
+        flat = torch.cat([score.flatten(2) for score in scores], -1)
+        target = torch.cat([labels.flatten() for _, labels in batches])
+        wanted = average_precision(flat.softmax(1)[..., None], target[None, :, None])
         assert found["mAP"] == pytest.approx(float(wanted.nanmean()), abs=1e-4)
 
     def metrics(logits, labels):
@@ -155,11 +136,9 @@ def test_pictures_of_several_sizes_one_per_batch(accelerator, classes):
 @pytest.mark.parametrize("dim", [1, 3])
 def test_signals_and_volumes_train(accelerator, dim):
     """package.md 15."""
-    images, target = torch.randn(4, 3, *[8] * dim), torch.randint(2, (4, *[12] * dim))
-    model = UNet(1, 3, 2, (2, 4), dim=dim)
-    loader, rows = DataLoader(TensorDataset(images, target[..., ::1]), 2), []
-    model = to_device(model, accelerator)
-    small = DataLoader(TensorDataset(images, torch.randint(2, (4, *[8] * dim))), 2)
+    images, rows, model = torch.randn(4, 3, *[8] * dim), [], to_device(UNet(1, 3, 2, (2, 4), dim=dim), accelerator)
+    targets = (torch.randint(2, (4, *[size] * dim)) for size in (8, 12))
+    small, loader = (DataLoader(TensorDataset(images, target), 2) for target in targets)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     train(model, F.cross_entropy, small, loader, optimizer, 1, accelerator=accelerator, after_epoch=rows.append)
     assert rows[0]["accuracy"] > 0
@@ -177,9 +156,6 @@ def test_probabilities_are_not_squashed_twice(accelerator, classes, end):
     found = [validate(model, loader, accelerator=accelerator) for model in (logits, squashed)]
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     assert evaluate_model(logits, loader, precision="fp32") == evaluate_model(squashed, loader, precision="fp32")
-
-
-# --- train ------------------------------------------------------------------------------------------------------------
 
 
 def test_train_is_the_loop_that_one_would_write_by_hand(accelerator):
