@@ -6,15 +6,12 @@ VOID = 255  # pixels without a label: no loss and no metric looks at them
 
 
 def check_integer(labels: Tensor, name: str) -> Tensor:
-    """The labels as int64: bool, any integer type, or floats that hold whole numbers, such as 0.0 and 1.0.
-
-    Converted before anything is compared: in torch int8's −1 equals 255, and uint8's 255 equals −1.
-    """
+    """The labels as int64: bool, any integer type, or floats that hold whole numbers, such as 0.0 and 1.0."""
     if labels.is_floating_point():
         broken = (labels != labels.round()) | labels.isinf()  # nan differs from itself
         if broken.any():
             raise ValueError(f"{name} holds {labels[broken][0].item():g}, wanted labels: whole numbers")
-    return labels.long()
+    return labels.long()  # before anything is compared: in torch int8's −1 equals 255, and uint8's 255 equals −1
 
 
 def check_labels(labels: Tensor, num_classes: int, name: str) -> Tensor:

@@ -1,6 +1,6 @@
 """How far every pixel is from the nearest border between two labels: what the border losses and metrics share."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ Box = tuple[slice, slice]
 def border_distance(labels: Tensor) -> Tensor:
     """(N, H, W) float32: Euclidean distance in pixels to the nearest pixel of another label; 1 right at a border.
 
-    labels: (N, H, W); any number of classes, or instances
-    Void is no label: the step from a label to void is no border, and void pixels hold inf, as do those of an image
-    with one label only. The image's edge is no border either.
+    labels: (N, H, W) classes or instances; void is none. Neither the step to void nor the image's edge is a border, and
+            void pixels hold inf, as do those of an image with one label only.
     """
     images = label_images(labels, "labels").cpu()
     distance = torch.full(images.shape, torch.inf)
@@ -28,9 +27,7 @@ def border_distance(labels: Tensor) -> Tensor:
     return distance.to(labels.device)
 
 
-def label_depths(
-    labels: np.ndarray, leave_out: Collection[int] = (VOID,)
-) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
+def label_depths(labels: np.ndarray, leave_out=(VOID,)) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
     """Per label: a window, its pixels in there (bool), and the distance in there to pixels neither of it nor void."""
     void = labels == VOID
     numbers, position = consecutive(labels)

@@ -1,7 +1,4 @@
-"""Instance label images: 0 is background, every other number an instance, but 255 in a target is void as everywhere.
-
-No instance is ever given the number 255: `renumber` goes from 254 on to 256. Nothing relies on numbers without gaps.
-"""
+"""Instance label images: 0 is background, 255 void in a target and given to no instance, every other number one."""
 
 import numpy as np
 import torch
@@ -30,10 +27,7 @@ def instance_masks(labels: Tensor, void: int | None = VOID) -> Tensor:
 
 
 def instance_boxes(masks: Tensor) -> Tensor:
-    """(n, 4) float boxes x0, y0, x1, y1 around the pixels of masks (n, H, W), none of them empty.
-
-    In coordinates of the pixels' edges: a mask of a single pixel has a box of width and height 1, not 0.
-    """
+    """(n, 4) float boxes x0, y0, x1, y1 around masks (n, H, W), none empty, from edge to edge: a pixel is 1 wide."""
     return masks_to_boxes(masks) + masks.new_tensor([0, 0, 1, 1], dtype=torch.float32)
 
 
@@ -55,9 +49,8 @@ def renumber(labels: Tensor) -> Tensor:
 def separate_touching(instances: np.ndarray) -> np.ndarray:
     """Foreground (H, W) uint8 of instance labels (0 background): at most one component per cell, 4-connected.
 
-    Of two edge neighbours with different labels, the pixel of the larger cell becomes background: a line of one
-    pixel, and a small bud keeps all of its own. Of what the line leaves of a cell the largest component stays; a cell
-    no wider than the lines around it vanishes.
+    Of two edge neighbours with different labels, the pixel of the larger cell becomes background, so that a small bud
+    keeps its own. What is left of a cell keeps its largest component; one no wider than the lines around it vanishes.
     """
     cell = consecutive(instances)[1]
     area = np.bincount(cell.ravel())

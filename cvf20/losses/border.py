@@ -35,7 +35,6 @@ def gap_weight_map(instances: Tensor, sigma: float = 5.0, w0: float = 10.0, touc
 
     The U-Net paper's emphasis on thin gaps (Ronneberger et al. 2015, equation 2, without its class weights): d₁ and d₂
     are the distances in pixels to the nearest cell and to the nearest other one, as far as they are below 5σ.
-
     instances: (N, H, W), 0 background, one number per cell, or void, which is no cell
     touching:  cells may touch: the line that parts two (`separate_touching`) is their gap
     """

@@ -8,11 +8,7 @@ from cvf20.labels import VOID, split_void
 
 
 def binary_arguments(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, labels (0, 1) and the mask of the pixels that are not void, all (N, 1, H, W).
-
-    target: (N, H, W) or (N, 1, H, W)
-    Logits that are inf or nan under void are 0, so that they reach neither a loss nor, as 0·∞, a gradient.
-    """
+    """Logits, labels (0, 1) and mask of what is not void, all (N, 1, H, W); target: (N, H, W) or (N, 1, H, W)."""
     if logits.ndim < 2 or logits.shape[1] != 1:
         raise ValueError(f"logits of a binary task must be (N, 1, H, W), found {tuple(logits.shape)}")
     expanded = target.unsqueeze(1) if target.ndim == logits.ndim - 1 else target
@@ -33,7 +29,7 @@ def class_arguments(logits: Tensor, target: Tensor, ignore_index: int = VOID) ->
 
 
 def without_void(logits: Tensor, keep: Tensor) -> Tensor:
-    """In float32 at least: sums over 10⁵ pixels do not survive bfloat16's 8 bits."""
+    """Logits, 0 where void (inf or nan would reach the gradient), in float32 at least: bfloat16 sums no 10⁵ pixels."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~keep, 0)
 
 

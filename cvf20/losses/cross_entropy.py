@@ -8,9 +8,7 @@ from cvf20.labels import VOID
 from cvf20.losses.common import binary_arguments, class_arguments, weighted_mean
 
 
-def cross_entropy_criterion(
-    logits: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = VOID
-) -> Tensor:
+def cross_entropy_criterion(logits: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index=VOID) -> Tensor:
     """Weighted mean over all pixels i that are not void: Σ w[tᵢ]·(−log softmax(logitsᵢ)[tᵢ]) / Σ w[tᵢ].
 
     logits: (N, K, H, W), or any number of spatial axes; target: (N, H, W) labels in 0 … K − 1, or ignore_index

@@ -28,12 +28,10 @@ class SorensenDiceLoss(nn.Module):
         if not self.from_logits and (outside := (p < 0) | (p > 1)).any():
             raise ValueError(f"prediction holds {p[outside][0].item():g}, wanted probabilities (or from_logits=True)")
         t = labels.to(p.dtype).flatten(1)
-
         overlap = (p * t).sum(1)
         t_norm = t.square().sum(1)
         denominator = p.square().sum(1) + t_norm
-        # Without foreground in the target the quotient is 0; dividing by 1 there keeps the gradient from becoming 0·∞
-        # when Σ p² underflows
+        # Without foreground the quotient is 0; dividing by 1 keeps the gradient from being 0·∞ where Σ p² underflows
         dice = 2 * overlap / torch.where(t_norm > 0, denominator, 1)
         dice = torch.where(denominator == 0, 1, dice)
         return (1 - dice).mean()
@@ -64,7 +62,6 @@ class SoftClDiceLoss(nn.Module):
 
     clDice is the harmonic mean of the shares of the prediction's soft skeleton that lies in the target, and of the
     target's that lies in the prediction. Made for tubes: on blobs a skeleton says little.
-
     alpha:      α, 0 … 1
     iterations: of the soft skeleton, at least the radius in pixels of the thickest object
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background in both

@@ -1,7 +1,6 @@
 """Which mistakes change the topology, and a loss that penalises those: A3c's cost on connected components."""
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,17 +19,14 @@ REACH = 2  # pixels by which a valley may lie beside the gap in the target
 def critical_components(prediction: Tensor, target: Tensor, connectivity: int = 4, holes: bool = False) -> Tensor:
     """(N, H, W) bool: the pixels of those connected mistakes that change the topology.
 
-    prediction, target: (N, H, W) bool
-    connectivity:       of the foreground, 4 or 8
-    holes:              also look at the complement, with the dual connectivity (8 or 4): mistakes that open, close,
-                        join or part holes
+    prediction, target: (N, H, W) bool; connectivity: of the foreground, 4 or 8
+    holes: also look at the complement, with the dual connectivity: mistakes that open, close, join or part holes
 
-    False positives and false negatives are labelled apart. Such a component is critical unless it touches exactly one
-    component of prediction ∧ target, the correct foreground. Touching several: a false positive merges what is
-    separate, a false negative splits what is one. Touching none: a false positive invents an object, a false negative
-    misses one. After Grim et al. (2025, arXiv 2501.01022), who remove one component from the whole target, or
-    prediction: two cuts that only together part a ring are critical here and not there. What holes=True asks,
-    Topograph (Lux et al. 2025, arXiv 2411.03228) always does.
+    A component of the false positives, or of the false negatives, is critical unless it touches exactly one component
+    of prediction ∧ target. Touching several, it merges what is separate, or splits what is one; touching none, it
+    invents an object, or misses one. After Grim et al. (2025, arXiv 2501.01022), who remove one component from the
+    whole target, or prediction: two cuts that only together part a ring are critical here and not there. Topograph
+    (Lux et al. 2025, arXiv 2411.03228) always looks at holes, too.
     """
     predicted, true = as_masks(prediction, "prediction"), as_masks(target, "target")
     if predicted.shape != true.shape:
@@ -64,24 +60,16 @@ class TopologyLoss(nn.Module):
 
     P is the cross-entropy of the pixels of `critical_components`, summed, divided by the number of all pixels that are
     not void: on a base of binary cross-entropy such a pixel counts 1 + weight times.
-
     base:         loss(logits, target), or loss(logits, target, weight_map) where the data carries one
     thresholds:   on the probability; P is the mean over all. Those below 0.5 also find bridges, those above it cuts, that
                   are not there yet but near
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
     merge_weight: of M, `merge_loss`
-
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background without mistakes
     """
 
     def __init__(
-        self,
-        base: Callable[..., Tensor] = binary_cross_entropy,
-        weight: float = 10.0,
-        *,
-        thresholds: Sequence[float] = (0.5,),
-        warm_up: tuple[float, float] = (0.0, 0.0),
-        merge_weight: float = 0.0,
+        self, base=binary_cross_entropy, weight=10.0, *, thresholds=(0.5,), warm_up=(0.0, 0.0), merge_weight=0.0
     ):
         super().__init__()
         self.base, self.weight, self.merge_weight = base, weight, merge_weight
