@@ -61,16 +61,14 @@ def _judged(table: sparse.csr_array, numbers: np.ndarray, area: np.ndarray, void
     return Overlaps(pairs.row, pairs.col, pairs.data, left, area[is_object], 2 * left < table.sum(1))
 
 
-def match_instances(
-    prediction: Labels, target: Labels, scores: Sequence[Tensor] | None = None, iou_threshold: float = 0.5
-) -> dict[str, float]:
+def match_instances(prediction: Labels, target: Labels, scores=None, iou_threshold: float = 0.5) -> dict[str, float]:
     """F1, panoptic quality and count error of label images; mask_AP and mask_AP50 too where scores are given.
 
-    scores:        per image (n,), of its predicted instances by ascending number
+    scores:        per image a Tensor (n,), of its predicted instances by ascending number
     iou_threshold: at least this overlap makes a match; 0.5 or more, so that a match is unique
-    Returns, over all images together: F1; PQ = Σ IoU of matches / (TP + FP/2 + FN/2) and its factor SQ, the mean IoU of
-    matches (the other factor is F1); count_error, the mean of |predicted − true| per image. All but count_error are 1 where there is nothing to find and nothing was found. Without a match SQ is nan, without a
-    true instance AP is.
+    Returns, over all images together: F1; PQ = F1 · SQ = Σ IoU of matches / (TP + FP/2 + FN/2); SQ, their mean IoU;
+    count_error, the mean of |predicted − true| per image. The first three are 1 where there is nothing to find and
+    nothing was found. Without a match SQ is nan, without a true instance AP.
     """
     if not 0.5 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold={iou_threshold}: 0.5 to 1 is wanted, below a match is not unique")

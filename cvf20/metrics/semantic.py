@@ -9,10 +9,7 @@ from cvf20.labels.borders import border_distance, check_weights
 
 
 def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID) -> Tensor:
-    """(K, K) int64: entry [t, p] counts the pixels of class t that were predicted as p.
-
-    prediction, target: labels of one shape, any number of axes
-    """
+    """(K, K) int64: entry [t, p] counts the pixels of class t predicted as p; labels of one shape, any axes."""
     prediction, labels, keep = known_labels(prediction, target, num_classes, ignore_index)
     pair = (labels * num_classes + prediction).masked_fill_(~keep, num_classes**2)  # void: a bin of its own
     counts = torch.bincount(pair.flatten(), minlength=num_classes**2 + 1)
@@ -114,10 +111,9 @@ def sort_where(mask: Tensor, values: Tensor) -> Tensor:
 
 
 def binary_iou(prediction: Tensor, target: Tensor) -> float:
-    """Intersection over union of the foreground, over all pixels of all images together.
+    """Intersection over union of the foreground, over all pixels; 1 where both are empty, nan where everything is void.
 
     prediction, target: (N, H, W), (N, 1, H, W) or (H, W), values 0 and 1; void only in the target
-    1 where both are empty, nan where everything is void.
     """
     confusion = compute_confusion_matrix(*image_pair(prediction, target), 2)
     nothing = bool(confusion.sum() > 0 and confusion.sum() == confusion[0, 0])
@@ -130,9 +126,7 @@ def binary_iou_per_image(prediction: Tensor, target: Tensor) -> float:
     return float(torch.tensor([binary_iou(*pair) for pair in images], dtype=torch.float64).nanmean())
 
 
-def known_labels(
-    prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID
-) -> tuple[Tensor, Tensor, Tensor]:
+def known_labels(prediction: Tensor, target: Tensor, num_classes: int, ignore_index=VOID) -> tuple[Tensor, ...]:
     """Labels of prediction and target (int64, 0 where void) and the mask of the pixels that count, of one shape."""
     check_same_shape(prediction, target)
     labels, keep = split_void(target, num_classes, ignore_index)

@@ -34,9 +34,7 @@ class Relation(NamedTuple):
     spurious: np.ndarray  # (P,)
 
 
-def topology_errors(
-    prediction: Tensor, target: Tensor, instances: bool | None = None, *, exclude_border: bool = False
-) -> dict[str, int]:
+def topology_errors(prediction: Tensor, target: Tensor, instances=None, *, exclude_border=False) -> dict[str, int]:
     """How many objects are wrongly joined, parted, left out or made up, summed over the images.
 
     prediction, target: (N, H, W), or (H, W) for one image; masks, or instance labels (0 background, unique in an image)
