@@ -1,4 +1,4 @@
-"""The first network of the scene assignment: three convolutions at full resolution."""
+"""The first network of the scene assignment: three convolutions at full resolution, which see 7×7 pixels."""
 
 from torch import nn
 
@@ -6,10 +6,7 @@ from cvf20.models.spec import Recorded
 
 
 class BaseConv(Recorded, nn.Sequential):
-    """3 → 16 → 32 → 64 with Conv3×3-BN-ReLU, then 1×1 to the classes: (N, 3, H, W) → (N, num_classes, H, W) logits.
-
-    With 9 classes it has 24,393 parameters; every output sees a window of 7×7 pixels.
-    """
+    """Conv3×3-BN-ReLU to `fmaps`, then 1×1 to logits: (N, 3, H, W) → (N, num_classes, H, W); 9: 24,393 parameters."""
 
     def __init__(self, in_channels: int = 3, num_classes: int = 9, fmaps: tuple[int, ...] = (16, 32, 64)):
         layers = []

@@ -1,7 +1,4 @@
-"""The case study: four ways from a 128×9×9 feature map to 15 key points, where most of the parameters are.
-
-Input (N, 1, 96, 96), output (N, 30): x and y of 15 key points in [-1, 1].
-"""
+"""The case study: four ways from a 128×9×9 map to 15 key points; (N, 1, 96, 96) → (N, 30), x and y in [-1, 1]."""
 
 from torch import nn
 
@@ -24,9 +21,8 @@ class FlattenNet(Recorded, nn.Sequential):
     title = "flatten"
 
     def __init__(self):
-        super().__init__(
-            *convolutional_body(), nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, 30)
-        )
+        ending = nn.Flatten(), nn.Linear(128 * 9 * 9, 256), nn.PReLU(), nn.Linear(256, 30)
+        super().__init__(*convolutional_body(), *ending)
 
 
 class BottleneckFlattenNet(Recorded, nn.Sequential):

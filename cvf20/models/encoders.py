@@ -26,8 +26,7 @@ class Stage(NamedTuple):  # a feature map: the layer that makes it, its stride a
 class ResnetEncoder(IntermediateLayerGetter):
     """ResNet-18 (He et al. 2016) without its head: images (N, 3, H, W) → its stages' maps by name.
 
-    A map is (N, channels, ⌈H/stride⌉, ⌈W/stride⌉). Residual blocks without pretrained weights start as the identity (the
-    scale of the last batch norm is 0, Goyal et al. 2017).
+    A map is (N, channels, ⌈H/stride⌉, ⌈W/stride⌉). Untrained residual blocks are the identity (Goyal et al. 2017).
     """
 
     source, partial = ResNet18_Weights.IMAGENET1K_V1, "resnet18_imagenet_partial.pth"
@@ -46,9 +45,8 @@ class MobilenetEncoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = IntermediateLayerGetter(
-            mobilenet_v2().features, {stage.name: stage.name for stage in self.stages}
-        )
+        names = {stage.name: stage.name for stage in self.stages}
+        self.features = IntermediateLayerGetter(mobilenet_v2().features, names)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return self.features(x)
@@ -58,10 +56,7 @@ ENCODERS = {"resnet18": ResnetEncoder, "mobilenet_v2": MobilenetEncoder}
 
 
 def make_encoder(name: str, weights: Mapping[str, Tensor] | None = None, **options) -> nn.Module:
-    """The encoder "resnet18", with options of torchvision's, or "mobilenet_v2", with what `weights` has of its state dict.
-
-    Names and shapes that are not the encoder's are an error.
-    """
+    """The encoder "resnet18" (options: torchvision's) or "mobilenet_v2"; weights: its state dict, or a part of that."""
     encoder = ENCODERS[choice("encoder", name, ENCODERS)](**options)
     encoder.load_state_dict({**encoder.state_dict(), **(weights or {})})
     return encoder

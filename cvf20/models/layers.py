@@ -78,11 +78,8 @@ class IndexPool(nn.Module):
 
 
 class IndexUnpool(nn.Module):
-    """Put every value back where the encoder's maximum was, zeros elsewhere (SegNet, Badrinarayanan et al. 2017).
-
-    The scatter, unlike `max_unpool2d`, also runs under `torch.use_deterministic_algorithms(True)`.
-    """
+    """Put every value back where the encoder's maximum was, zeros elsewhere (SegNet, Badrinarayanan et al. 2017)."""
 
     def forward(self, x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
-        flat = x.new_zeros(*x.shape[:2], size.numel())
+        flat = x.new_zeros(*x.shape[:2], size.numel())  # unlike max_unpool2d, a scatter can be deterministic
         return flat.scatter(2, indices.flatten(2), x.flatten(2)).unflatten(2, size)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 from torchvision.models import detection
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from torchvision.ops import FrozenBatchNorm2d
@@ -29,7 +30,6 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
     Images come normalised, and stay at their size. Void (255) is blanked in the image, since torchvision's losses know
     no region to leave out.
-
     weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
     aspect_ratios: height / width of the anchors
@@ -38,25 +38,13 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
     """
 
     def __init__(
-        self,
-        weights: Mapping[str, Tensor] | None = None,
-        *,
-        anchor_sizes: Sequence[float] = (24, 48, 96, 160, 256),
-        aspect_ratios: Sequence[float] = (1.5, 2.3, 3.5),
-        width: int = 128,
-        **options,
+        self, weights=None, *, anchor_sizes=(24, 48, 96, 160, 256), aspect_ratios=(1.5, 2.3, 3.5), width=128, **options
     ):
-        encoder = frozen_encoder(weights or {})
         layers = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-        super().__init__(
-            BackboneWithFPN(encoder, layers, [64, 128, 256, 512], width),
-            num_classes=2,
-            rpn_anchor_generator=detection.anchor_utils.AnchorGenerator(
-                [(size,) for size in anchor_sizes], [tuple(aspect_ratios)] * LEVELS
-            ),
-            mask_head=MaskRCNNHeads(width, (width, width, width, 256), 1),  # torchvision's mask predictor takes 256
-            **SMALL | options,
-        )
+        backbone = BackboneWithFPN(frozen_encoder(weights or {}), layers, [64, 128, 256, 512], width)
+        anchors = AnchorGenerator([(size,) for size in anchor_sizes], [tuple(aspect_ratios)] * LEVELS)
+        head = MaskRCNNHeads(width, (width, width, width, 256), 1)  # torchvision's mask predictor takes 256
+        super().__init__(backbone, 2, rpn_anchor_generator=anchors, mask_head=head, **SMALL | options)
         self.transform = AsGiven(0, 0, [0.0] * 3, [1.0] * 3)
         for module in (self.backbone, self.rpn.head, self.roi_heads.box_predictor, self.roi_heads.mask_predictor):
             # Boxes are decoded from these, and bfloat16 knows no pixel beyond 256

@@ -82,10 +82,7 @@ def _path(value: type | FunctionType) -> str:
 
 
 def build(spec: str) -> nn.Module:
-    """The network of a text from `spec_of`, with new random weights. ValueError for whatever cannot be built.
-
-    Only modules, functions of cvf20.models, partial() and literals are evaluated.
-    """
+    """The network of a text from `spec_of`, with new random weights. ValueError for whatever cannot be built."""
     try:
         network = _value(ast.parse(spec, mode="eval").body)
     except Exception as error:  # whatever is wrong in the text or the arguments
@@ -96,7 +93,7 @@ def build(spec: str) -> nn.Module:
 
 
 def _value(node: ast.expr):
-    """What a part of the text means."""
+    """What a part of the text means: modules, functions of cvf20.models, partial() and literals; nothing else runs."""
     if isinstance(node, ast.Call):
         function = _value(node.func)
         if isinstance(function, FunctionType) and not function.__module__.startswith("cvf20.models"):

@@ -50,7 +50,6 @@ class ResnetBasedModel(TransferModel):
     weights:         state dict of the encoder, of all its layers or some; None: random
     full_resolution: a double convolution of the image is the outermost skip, as the assignment prints it (14,352,969
                      parameters with 9 classes). False: logits of half the resolution are interpolated (14,281,161)
-
     Every step of the decoder doubles the size, whatever it is, and joins the encoder's map of that size.
     """
 
@@ -81,7 +80,6 @@ class LightDecoderModel(TransferModel):
 
     encoder: "mobilenet_v2" (3,460,631 parameters in all with 23 classes) or "resnet18"; weights: its state dict
     width:   channels of the decoder
-
     A top-down pathway as in Lin et al. (2017), from stride 32 to 4. The mean of the encoder's last map is added to the
     coarsest: what the whole picture shows (Liu et al. 2015, ParseNet).
     """

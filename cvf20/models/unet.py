@@ -31,7 +31,6 @@ class UNet(EncoderDecoderSkeleton):
                       values return to where the encoder's maximum was; needs downsampling="index"
     merge:            "concat" or "sum" of the up-scaled map and the skip
     dropout:          probability that a block's output channel is zeroed in training
-
     The decoder of level d takes 2·fmaps[d] channels and gives fmaps[d−1] (level 0: fmaps[0]), the base goes
     fmaps[depth−1] → fmaps[depth] → fmaps[depth−1]; with transposed convolutions they end with fmaps[d] and fmaps[depth].
     Hooks may use the attributes that `__init__` sets: `conv_type(f_in, f_out, kernel_size)`, `norm_type(features)` and
