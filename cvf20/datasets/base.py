@@ -31,10 +31,8 @@ class SegmentationDataset(Dataset):
           project, else a download, else a small real sample (`sample`) or a drawn stand-in (`synthetic`)
     split: one of `splits`
     transforms: called as transforms(image, mask) on the tv_tensors of one sample
-
     Item i is (tv_tensors.Image (C, H, W) uint8, tv_tensors.Mask (H, W)), the caller's own copy; `images`, `masks` and
     `names` give the shared originals.
-
     A subclass names its constants, lists the samples of a split (`sample_names`) and says which two `files` belong to
     one; it may decode them its own way (`read_sample`) and draw a stand-in (`stand_in`).
     """

@@ -32,10 +32,7 @@ def registry(name: str) -> dict[str, str]:
 
 @cache
 def no_answer(host: str) -> str:
-    """Why the host does not answer within PATIENCE, or "".
-
-    Asked in a thread, because neither the look-up of a name nor several addresses of a host keep to a timeout.
-    """
+    """Why the host does not answer within PATIENCE, or ""; in a thread, as looking up its name keeps to no timeout."""
     reason = [f"no answer in {PATIENCE} s"]
 
     def ask() -> None:
@@ -67,8 +64,7 @@ def bring_each(source: str, staging: Path, files: dict[str, str]) -> None:
 def fetch(name: str, source: str, folder: Path, bring=bring_each) -> None:
     """Fetch the files that `folder` lacks; what is there already is never touched. Raises OSError.
 
-    Files collect in a hidden folder beside the target and are moved in when all are complete and checked, so a
-    download that was stopped goes on with what is missing.
+    They collect in a hidden folder beside it until all are complete and checked; a stopped download goes on there.
     """
     if flag("CVF20_OFFLINE"):
         raise OSError("no download, because CVF20_OFFLINE is set")

@@ -1,8 +1,4 @@
-"""Drawn faces with 15 key points: the case study's embedded task, synthetic by design.
-
-A face is a dozen flat shapes placed by a small three-dimensional model, before a blotchy background and under noise.
-One seed always gives the same images.
-"""
+"""Drawn faces with 15 key points, the same for the same seed: the case study's task, synthetic by design."""
 
 import math
 from hashlib import sha256

@@ -21,7 +21,6 @@ class Nuclei(InstanceDataset):
     """24 / 8 / 8 fields (train / val / test): image (1, 520, 696) uint8, each stretched by its own percentiles.
 
     split: "dense" are 19 tiles of five crowded, blurred mosaics, of the same size: a harder test, never for training
-    target: see InstanceDataset
     """
 
     name = "nuclei"

@@ -14,7 +14,6 @@ class PennFudan(InstanceDataset):
 
     split: in sorted order, which puts Fudan's before Penn's, the last 50 are "test" and every sixth of the others "val"
     target: see InstanceDataset; a lamp post cuts some people in parts
-
     Sizes differ, so a batch needs transforms that end in one size.
     """
 

@@ -14,7 +14,6 @@ def read_image(path: str | Path, kind: str | None = None) -> np.ndarray:
     kind: "RGB":    (H, W, 3) uint8, converted; a picture of more than 8 bits is refused, since that would clip it
           "labels": (H, W) whole numbers of any depth: a palette's indices, or grey values
           None:     (H, W) as deep as it is stored where it is grey, else as "RGB"
-
     Raises OSError or ValueError, which name the file: not there, no picture, truncated, several pictures in one file
     (of an MPO photograph the first is meant), too large, nan or infinite values, another kind than wanted.
     """
@@ -47,10 +46,7 @@ def _pixels(image: Image.Image, kind: str | None) -> np.ndarray:
 
 
 def match_colours(path: str | Path, colours: np.ndarray) -> np.ndarray:
-    """(H, W) uint8: of each pixel the number of its colour among colours (n ≤ 256, 3), the last of equal ones.
-
-    ValueError for a picture that has another colour.
-    """
+    """(H, W) uint8: each pixel's place among colours (n ≤ 256, 3), the last of equal ones; ValueError for another."""
     pixels = read_image(path, "RGB")
     codes, known = (colour.astype(np.int32) @ (1 << 16, 1 << 8, 1) for colour in (pixels, colours))
     number_of = np.zeros(1 << 24, dtype=np.uint8)  # costs nothing: memory is given only to the colours that occur

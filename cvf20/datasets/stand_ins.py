@@ -1,7 +1,4 @@
-"""Stand-ins for a machine without data and without network: drawn in milliseconds, the same on every run, learnable.
-
-Every class has its colour; sizes, label types and roughly the scenes' class shares are those of the real data.
-"""
+"""Drawn stand-ins for data that is not there: always the same, learnable by colour, with the real sizes and types."""
 
 from collections.abc import Callable
 from functools import cache
@@ -94,8 +91,7 @@ def street(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
 def colony(number: int, frames: int = 20, size: int = 256) -> Made:
     """A colony's growth in phase contrast: image (H, W) uint8, foreground (H, W) uint8 in {0, 1} of parted cells.
 
-    Cells sit along a shaken spiral, as a sunflower's seeds do, and are born from the middle outwards; each pixel belongs
-    to the nearest cell, and grown neighbours touch.
+    Cells sit along a shaken spiral and are born from the middle outwards; each pixel belongs to the nearest.
     """
     k, rng = np.arange(120), random("colony", number)
     centres = size / 2 + 8 * np.sqrt(k)[:, None] * np.stack([np.cos(2.4 * k), np.sin(2.4 * k)], 1)

@@ -11,17 +11,13 @@ from cvf20.datasets.base import SegmentationDataset
 
 
 class WeightMap(tv_tensors.Mask):
-    """Weights (H, W) float32 that follow a mask's geometry, nearest neighbour, and keep their type.
-
-    A class of its own because conversions meant for labels, such as the mask's to int64, go by the exact type.
-    """
+    """Weights (H, W) float32 that follow a mask's geometry; not its conversions, which go by the exact type."""
 
 
 class WithWeightMaps(Dataset):
     """Items are (image, mask, weights (H, W) float32), transformed together by the data's transforms.
 
     weight_map: mask (1, H, W) → weights (1, H, W), e.g. `border_weight_map`; called once per mask, before augmentation
-
     For training: what follows the mask reaches the loss as its third argument. Pixels that a transform fills with void
     may get any weight, since losses leave void out.
     """

@@ -19,7 +19,6 @@ class YeastColonies(SegmentationDataset):
 
     split: "train" (colonies 0, 1, 2) or "val" (colony 4)
     colonies: only these of the split; tune on (0, 1) against (2,), so that colony 4 is touched once, at the end
-
     Image values are each frame's own minimum … maximum, stretched to 0 … 255 by the source.
     """
 

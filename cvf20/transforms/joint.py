@@ -72,8 +72,7 @@ class RandomWarp(Geometric):
 class SeparateTouching(v2.Transform):
     """Last step of an augmentation: instance mask → foreground mask {0, 1}, one 4-connected component per cell.
 
-    Resampling a binary mask would break the lines between its cells. An instance that was cut in pieces, or mirrored at
-    the edge, counts as one cell per piece. Void stays void.
+    Resampling a binary mask would break the lines between its cells. Each piece of an instance is a cell; void stays.
     """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

@@ -1,8 +1,4 @@
-"""What changes sizes, by one rule for image and mask.
-
-Images are resampled with half-pixel centres. torchvision's nearest neighbour takes a pixel's corner: masks would lie half
-an output pixel beside their images. `resize_mask` takes the centre.
-"""
+"""What changes sizes, by one rule for image and mask: a pixel has the value at its centre."""
 
 from typing import Any
 
@@ -17,10 +13,10 @@ from cvf20.labels import VOID
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """(…, H, W) of any dtype → (…, height, width): each pixel takes the value at its centre.
+    """(…, H, W) of any dtype → (…, height, width): each pixel takes the value at its centre, as images do.
 
-    A centre between two pixels, as always when a side is halved, takes the one before and the one after in turn:
-    always the same one would shift the mask by half a pixel.
+    torchvision's takes a corner's, which lies half an output pixel beside the image. A centre between two pixels, as
+    where a side is halved, takes the one before and the one after in turn: always the same would shift the mask, too.
     """
     for axis, wanted in zip((-2, -1), size, strict=True):
         number = torch.arange(wanted)
@@ -31,10 +27,7 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class Geometric(v2.Transform):
-    """Base of our transforms: a subclass has move(planes, params, is_mask), from plain tensor (…, H, W) to tensor.
-
-    PIL images come back as such, as in v2.
-    """
+    """Base of our transforms: a subclass has move(planes (…, H, W), params, is_mask) → tensor; PIL images stay such."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, PIL.Image.Image):
@@ -79,10 +72,7 @@ class ScaleInto(Resize):
 
 
 class PadTo(Resize):
-    """Pad right and bottom to `size` (height, width): the image by reflection, the mask with void.
-
-    No pixel is resampled, and what was added counts in no loss and no metric. Raises ValueError for a larger image.
-    """
+    """Pad right and bottom to `size` (height, width), the image by reflection, the mask with void: it does not count."""
 
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
         more = [limit - length for limit, length in zip(self.size, planes.shape[-2:], strict=True)]
