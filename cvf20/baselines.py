@@ -7,11 +7,7 @@ from cvf20.labels import VOID
 
 
 def simple_train(dataset) -> Tensor:
-    """Frequency of every class at every pixel over the masks of a data set: (K, H, W) float32.
-
-    dataset: a SegmentationDataset of several classes whose masks (H, W) all have one shape
-    Void is not counted: the K frequencies of a pixel sum to 1, or, where it is void in all masks, to 0.
-    """
+    """(K, H, W) float32 share of each class at each pixel of the masks, all of one shape; void pixels do not count."""
     masks = torch.stack(dataset.masks)  # (N, H, W)
     counts = torch.stack([(masks == k).sum(0) for k in range(dataset.num_classes)])  # (K, H, W)
     labelled = (masks != VOID).sum(0)

@@ -1,7 +1,4 @@
-"""From network outputs to instance label images: a detector's masks, and watersheds.
-
-A watershed floods a landscape from markers until the floods meet (Vincent and Soille 1991).
-"""
+"""From network outputs to instance label images: a detector's masks, and watersheds (Vincent and Soille 1991)."""
 
 import numpy as np
 import torch
@@ -16,9 +13,7 @@ from cvf20.metrics.instance import foreground_iou, match_instances
 from cvf20.models.watershed import foreground_probability, inner_energy
 
 
-def deep_watershed(
-    output: Tensor, *, foreground: float = 0.5, depth: float = 0.4, smooth: float = 2.0, min_area: int = 1
-) -> Tensor:
+def deep_watershed(output: Tensor, *, foreground=0.5, depth=0.4, smooth=2.0, min_area=1) -> Tensor:
     """Instances (N, H, W) int64 of the output (N, 1 + bins + 2, H, W) of a `WatershedNet`, 0 background.
 
     foreground: probability above which a pixel belongs to some instance
@@ -27,9 +22,8 @@ def deep_watershed(
     smooth:     standard deviation in pixels of the Gaussian that the energy is smoothed with
     min_area:   pixels of the smallest instance
     """
-    probability, energy = (
-        values.detach().cpu().double().numpy() for values in (foreground_probability(output), inner_energy(output))
-    )
+    heads = foreground_probability(output), inner_energy(output)
+    probability, energy = (values.detach().cpu().double().numpy() for values in heads)
     instances = []
     for inside, height in zip(probability > foreground, energy, strict=True):
         height = np.where(inside, ndimage.gaussian_filter(height, smooth), 0)
@@ -59,10 +53,7 @@ def classical_watershed(foreground: Tensor, *, min_distance: int = 5, min_area: 
 
 
 def watershed_metrics(output: Tensor, target: Tensor, **thresholds) -> dict[str, float]:
-    """IoU of the foreground, F1_50 and PQ of the instances: `metrics` of a Learner, with thresholds bound by partial.
-
-    output (N, 1 + bins + 2, H, W) of a `WatershedNet`, target (N, H, W) instance labels
-    """
+    """Foreground IoU, F1_50 and PQ of a `WatershedNet`'s output: `metrics` of a Learner; partial binds thresholds."""
     found = match_instances(deep_watershed(output, **thresholds), target)
     return {**foreground_iou(output, target), "F1_50": found["F1"], "PQ": found["PQ"]}
 

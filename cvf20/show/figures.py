@@ -28,10 +28,7 @@ plt.rc("axes.spines", top=False, right=False)
 
 
 def show(fig: Figure, name: str, caption: str = "") -> None:
-    """Save the figure as figures/<name>.png below $CVF20_OUT and display it; below it its caption and the file.
-
-    caption: a sentence or two that say what to see; also what a screen reader reads in the picture's place
-    """
+    """Save the figure as figures/<name>.png below $CVF20_OUT and show it; caption: a sentence or two, what to see."""
     path = _file(name, out_dir())
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
@@ -45,10 +42,7 @@ def show(fig: Figure, name: str, caption: str = "") -> None:
 
 
 def show_file(name: str, caption: str = "", folder: Path | None = None) -> None:
-    """Display the picture figures/<name>.png that is already there, with its caption and the file's name below.
-
-    folder: the one that holds figures/; None: $CVF20_OUT.  Raises FileNotFoundError where it is missing.
-    """
+    """Show figures/<name>.png of `folder`, else of $CVF20_OUT, with caption and file; FileNotFoundError if missing."""
     path = _file(name, folder or out_dir())
     if not path.is_file():
         raise FileNotFoundError(f"{_place(path)} is missing: run the notebook that draws it")

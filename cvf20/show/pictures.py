@@ -60,9 +60,7 @@ def mistakes(picture: np.ndarray, prediction, truth) -> np.ndarray:
     return drawn
 
 
-def grid(
-    columns: Sequence[str], rows: Sequence[Sequence[np.ndarray]], row_names: Sequence[str] = (), width: float = 9.5
-) -> Figure:
+def grid(columns: Sequence[str], rows: Sequence, row_names: Sequence[str] = (), width: float = 9.5) -> Figure:
     """Pictures in rows and named columns; each (H, W, 3) or (H, W), of any size. Returns the figure."""
     heights = [max(np.divide(*np.shape(picture)[:2]) for picture in pictures) for pictures in rows]
     size = (width, width / len(columns) * sum(heights) + 0.3)
@@ -77,9 +75,7 @@ def grid(
     return fig
 
 
-def side_by_side(
-    data, positions: Sequence[int], predictions: Mapping, text: str = "", errors: bool = False, width: float = 9.5
-) -> Figure:
+def side_by_side(data, positions: Sequence[int], predictions: Mapping, text="", errors=False, width=9.5) -> Figure:
     """A data set's images, truth and predictions in columns, a row per position, with the legend of the classes.
 
     predictions: {column: labels (H, W) by position}, e.g. {"U-Net": {5: …, 25: …}, "epoch 1": [… as positions]}

@@ -63,10 +63,7 @@ def points(axis, values: dict[str, Sequence[float]], xlabel: str) -> None:
 
 
 def heatmap(axis, values, rows: Sequence, columns: Sequence, form: str = "{:.2f}", texts=None, **options):
-    """A matrix (R, C) as colours with a number in each cell; options go to imshow (cmap, vmin, vmax).
-
-    texts: (R, C) strings in place of the numbers.  Returns the image, for a colour bar.
-    """
+    """A matrix (R, C) as colours, in its cells numbers or `texts`; options go to imshow. Returns the image."""
     values = np.asarray(values, dtype=float)
     image = axis.imshow(values, **{"cmap": "Blues", "aspect": "auto"} | options)
     for (r, c), value in np.ndenumerate(values):

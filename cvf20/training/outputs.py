@@ -34,10 +34,7 @@ def forward(
 
 
 def probabilities(outputs: Tensor, model: nn.Module | None = None) -> Tensor:
-    """Softmax over the classes, sigmoid where there is one channel.
-
-    A network that says so by an attribute final_activation which is not None gives probabilities already.
-    """
+    """Softmax over the classes, sigmoid of one channel; as they are where the model has a `final_activation`."""
     if model is not None and getattr(unwrap(model), "final_activation", None) is not None:
         return outputs
     return outputs.softmax(1) if outputs.shape[1] > 1 else outputs.sigmoid()

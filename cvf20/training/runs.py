@@ -47,10 +47,7 @@ def stored(file: Path, key: str) -> dict | None:
 
 
 def finished(label: str, folder: Path, key: str) -> tuple[Path, dict] | None:
-    """File and content of the result of a run of this key, in runs/ or published.
-
-    Beside it, under the same name, lie its curves (.csv) and predictions (a folder).
-    """
+    """File and content of the result of a run of this key; curves (.csv) and predictions (a folder) lie beside it."""
     files = folder / "result.json", published(f"{label}.json")
     found = ((file, stored(file, key)) for file in files if file.with_suffix(".csv").is_file())
     return next((pair for pair in found if pair[1]), None)
@@ -97,8 +94,7 @@ def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None
 def keep(file: str, local: Path, key: str, make: Callable[[], dict]) -> tuple[dict, str]:
     """The JSON of `key` and where it came from ("" if made now): from runs/, the published results/, or `make()`.
 
-    file:  its name below results/, into which it is copied each time
-    local: its place in runs/
+    file: its name below results/, into which it is copied each time; local: its place in runs/
     """
     for path, where in ((local, "runs/"), (published(file), "results/ (published)"), (local, "")):
         if not where:
