@@ -12,7 +12,7 @@ from cvf20.submission.cover import archive_name, cover, placeholders, read_group
 from cvf20.submission.merge import merge, sections_of
 from cvf20.submission.notebook import SHEETS, TIME, find_notebooks, of_sheet
 from cvf20.submission.pages import page, report
-from cvf20.submission.weights import missing
+from cvf20.submission.publish import missing
 from cvf20.training.results import NOTEBOOKS
 
 

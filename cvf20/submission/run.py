@@ -15,8 +15,7 @@ from cvf20.submission.build import build
 from cvf20.submission.check import check_outputs, check_source, is_error
 from cvf20.submission.execute import execute
 from cvf20.submission.notebook import find_notebooks, number, read
-from cvf20.submission.publish import copy_files, files_of, prepare, reason_against, remove
-from cvf20.submission.weights import hand_on
+from cvf20.submission.publish import copy_files, files_of, hand_on, prepare, reason_against, remove
 
 DONE, HELD, FAILED, NOT_RUN = "done", "not published", "failed", "not run"
 

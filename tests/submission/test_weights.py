@@ -9,7 +9,7 @@ from submission.projects import RESULT
 from cvf20.models import UNet
 from cvf20.models.spec import spec_of
 from cvf20.models.weights import write_half
-from cvf20.submission.weights import best_of, hand_on, missing
+from cvf20.submission.publish import best_of, hand_on, missing
 
 
 @pytest.fixture
