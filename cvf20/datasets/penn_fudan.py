@@ -10,11 +10,10 @@ from cvf20.datasets.stand_ins import drawn, street
 
 
 class PennFudan(InstanceDataset):
-    """100 / 20 / 50 photographs (train / val / test) of about 380 × 480 pixels, every one of its own size: (3, H, W).
+    """100 / 20 / 50 photographs (train / val / test) of about 380 × 480 pixels, each of its own size: transform to one.
 
     split: in sorted order, which puts Fudan's before Penn's, the last 50 are "test" and every sixth of the others "val"
     target: see InstanceDataset; a lamp post cuts some people in parts
-    Sizes differ, so a batch needs transforms that end in one size.
     """
 
     name = "penn_fudan"

@@ -53,16 +53,13 @@ def stands(rows, columns, foot: float, x: float, tall: float, wide: float) -> np
 
 
 def scene(rng, i: int, classes: tuple[str, ...], sizes: tuple, seam: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Sky above two grounds, and THINGS: image (H, W, 3) and classes (H, W) uint8, void on a seam between them.
-
-    A class of THINGS that the data lacks is any of those that make no landscape; none is a horse.
-    """
+    """Sky above two grounds, and THINGS: image (H, W, 3) and classes (H, W) uint8, void on a seam between them."""
     height, width = sizes[i % len(sizes)]
     rows, columns = np.ogrid[:height, :width]
     horizon = rng.uniform(0.45, 0.65) * height
     sky, *ground = map(classes.index, ("sky", *rng.choice(["road", "grass", "water"], 2, p=[0.64, 0.26, 0.1])))
     mask = np.where(rows > horizon, np.where(columns > rng.uniform(0, width), *ground), sky).astype(np.uint8)
-    others = [name for name in classes if name not in LANDSCAPE]
+    others = [name for name in classes if name not in LANDSCAPE]  # instead of THINGS that the data lacks
     for kind, number, heights, shape, is_near in THINGS:
         for _ in range(rng.poisson(number)):
             foot, tall = rng.uniform(horizon, height) if is_near else horizon, rng.uniform(*heights)

@@ -52,8 +52,5 @@ class YeastColonies(SegmentationDataset):
 
 
 def invert_viridis(path: str | Path) -> np.ndarray:
-    """Grey values (H, W) uint8 of a picture that matplotlib saved through its viridis map; ValueError for other colours.
-
-    Exact but for the pairs 104/105 and 137/138, which share a colour in 8 bits (the upper one is given).
-    """
+    """Grey values (H, W) uint8 of a picture saved through matplotlib's viridis; of 104/105 and 137/138 the upper one."""
     return match_colours(path, matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3])

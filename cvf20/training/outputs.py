@@ -1,7 +1,5 @@
 """What a network gives: outputs, probabilities, labels, and the lecture's score of them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -15,9 +13,7 @@ from cvf20.models.weights import unwrap
 from cvf20.training.devices import make_accelerator, to_device
 
 
-def forward(
-    model: nn.Module, images: Tensor, accelerator: Accelerator, size: Sequence[int] | None = None, flips: bool = False
-) -> Tensor:
+def forward(model: nn.Module, images: Tensor, accelerator: Accelerator, size=None, flips: bool = False) -> Tensor:
     """Outputs (N, K, H, W) in float32, computed in the accelerator's precision; (N, K, …) for other dimensions.
 
     size:  interpolate maps to this (H, W), e.g. that of labels which are finer than the network's input

@@ -22,8 +22,7 @@ def class_counts(dataset) -> Tensor:
 def class_weights(counts: Tensor, power: float = 0.5) -> Tensor:
     """(K,) float32 share of the class to the power of −`power`, scaled so that a pixel's mean weight is 1.
 
-    counts: (K,) pixels per class; a class without any gets weight 0
-    power:  0 weighs all pixels alike, 1 all classes
+    counts: (K,) pixels per class, without any its weight is 0; power: 0 weighs all pixels alike, 1 all classes
     """
     weight = (counts.double() ** -power).masked_fill(counts == 0, 0.0)
     return (weight * counts.sum() / (weight * counts).sum()).float()

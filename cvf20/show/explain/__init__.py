@@ -77,10 +77,7 @@ explainit = Explanation  # the exercise's word
 
 
 def draw(table: Table, input_shape: tuple[int, ...], title: str) -> Figure:
-    """Blocks from left to right, each as deep as its map is small; what only changes the size is an arrow between them.
-
-    A block with more channels coming in than before got them by a skip, from the last that made so many of that size.
-    """
+    """Blocks from left to right, each as deep as its map is small; what only changes sizes is an arrow between them."""
     rows = [Row("input", "", input_shape), *(row for row in table if row.inputs)]
     boxes = [rows[0], *(row for row in rows if row.multiply_adds and not row.resizes)]
     halvings = [round(math.log2(input_shape[1] / (*row.output[1:], 0.4)[0])) for row in boxes]
@@ -99,7 +96,7 @@ def draw(table: Table, input_shape: tuple[int, ...], title: str) -> Figure:
     for before, row in pairwise(boxes):
         passed = rows[rows.index(before) : rows.index(row) + 1]
         arrow(drawn[before], drawn[row], "\n".join(short(each) for each in passed if each.resizes), "-")
-        for last, each in pairwise(passed):
+        for last, each in pairwise(passed):  # channels that are new came by a skip, from the last that made so many
             channels, *size = each.inputs[0]
             skipped = each.inputs[1] if len(each.inputs) > 1 else (channels - last.output[0], *size)
             for start in [box for box in boxes[: boxes.index(before)] if box.output == skipped][-1:]:
