@@ -52,5 +52,5 @@ class YeastColonies(SegmentationDataset):
 
 
 def invert_viridis(path: str | Path) -> np.ndarray:
-    """Grey values (H, W) uint8 of a picture saved through matplotlib's viridis; of 104/105 and 137/138 the upper one."""
+    """Grey values (H, W) uint8 of a picture saved by matplotlib's viridis; of 104/105 and 137/138 the upper one."""
     return match_colours(path, matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3])
