@@ -71,10 +71,7 @@ class SegmentationDataset(Dataset):
         fetch(self.name, self.source, self.folder)
 
     def locate(self, root: str | Path | None) -> None:
-        """Set `folder` to where all wanted files are, fetched first where root is None, else `sample` or `synthetic`.
-
-        FileNotFoundError: files are missing below a given root, or only a part is there, which a stand-in would hide.
-        """
+        """Set `folder` to where all wanted files are, fetched if root is None, else `sample` or `synthetic`."""
         sample = SAMPLES / self.name
         instead = "a small real sample" if sample.is_dir() else "a drawn, SYNTHETIC stand-in" if self.stand_in else ""
         self.folder = Path(data_dir() if root is None else root).expanduser() / self.name
@@ -89,7 +86,7 @@ class SegmentationDataset(Dataset):
                     return self.fetch()
                 except OSError as error:
                     reason += f"; {error}"
-            if found or not instead or root is not None:
+            if found or not instead or root is not None:  # a stand-in would hide that a part is missing
                 count = f"{len(missing)} of {len(wanted)} wanted files are missing"
                 raise FileNotFoundError(f"{self.name}: {count}, first {self.folder / missing[0]}; {reason}")
             _say_once(f"{self.name}: {reason}. Using {instead} instead.")

@@ -62,8 +62,7 @@ def watershed_targets(target: Tensor, edges: Sequence[float], relative: bool) ->
 def boundary_distance(labels: np.ndarray, relative: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of one instance image (H, W): distance to the boundary, its unit gradient (2, H, W), the weights; all float32.
 
-    The distance is 0 outside instances; relative: divided by the instance's largest. The weight of an instance's pixel
-    is 1 / √area, between counting every pixel and counting every instance alike; else 1, void 0.
+    The distance is 0 outside instances; relative: divided by the instance's largest. Weights: see `WatershedTargets`.
     """
     distance, weight = np.zeros(labels.shape, dtype=np.float32), (labels != VOID).astype(np.float32)
     direction = np.zeros((2, *labels.shape), dtype=np.float32)
@@ -96,8 +95,7 @@ def balanced_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 def angular_loss(prediction: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean of the squared angle (radians²) between two vector fields (N, 2, H, W), where there is a direction.
 
-    direction: true unit vectors, 0 where undefined
-    The angle is atan2 of the two products, smooth where acos is not; with a prediction of length 0 a right angle.
+    direction: true unit vectors, 0 where undefined. atan2 is smooth where acos is not; length 0 is a right angle off.
     """
     prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
     true_y, true_x = direction.to(prediction).unbind(1)
