@@ -62,7 +62,7 @@ def shell(tmp_path):
             command = ["bash", str(self.project / script), *arguments]
             done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)
             assert (done.returncode != 0) == fails, done.stderr
-            return done.stdout, log.read_text().splitlines()
+            return done.stderr if fails else done.stdout, log.read_text().splitlines()
 
         def switch(self, name, on):
             file = log.with_name(f"log.{name}")
@@ -129,22 +129,10 @@ def test_tests_find_the_data_beside_the_project(shell):
 
 
 def test_no_python_is_said(shell, tmp_path):
-    for name in ("python", "python3"):
+    for name in ("python", "python3", *(f"python3.{minor}" for minor in range(11, 15))):
         (tmp_path / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
-    environment = {"PATH": f"{tmp_path / 'bin'}:{_tools(tmp_path)}", "LOG": os.devnull}
-    command = [shutil.which("bash"), str(shell.project / "run_all.sh")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1 and "no Python 3.11 or newer" in done.stderr
-
-
-def _tools(folder):
-    """A folder with the few programs that the script calls, and no python."""
-    tools = folder / "tools"
-    tools.mkdir()
-    for name in ("dirname", "cksum", "cat", "grep", "rm", "flock"):
-        if program := shutil.which(name):
-            (tools / name).symlink_to(program)
-    return tools
+        (tmp_path / "bin" / name).chmod(0o755)
+    assert "no Python 3.11 or newer" in shell("run_all.sh", fails=True)[0]
 
 
 @pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="an unpacked hand-in has no hidden files")

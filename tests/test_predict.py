@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from cvf20 import predict
 from cvf20.datasets import StanfordBackground, YeastColonies, YeastMovie
 from cvf20.losses import cross_entropy_criterion
-from cvf20.models import BaseConv, UNet, WatershedNet, spec_of, your_models
+from cvf20.models import BaseConv, UNet, WatershedNet, spec_of
 from cvf20.models.weights import write_half
 from cvf20.predict import Run, find_run, load_run, main, predict_labels, read_photograph
 from cvf20.training.learner import Learner
@@ -121,6 +121,7 @@ def test_runs_that_cannot_be_repeated_are_named(tmp_path):
         ("validated with .'MedianShift'", {"recipe": {"valid_transforms": steps}}),
         (r"validated with \[\]", {"recipe": {"valid_transforms": None}}),
         ("does not say how its network is built", {"network": None}),
+        ("no class __main__.Mine .*your_models.py", {"network": "__main__.Mine(3, 9, (4,))"}),
         ("best.pt is no readable state dict", {}),
     ):
         (folder / "result.json").write_text(json.dumps(result | changed))
@@ -128,22 +129,11 @@ def test_runs_that_cannot_be_repeated_are_named(tmp_path):
             (folder / "best.pt").write_text("<html>")
         with pytest.raises(ValueError, match=words):
             load_run(folder)
+        with pytest.raises(SystemExit):  # which says it without a traceback
+            main(["--weights", str(folder), "a.jpg"])
     file = published("03_x-seed0", BaseConv(3, 9, (4,)), key="other")
     with pytest.raises(ValueError, match="x-seed0.pt holds weights of another run: key ab, wanted other"):
         load_run(file)
-
-
-def test_a_students_own_network_is_found_once_it_has_moved_to_your_models(tmp_path, monkeypatch, capsys):
-    class Mine(BaseConv):
-        pass
-
-    finished(network="__main__.Mine(3, 9, (4,))")
-    photo = str(photograph(tmp_path / "photo.png"))
-    with pytest.raises(SystemExit):
-        main(["--weights", "02_tiny", photo])
-    assert "no class __main__.Mine" in (said := capsys.readouterr().err) and "your_models.py" in said
-    monkeypatch.setattr(your_models, "Mine", Mine, raising=False)
-    assert main(["--weights", "02_tiny", photo]) == 0
 
 
 @pytest.mark.parametrize(

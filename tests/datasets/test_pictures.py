@@ -102,14 +102,6 @@ def test_an_odd_tag_ends_nothing(tmp_path):
     assert read_image(file, "RGB").shape == (9, 6, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"II*\0", b"text", None])
-def test_what_is_no_picture_is_named(tmp_path, content):
-    if content is not None:
-        (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises((ValueError, OSError), match="bad.png"):
-        read_image(tmp_path / "bad.png")
-
-
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
 @pytest.mark.filterwarnings("ignore")
 def test_any_broken_bytes_lead_to_a_named_error(tmp_path, format):
@@ -155,6 +147,7 @@ def test_wrong_kinds_sizes_and_broken_files_are_named(tmp_path, monkeypatch, cls
     Image.fromarray(wrong).save(file, "TIFF")
     with pytest.raises(ValueError, match=str(file)):
         cls(tmp_path)
-    file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises((ValueError, OSError), match=str(file)):
-        cls(tmp_path)
+    for content in (file.read_bytes()[:40], b"\x89PNG\r\n\x1a\n", b"II*\0", b"text", b""):
+        file.write_bytes(content)
+        with pytest.raises((ValueError, OSError), match=str(file)):
+            cls(tmp_path)

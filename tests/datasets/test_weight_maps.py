@@ -1,17 +1,15 @@
-"""Weights move with their masks, and the Learner trains on them."""
+"""Weights move with their masks."""
 
 import numpy as np
 import torch
 from scipy import ndimage
-from tiny import Patches, tiny_unet
-from torch.utils.data import ConcatDataset
+from tiny import Patches
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from cvf20.datasets import WithWeightMaps, YeastMovie
 from cvf20.labels import VOID
-from cvf20.losses import BorderWeightedLoss, border_weight_map
-from cvf20.training.learner import Learner
+from cvf20.losses import border_weight_map
 from cvf20.transforms import SeparateTouching, train_transforms
 
 how = dict(crop=(0.3, 0.8), quarter_turns=True, degrees=30, displacement=1, colour=0.2, fill="void")
@@ -43,22 +41,6 @@ def test_weights_are_made_once_handed_out_as_copies_and_part_of_the_digest():
     assert data[0][2].equal(border_weight_map(bare.masks[0][None])[0])
     assert data.sha256 == WithWeightMaps(bare, border_weight_map).sha256
     assert len({each.sha256 for each in (bare, data, WithWeightMaps(bare, mask_itself))}) == 3
-
-
-def test_learner_trains_on_weights(tmp_path, monkeypatch):
-    monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
-    monkeypatch.setenv("CVF20_RUNS", str(tmp_path / "runs"))
-
-    def learner(weight_map):
-        train = ConcatDataset([WithWeightMaps(Patches(4, num_classes=1), weight_map)] * 2)
-        valid, how = Patches(4, num_classes=1, seed=1), dict(epochs=1, batch_size=4, snapshots=(0,), precision="fp32")
-        return Learner(lambda: tiny_unet(1), BorderWeightedLoss(), train, valid, name="05_test", verbose=False, **how)
-
-    trained = learner(border_weight_map)
-    result = trained.fit()
-    assert result["metrics"]["val"]["IoU"] >= 0 and result["synthetic"] and result["data"] == Patches.name
-    assert learner(mask_itself).folder != trained.folder
-    assert learner(border_weight_map).folder == trained.folder
 
 
 def test_augmented_cells_stay_apart(synthetic):

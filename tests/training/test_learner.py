@@ -321,24 +321,6 @@ def test_parts_of_a_loss_are_summed_and_logged(names):
     assert one not in whole.curves
 
 
-class Detector(torch.nn.Module):
-    """As torchvision's: losses in training mode, predictions otherwise."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = tiny_unet()
-
-    def forward(self, images, target=None):
-        logits = self.net(images)
-        return {"mask": cross_entropy_criterion(logits, target), "box": 0 * logits.mean()} if self.training else logits
-
-
-def test_a_network_may_compute_its_own_losses():
-    run = fitted(Detector, loss=None)
-    assert {"train_loss", "train_mask", "train_box", "mIoU"} <= set(run.curves)
-    assert "loss" not in run.curves
-
-
 def test_whoever_watches_sees_every_epoch_and_may_stop_the_run():
     def stop(row):
         seen.append(row["epoch"])
