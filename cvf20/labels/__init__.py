@@ -28,7 +28,12 @@ def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tu
     """Labels (int64, 0 where void) and the mask of the pixels that count, both shaped like the target."""
     labels = check_integer(target, "target")
     keep = labels != ignore_index
-    return check_labels(labels.masked_fill(~keep, 0), num_classes, "target"), keep
+    return check_labels(zero_where_void(labels, keep), num_classes, "target"), keep
+
+
+def zero_where_void(labels: Tensor, keep: Tensor) -> Tensor:
+    """The labels themselves where nothing is void: a copy costs more than counting them does."""
+    return labels if keep.all() else labels.masked_fill(~keep, 0)
 
 
 def label_images(labels: Tensor, name: str) -> Tensor:
