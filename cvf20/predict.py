@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from cvf20 import datasets
@@ -121,10 +123,27 @@ def predict_labels(run: Run, image: Image.Image, precision: str = "auto") -> Ten
     pixels = v2.functional.to_dtype(v2.functional.to_image(image.resize(seen, Image.Resampling.BILINEAR)), scale=True)
     normalised = v2.functional.normalize(pixels, list(run.mean), list(run.std))[None].to(accelerator.device)
     model = run.model.to(accelerator.device, memory_format=torch.channels_last).eval()
-    outputs = forward(model, normalised, accelerator, size, flips=True)
-    found = probabilities(outputs[:, :1] if isinstance(model, WatershedNet) else outputs, model)  # its foreground
-    labels = found[:, 0] > 0.5 if found.shape[1] == 1 else found.argmax(1)
-    return labels[0].to(torch.uint8).cpu()
+    outputs = forward(model, normalised, accelerator, flips=True)
+    outputs = outputs[:, :1] if isinstance(model, WatershedNet) else outputs  # its foreground
+    if outputs.shape[1] > 1:
+        return highest(outputs, size).cpu()
+    return (probabilities(interpolate(outputs, size), model)[0, 0] > 0.5).to(torch.uint8).cpu()
+
+
+interpolate = partial(F.interpolate, mode="bilinear", align_corners=False)
+
+
+def highest(outputs: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) uint8: where outputs (1, K, h, w), interpolated to `size`, are highest.
+
+    One class after another: all of them at 12 million pixels would take half a gigabyte.
+    """
+    best, labels = interpolate(outputs[:, :1], size), torch.zeros(size, dtype=torch.uint8, device=outputs.device)
+    for k in range(1, outputs.shape[1]):
+        scores = interpolate(outputs[:, k : k + 1], size)
+        labels.masked_fill_((scores > best)[0, 0], k)
+        best = torch.maximum(best, scores, out=best)
+    return labels
 
 
 def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem: Path) -> None:
