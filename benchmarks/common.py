@@ -1,5 +1,6 @@
 """Ratios that can be trusted on a busy machine: ours, theirs, ours, theirs …, and the median over the pairs."""
 
+import ctypes
 import os
 import platform
 import statistics
@@ -18,7 +19,6 @@ from cvf20.training.devices import has_bf16
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "accelerate")
 PEERS = ("segmentation-models-pytorch", "monai", "torchmetrics", "scikit-learn")  # the extra "bench"
 ROOT = Path(__file__).resolve().parent.parent
-PEAK = "VmHWM"  # of /proc/self/status, where there is one: the most memory so far
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,18 @@ def memory(name: str) -> float | None:
 
 def peak(call: Callable[[], object]) -> float | None:
     """MB by which this process grows at most during the call; a fresh process gives the honest number."""
-    if (before := memory("VmRSS")) is None:
+    if memory("VmRSS") is None:
         return None
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed goes back, so that it is not used unseen
     Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back to VmRSS
+    before = memory("VmRSS")
     call()
-    return memory(PEAK) - before
+    return memory("VmHWM") - before
 
 
 def child(*arguments: str) -> str:
     """The last line that `python -m …` prints, in a process of its own."""
-    # Large blocks go back to the system when they are freed, so that what one call left is not counted as the next one's
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
 

@@ -29,10 +29,17 @@ def write(name: str, groups: dict[str, dict], elapsed: float, root: Path = ROOT)
     write_text(path_of(name, root), json.dumps(plain(about), indent=1, ensure_ascii=False) + "\n")
 
 
+def about_now() -> dict:
+    """When something was measured, and how busy the machine was."""
+    return {
+        "utc": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "load_average": [round(n, 2) for n in os.getloadavg()],
+    }
+
+
 def group(rows: list[Row]) -> dict:
-    """What one file of benchmarks found, when, and how busy the machine was then."""
-    now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    return {"utc": now, "load_average": [round(load, 2) for load in os.getloadavg()], "rows": [r.plain() for r in rows]}
+    """What one file of benchmarks found."""
+    return about_now() | {"rows": [row.plain() for row in rows]}
 
 
 def number(value: float, unit: str = "") -> str:
@@ -64,6 +71,30 @@ def table(report: dict) -> str:
     return "\n".join(lines)
 
 
+def growth(report: dict) -> str:
+    """Of every axis the operation that grows fastest in time, and the largest memory."""
+    lines = ["| grows with | from … to | operations | steepest of them, time ∝ | memory ∝ |", "|---|---|---|---|---|"]
+    axes = {axis: group["rows"] for axis, group in report["groups"].items() if axis != "processes"}
+    for axis, rows in axes.items():
+        steep, large = (max((row["exponents"][of] or 0, row["what"]) for row in rows) for of in ("seconds", "MB"))
+        sizes = [point["n"] for point in rows[0]["points"]]
+        told = [f"n^{power:.2f} ({name})" for power, name in (steep, large)]
+        lines.append(f"| {axis} | {sizes[0]:,} … {sizes[-1]:,} | {len(rows)} | {told[0]} | {told[1]} |")
+    if "processes" in report["groups"]:
+        (found,) = report["groups"]["processes"]["rows"]
+        lines += [
+            "",
+            f"Two processes of one thread each train {found['two_by_one']:.2f} times as many images per second ",
+        ]
+        lines[-1] += "as one with two threads (printed U-Net, 112×144)."
+    return "\n".join(lines)
+
+
+def contents(root: Path = ROOT) -> str:
+    parts = [make(found) for make, name in ((table, "benchmarks"), (growth, "scaling")) if (found := read(name, root))]
+    return "\n\n".join(parts)
+
+
 def in_readme(text: str, content: str) -> str:
     """README's text with the content between its markers."""
     before, _, rest = text.partition(START)
@@ -73,4 +104,4 @@ def in_readme(text: str, content: str) -> str:
 
 def write_readme(root: Path = ROOT) -> None:
     readme = root / "README.md"
-    write_text(readme, in_readme(readme.read_text(encoding="utf-8"), table(read("benchmarks", root))))
+    write_text(readme, in_readme(readme.read_text(encoding="utf-8"), contents(root)))

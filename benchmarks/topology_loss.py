@@ -41,18 +41,18 @@ LOSSES = {
 }
 
 
-def smooth_noise(rng: np.random.Generator, sigma: float) -> torch.Tensor:
-    """SHAPE, mean 0 and deviation 1, smooth over `sigma` pixels."""
-    noise = ndimage.gaussian_filter(rng.standard_normal(SHAPE, np.float32), (0, sigma, sigma))
+def smooth_noise(rng: np.random.Generator, sigma: float, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Mean 0 and deviation 1, smooth over `sigma` pixels."""
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), (0, sigma, sigma))
     return torch.from_numpy(noise / noise.std())
 
 
-def example(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, 1, H, W) and the target (N, H, W) from which they differ in about 500 components per image."""
+def example(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N, 1, H, W) and the target (N, H, W) from which they differ in about 500 components per 256²."""
     rng = np.random.default_rng(seed)
-    target = smooth_noise(rng, 6.0) > 0.3
-    prediction = target ^ (smooth_noise(rng, 1.2) > 1.75)
-    logits = torch.where(prediction, 2.0, -2.0) + 0.3 * smooth_noise(rng, 1.0)
+    target = smooth_noise(rng, 6.0, shape) > 0.3
+    prediction = target ^ (smooth_noise(rng, 1.2, shape) > 1.75)
+    logits = torch.where(prediction, 2.0, -2.0) + 0.3 * smooth_noise(rng, 1.0, shape)
     return logits.unsqueeze(1), target.long()
 
 

@@ -7,13 +7,20 @@ from torch import Tensor
 from cvf20.labels import VOID, check_integer, check_labels, label_images, split_void, zero_where_void
 from cvf20.labels.borders import border_distance, check_weights
 
+BLOCK = 2**15  # pixels whose labels a processor's cache holds
+
 
 def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID) -> Tensor:
     """(K, K) int64: entry [t, p] counts the pixels of class t predicted as p; labels of one shape, any axes."""
+    check_same_shape(prediction, target)
+    blocks = zip(*(labels.flatten().split(BLOCK) for labels in (prediction, target)), strict=True)
+    return sum(_confusion(*pair, num_classes, ignore_index) for pair in blocks)
+
+
+def _confusion(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     prediction, labels, keep = known_labels(prediction, target, num_classes, ignore_index)
-    narrow = torch.int16 if num_classes**2 < 2**15 else torch.int64  # a quarter of the bytes to move
-    pair = torch.add(prediction.to(narrow), labels.to(narrow), alpha=num_classes)
-    counts = torch.bincount(pair.flatten(), minlength=num_classes**2)
+    pair = torch.add(prediction, labels, alpha=num_classes)
+    counts = torch.bincount(pair, minlength=num_classes**2)
     counts[0] -= keep.numel() - keep.count_nonzero()  # void is 0 in both
     return counts.reshape(num_classes, num_classes)
 
