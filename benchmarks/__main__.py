@@ -11,9 +11,11 @@ NAMES = ("steps", "losses", "metrics", "transforms", "predict", "imports")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", default=NAMES, choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
-    started = time.perf_counter()
-    for name in parser.parse_args().names:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    names, started = parser.parse_args().names or NAMES, time.perf_counter()
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    for name in names:
         rows = []
         for row in importlib.import_module(f"benchmarks.{name}").rows():
             rows.append(row)

@@ -33,7 +33,7 @@ def split_void(target: Tensor, num_classes: int, ignore_index: int = VOID) -> tu
 
 def zero_where_void(labels: Tensor, keep: Tensor) -> Tensor:
     """The labels themselves where nothing is void: a copy costs more than counting them does."""
-    return labels if keep.all() else labels.masked_fill(~keep, 0)
+    return labels if keep.count_nonzero() == keep.numel() else labels.masked_fill(~keep, 0)
 
 
 def label_images(labels: Tensor, name: str) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from cvf20.labels import VOID, check_integer, check_labels, label_images, split_void, zero_where_void
 from cvf20.labels.borders import border_distance, check_weights
 
-BLOCK = 2**15  # pixels whose labels a processor's cache holds
+BLOCK = 2**17  # pixels whose labels a processor's cache holds
 
 
 def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = VOID) -> Tensor:
@@ -19,7 +19,8 @@ def compute_confusion_matrix(prediction: Tensor, target: Tensor, num_classes: in
 
 def _confusion(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     prediction, labels, keep = known_labels(prediction, target, num_classes, ignore_index)
-    pair = torch.add(prediction, labels, alpha=num_classes)
+    narrow = torch.int16 if num_classes**2 < 2**15 else torch.int64  # a quarter of the bytes to move
+    pair = torch.add(prediction.to(narrow), labels.to(narrow), alpha=num_classes)
     counts = torch.bincount(pair, minlength=num_classes**2)
     counts[0] -= keep.numel() - keep.count_nonzero()  # void is 0 in both
     return counts.reshape(num_classes, num_classes)
