@@ -124,26 +124,17 @@ def predict_labels(run: Run, image: Image.Image, precision: str = "auto") -> Ten
     normalised = v2.functional.normalize(pixels, list(run.mean), list(run.std))[None].to(accelerator.device)
     model = run.model.to(accelerator.device, memory_format=torch.channels_last).eval()
     outputs = forward(model, normalised, accelerator, flips=True)
-    outputs = outputs[:, :1] if isinstance(model, WatershedNet) else outputs  # its foreground
-    if outputs.shape[1] > 1:
-        return highest(outputs, size).cpu()
-    return (probabilities(interpolate(outputs, size), model)[0, 0] > 0.5).to(torch.uint8).cpu()
-
-
-interpolate = partial(F.interpolate, mode="bilinear", align_corners=False)
-
-
-def highest(outputs: Tensor, size: tuple[int, int]) -> Tensor:
-    """(H, W) uint8: where outputs (1, K, h, w), interpolated to `size`, are highest.
-
-    One class after another: all of them at 12 million pixels would take half a gigabyte.
-    """
-    best, labels = interpolate(outputs[:, :1], size), torch.zeros(size, dtype=torch.uint8, device=outputs.device)
-    for k in range(1, outputs.shape[1]):
-        scores = interpolate(outputs[:, k : k + 1], size)
-        labels.masked_fill_((scores > best)[0, 0], k)
+    channels = outputs[:, :1] if isinstance(model, WatershedNet) else outputs  # its foreground
+    at_size = partial(F.interpolate, size=size, mode="bilinear", align_corners=False)
+    best = at_size(channels[:, :1])
+    if channels.shape[1] == 1:
+        return (probabilities(best, model)[0, 0] > 0.5).to(torch.uint8).cpu()
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for k in range(1, channels.shape[1]):  # one after another: all at once, 12 million pixels would take a gigabyte
+        scores = at_size(channels[:, k : k + 1])
+        labels.masked_fill_(scores > best, k)
         best = torch.maximum(best, scores, out=best)
-    return labels
+    return labels[0, 0].cpu()
 
 
 def write_pictures(labels: Tensor, image: Image.Image, palette: np.ndarray, stem: Path) -> None:

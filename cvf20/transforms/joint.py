@@ -71,8 +71,7 @@ class RandomWarp(Geometric):
 
 def bicubic_weights(points: int, size: int) -> Tensor:
     """(size, points): what every point of a coarse line gives to every pixel of the fine one."""
-    line = torch.eye(points)[None, None]
-    return F.interpolate(line, size=(size, points), mode="bicubic", align_corners=True)[0, 0]
+    return F.interpolate(torch.eye(points)[None, None], (size, points), mode="bicubic", align_corners=True)[0, 0]
 
 
 class SeparateTouching(v2.Transform):
