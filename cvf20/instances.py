@@ -69,7 +69,7 @@ def _flood(height: np.ndarray, markers: np.ndarray, inside: np.ndarray, min_area
 
 
 def flatten_masks(masks: Tensor, scores: Tensor, *, min_score: float = 0.5, min_visible: float = 0.5) -> Tensor:
-    """Overlapping masks to a label image (H, W) int64: a pixel goes to the best score that claims it; the best mask is 1.
+    """Overlapping masks to a label image (H, W) int64: a pixel goes to the best score that claims it; the best is 1.
 
     masks:       (n, H, W) bool, or probabilities that claim a pixel above 0.5
     scores:      (n,); masks below `min_score` are left out
