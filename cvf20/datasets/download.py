@@ -62,10 +62,7 @@ def bring_each(source: str, staging: Path, files: dict[str, str]) -> None:
 
 
 def fetch(name: str, source: str, folder: Path, bring=bring_each) -> None:
-    """Fetch the files that `folder` lacks; what is there already is never touched. Raises OSError.
-
-    They collect in a hidden folder beside it until all are complete and checked; a stopped download goes on there.
-    """
+    """Fetch the files that `folder` lacks; what is there already is never touched. Raises OSError."""
     if flag("CVF20_OFFLINE"):
         raise OSError("no download, because CVF20_OFFLINE is set")
     if not source:
@@ -74,7 +71,7 @@ def fetch(name: str, source: str, folder: Path, bring=bring_each) -> None:
         if reason := _failed.get(folder) or no_answer(urljoin(source, "/")):
             raise OSError(reason)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = folder.with_name(f".{name}.partial")
+        staging = folder.with_name(f".{name}.partial")  # until all are complete and checked, also across attempts
         with FileLock(folder.with_name(f".{name}.lock")):  # notebooks that run side by side must not fetch twice
             files = {file: known for file, known in registry(name).items() if not (folder / file).exists()}
             for file in files:  # before the threads of bring_each, which would get in each other's way

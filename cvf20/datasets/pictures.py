@@ -14,7 +14,7 @@ def read_image(path: str | Path, kind: str | None = None) -> np.ndarray:
     kind: "RGB":    (H, W, 3) uint8, converted; a picture of more than 8 bits is refused, since that would clip it
           "labels": (H, W) whole numbers of any depth: a palette's indices, or grey values
           None:     (H, W) as deep as it is stored where it is grey, else as "RGB"
-    Raises OSError or ValueError, naming the file, for what is not one whole picture of this kind (of MPO, the first).
+    Raises OSError or ValueError, naming the file, for what is not one whole picture of this kind (MPO: the first).
     """
     try:
         with Image.open(path) as image:

@@ -86,11 +86,8 @@ def street(rng, i: int) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def colony(number: int, frames: int = 20, size: int = 256) -> Made:
-    """A colony's growth in phase contrast: image (H, W) uint8, foreground (H, W) uint8 in {0, 1} of parted cells.
-
-    Cells sit along a shaken spiral and are born from the middle outwards; each pixel belongs to the nearest.
-    """
-    k, rng = np.arange(120), random("colony", number)
+    """A colony's growth in phase contrast: image (H, W) uint8, foreground (H, W) uint8 in {0, 1} of parted cells."""
+    k, rng = np.arange(120), random("colony", number)  # cells along a shaken spiral, born from the middle outwards
     centres = size / 2 + 8 * np.sqrt(k)[:, None] * np.stack([np.cos(2.4 * k), np.sin(2.4 * k)], 1)
     centres += rng.normal(0, 1.2, centres.shape)
     distance, cell = cKDTree(centres).query(np.moveaxis(np.indices((size, size), np.float32), 0, -1))

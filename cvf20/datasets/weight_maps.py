@@ -18,8 +18,7 @@ class WithWeightMaps(Dataset):
     """Items are (image, mask, weights (H, W) float32), transformed together by the data's transforms.
 
     weight_map: mask (1, H, W) → weights (1, H, W), e.g. `border_weight_map`; called once per mask, before augmentation
-    For training: what follows the mask reaches the loss as its third argument. Pixels that a transform fills with void
-    may get any weight, since losses leave void out.
+    What follows the mask reaches the loss as its third argument; it leaves out what a transform fills with void.
     """
 
     def __init__(self, data: SegmentationDataset, weight_map: Callable[[Tensor], Tensor]):

@@ -61,8 +61,7 @@ class TopologyLoss(nn.Module):
     P is the cross-entropy of the pixels of `critical_components`, summed, divided by the number of all pixels that are
     not void: on a base of binary cross-entropy such a pixel counts 1 + weight times.
     base:         loss(logits, target), or loss(logits, target, weight_map) where the data carries one
-    thresholds:   on the probability; P is the mean over all. Those below 0.5 also find bridges, those above it cuts, that
-                  are not there yet but near
+    thresholds:   on the probability; P is the mean over all. Those below 0.5 see bridges coming, those above it cuts
     warm_up:      (start, end) as shares of training: strength is 0 before start and rises linearly to 1 at end
     merge_weight: of M, `merge_loss`
     logits: (N, 1, H, W); target: (N, H, W) or (N, 1, H, W), values 0, 1 or void, which is background without mistakes

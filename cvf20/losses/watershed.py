@@ -26,8 +26,7 @@ class WatershedLoss(nn.Module):
     """The losses "foreground" (binary), "energy" (balanced) and "direction" (angular) of an output; training adds them.
 
     edges:    between the energy bins inside an instance, ascending; gaps that grow let the bins widen inwards
-    relative: the edges are shares of the instance's largest distance to its boundary, so that people near and far look
-              alike; else pixels
+    relative: edges are shares of the instance's largest distance: people near and far look alike; else they are pixels
     output:   (N, 1 + bins + 2, H, W) with bins = len(edges) + 2
     target:   (N, H, W) instance labels: 0 background, 255 void, any other number an instance
     """

@@ -47,8 +47,7 @@ def boundary_iou(prediction: Tensor, target: Tensor, num_classes: int, width: fl
     """(K,) float64: IoU of every class's inner boundary bands (Cheng et al. 2021), over all pixels of all images.
 
     prediction, target: (N, H, W) or (H, W) labels, void only in the target
-    width: a class's band are its pixels at most so many pixels from one of another class; the image's edge is no
-           boundary, other than in the paper. nan for a class that has a band in neither.
+    width: of a band, in pixels from another class; other than in the paper not from the image's edge. nan: no band.
     """
     *pair, keep = (part.cpu() for part in known_labels(*image_pair(prediction, target), num_classes))
     pair = [labels.masked_fill(~keep, VOID) for labels in pair]  # void parts neither band from the rest

@@ -28,8 +28,7 @@ class MaskRCNN(Recorded, detection.MaskRCNN):
 
     Training:   forward(images (N, 3, H, W), instance labels (N, H, W)) → torchvision's five losses, to be added up
     Evaluation: forward(images) → foreground logits (N, 1, H, W): > 0 inside a mask above 0.5 with a score above 0.5.
-    Images come normalised, and stay at their size. Void (255) is blanked in the image, since torchvision's losses know
-    no region to leave out.
+    Images come normalised, and keep their size. Void (255) is blanked in them: torchvision's losses leave nothing out.
     weights:       state dict of ResNet-18, of all its layers or some. Its layer2 to layer4 learn, and what is random
     anchor_sizes:  √area of the anchors on each of the five pyramid levels, in pixels of the network's input
     aspect_ratios: height / width of the anchors

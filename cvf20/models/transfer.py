@@ -80,8 +80,7 @@ class LightDecoderModel(TransferModel):
 
     encoder: "mobilenet_v2" (3,460,631 parameters in all with 23 classes) or "resnet18"; weights: its state dict
     width:   channels of the decoder
-    A top-down pathway as in Lin et al. (2017), from stride 32 to 4. The mean of the encoder's last map is added to the
-    coarsest: what the whole picture shows (Liu et al. 2015, ParseNet).
+    Top-down from stride 32 to 4 (Lin et al. 2017); what the whole picture shows is added (ParseNet, Liu et al. 2015).
     """
 
     def __init__(self, num_classes: int, encoder: str = "mobilenet_v2", weights=None, width: int = 128):

@@ -21,8 +21,7 @@ class UNet(EncoderDecoderSkeleton):
     fmaps:            feature maps per level, depth + 1 of them, the last for the base; one number is doubled per level
     dim:              spatial dimensions, 1, 2 or 3
     scale_factor:     down-scaling per level: one integer, or per level an integer or a tuple with one per axis
-    norm_type:        "batch", "instance", "group", "layer", None, a class or callable that takes the number of features,
-                      or an instance, which is copied
+    norm_type:        "batch", "instance", "group", "layer", None, a class or callable of the features, or an instance
     activation:       a class, a callable, an instance, or a name (relu, leakyrelu, prelu, elu, gelu, silu); None: linear
     final_activation: likewise, after the last 1×1 convolution; None gives logits, which all losses here expect
     convs_per_level:  convolutions per block (2 in the paper)

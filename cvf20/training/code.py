@@ -19,10 +19,7 @@ SILENT = tuple(f"cvf20.{name}" for name in SILENT.split())
 
 
 def code_behind(modules: set[str]) -> dict[str, str]:
-    """Module → digest of its code, for these modules and for all of cvf20's or the user's own that they import.
-
-    A module counts whole. `from cvf20.losses import X` leads to where X is defined, past those that only hand it on.
-    """
+    """Module → digest of all its code, for these modules and for all of cvf20's or the user's own that they import."""
     found, waiting = {}, list(modules)
     while waiting:
         module = waiting.pop()

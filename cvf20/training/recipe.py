@@ -20,8 +20,7 @@ class Recipe:
     lr_scales:  factors on the rate for parameters whose name starts with the key, e.g. {"encoder": 0.1}
     schedule:   "onecycle" (warm-up for 15 % of the steps, then cosine to 0), "cosine" or "constant"
     grad_clip:  largest norm of the gradient, None for no limit
-    average:    decay per step of an exponential moving average of the weights, which is then what is validated and
-                kept; None for none
+    average:    decay per step of an exponential moving average of the weights, which is validated and kept, or None
     monitor:    the metric that chooses the best epoch: the highest value, of a loss the lowest; None: mIoU, or IoU
     """
 

@@ -64,8 +64,7 @@ def publish_run(result: Path, label: str) -> None:
 def cached(name: str, compute: Callable, *inputs, seed=0, quick=False, data=None, recipe=None):
     """What `compute(*inputs)` gives, computed once; for everything that is made with trained networks beyond `fit()`.
 
-    compute: counts with the globals, closures and defaults that it reads; a Learner among these or the inputs counts by
-             its key, a data set by its content, all else by value
+    compute: counts with the globals, closures and defaults that it reads: Learners by their key, data by its content
     data:    the value is a result (a dict of metrics) on this data set: it is written to results/<name>-seed<seed>.json
     recipe:  of such a result, for the reader
     The value is nested dicts and lists of numbers, strings, None, arrays and small tensors; others are a TypeError.

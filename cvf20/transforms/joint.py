@@ -34,10 +34,8 @@ class RandomWarp(Geometric):
     """Rotate by any angle and deform elastically, both in one resampling.
 
     degrees:      the angle is drawn from [−degrees, degrees]
-    displacement: standard deviation of the elastic displacement in pixels, drawn on a grid of points SPACING pixels
-                  apart and interpolated bicubically, as in the U-Net paper; ten times faster than `v2.ElasticTransform`
-    fill:         what fills corners that open: "reflect" mirrors image and mask, "void" leaves the image black and the
-                  mask VOID
+    displacement: standard deviation in pixels, drawn SPACING pixels apart, bicubic in between, as in the U-Net paper
+    fill:         of corners that open: "reflect" mirrors image and mask, "void" makes the image black, the mask VOID
     """
 
     def __init__(self, degrees: float = 0.0, displacement: float = 0.0, fill: str = "reflect"):

@@ -72,7 +72,7 @@ class ScaleInto(Resize):
 
 
 class PadTo(Resize):
-    """Pad right and bottom to `size` (height, width), the image by reflection, the mask with void: it does not count."""
+    """Pad right and bottom to `size` (height, width), the image by reflection, the mask with void: none counts."""
 
     def move(self, planes: Tensor, params: dict[str, Any], is_mask: bool) -> Tensor:
         more = [limit - length for limit, length in zip(self.size, planes.shape[-2:], strict=True)]

@@ -25,10 +25,7 @@ class Sight(NamedTuple):
 
 
 class Follower(TorchDispatchMode):
-    """While active, knows the windows of every tensor computed from x, one per axis of the image.
-
-    Maps go on outside the image, as if it did. Whatever reads a whole map (a global mean, a flattening) sees everything.
-    """
+    """While active, knows the windows of every tensor computed from x, per axis of the image, as if that had no end."""
 
     def __init__(self, x: Tensor):
         super().__init__()
