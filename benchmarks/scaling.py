@@ -1,5 +1,7 @@
 """How time and memory grow with images, pixels, classes, objects and processes: results/scaling.json.
 
+    python -m benchmarks.scaling              # all, or some: python -m benchmarks.scaling pixels processes
+
 Each operation runs in a process of its own, at ascending sizes: at each the memory that the first call adds to what its
 arguments take, and the least time of several calls. Fitted is time = c · nᵖ over the three largest sizes, where what
 every call costs no longer hides the growth.
@@ -11,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -183,25 +185,27 @@ def worker(duration: float, threads: int) -> float:
     return 8 * steps / (time.perf_counter() - started)
 
 
-def main() -> None:
+def main(axes: Sequence[str]) -> None:
+    """Measure these axes, or all."""
     started = time.perf_counter()
-    for axis, (_, operations) in OPERATIONS.items():
+    for axis in [axis for axis in OPERATIONS if axis in axes or not axes]:
         rows = []
-        for name in operations:
-            points = json.loads(child("benchmarks.scaling", axis, name))
+        for name in OPERATIONS[axis][1]:
+            points = json.loads(child("benchmarks.scaling", "operation", axis, name))
             fitted = {of: exponent(points, of) for of in ("seconds", "MB")}
             rows.append({"what": name, "points": points, "exponents": fitted, "limit": LIMITS[axis]})
             print(f"{axis} | {name} | {fitted} | {points[-1]}", flush=True)
         report.write("scaling", {axis: report.about_now() | {"rows": rows}}, time.perf_counter() - started)
-    found = report.about_now() | {"rows": [processes()]}
-    report.write("scaling", {"processes": found}, time.perf_counter() - started)
+    if not axes or "processes" in axes:
+        found = report.about_now() | {"rows": [processes()]}
+        report.write("scaling", {"processes": found}, time.perf_counter() - started)
     report.write_readme()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        main()
-    elif sys.argv[1] == "worker":
+    if sys.argv[1:2] == ["worker"]:
         print(worker(float(sys.argv[2]), int(sys.argv[3])))
+    elif sys.argv[1:2] == ["operation"]:
+        print(json.dumps(growth(*sys.argv[2:])))
     else:
-        print(json.dumps(growth(*sys.argv[1:])))
+        main(sys.argv[1:])
