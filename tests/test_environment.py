@@ -87,19 +87,17 @@ def test_interrupted_installation_is_made_anew(shell):
     assert shell("run_all.sh")[1] == ["venv", "pip a project"]
 
 
-def test_tests_add_to_the_environment(shell):
-    shell("run_all.sh")
-    output, installed = shell("run_tests.sh", "-k", "x")
-    assert output == "ruff check\nruff format\npytest -q -n auto --dist loadfile -k x with data nowhere\n"
-    assert installed == ["pip a project[test]"]
-    assert shell("run_all.sh")[1] == shell("run_tests.sh")[1] == []
+TESTS = "ruff check\nruff format\npytest -q -n auto --dist loadfile -k x with data nowhere\n"
 
 
-def test_lab_opens_the_notebooks_in_the_same_environment(shell):
+@pytest.mark.parametrize(
+    ("command", "extra", "said"),
+    [(("run_tests.sh", "-k", "x"), "test", TESTS), (("run_all.sh", "--lab", "-x"), "jupyter", "lab -x {}/notebooks\n")],
+)
+def test_tests_and_lab_add_to_the_environment(shell, command, extra, said):
     shell("run_all.sh")
-    output, installed = shell("run_all.sh", "--lab", "--no-browser")
-    assert output == f"lab --no-browser {shell.project}/notebooks\n" and installed == ["pip a project[jupyter]"]
-    assert shell("run_all.sh")[1] == shell("run_all.sh", "--lab")[1] == []
+    assert shell(*command) == (said.format(shell.project), [f"pip a project[{extra}]"])
+    assert shell("run_all.sh")[1] == shell(*command)[1] == []
 
 
 def test_changed_dependencies_are_installed(shell):

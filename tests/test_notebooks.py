@@ -19,11 +19,8 @@ pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="notebooks/ holds no noteb
 def quick_run(tmp_path_factory):
     """Exit code, output and folder of one quick run of everything, by the command as README prints it."""
     out = tmp_path_factory.mktemp("build")
-    changes = {
-        "CVF20_OUT": str(out),
-        "MPLBACKEND": "Agg",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    changes = {"CVF20_OUT": str(out), "MPLBACKEND": "Agg"}
+    changes["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["bash", str(ROOT / "run_all.sh"), "--quick", "--keep-going"]
     pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     done = subprocess.run(command, env=os.environ | changes, cwd=out, **pipe)

@@ -163,8 +163,6 @@ def test_a_learners_run_is_understood(transforms, seen):
 
 
 class Seen(nn.Module):
-    """Remembers the size of what it is given."""
-
     def forward(self, x):
         self.size = tuple(x.shape[2:])
         return x[:, :2]

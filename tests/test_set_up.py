@@ -98,12 +98,9 @@ def test_colab_installs_what_is_missing_and_keeps_torch_and_numpy(elsewhere, tmp
     assert elsewhere == [[sys.executable, "-m", "pip", "install", "--quiet", *kept, "--editable", str(home)]]
 
 
-def test_nothing_near_says_what_to_do(elsewhere):
+def test_what_to_do_is_said_where_nothing_is_near_and_where_torch_is_missing(elsewhere, tmp_path, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match="put the hand-in's zip beside this notebook"):
         exec(set_up(), {})
-
-
-def test_a_kernel_without_torch_says_what_to_type(elsewhere, tmp_path, monkeypatch):
     home = package(tmp_path / "hand-in")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="lacks torch.*pip install --editable") as found:

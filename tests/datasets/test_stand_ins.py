@@ -11,14 +11,8 @@ from cvf20.datasets.base import SAMPLES
 from cvf20.datasets.download import registry
 from cvf20.labels.instances import instance_numbers
 
-DRAWN = {
-    StanfordBackground: {"train": 48, "val": 16, "test": 16},
-    YeastColonies: {"train": 60, "val": 20},
-    PennFudan: {"train": 48, "val": 16, "test": 16},
-    MSRC: {"train": 48, "val": 16, "test": 16},
-}
-
-
+DRAWN = dict.fromkeys((StanfordBackground, PennFudan, MSRC), {"train": 48, "val": 16, "test": 16})
+DRAWN[YeastColonies] = {"train": 60, "val": 20}
 LOOKS = [
     (StanfordBackground, "val", (3, 224, 288), set(range(9))),
     (YeastColonies, "val", (1, 256, 256), {0, 1}),

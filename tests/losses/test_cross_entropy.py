@@ -56,11 +56,7 @@ def test_small_losses_are_not_rounded_to_0():
 
 def test_wrong_input_is_named():
     logits, target = draw_case(9, 5)
-    with pytest.raises(ValueError, match=r"target \(2, 7, 7\).*logits \(2, 5, 7, 8\)"):
-        cross_entropy_criterion(logits, target[..., 1:])
     with pytest.raises(ValueError, match=r"weight must have shape \(5,\), found \(4,\)"):
         cross_entropy_criterion(logits, target, torch.ones(4))
     with pytest.raises(ValueError, match=r"\(N, 1, H, W\), found \(2, 5, 7, 8\)"):
         binary_cross_entropy(logits, target)
-    with pytest.raises(ValueError, match=r"target has shape \(1, 7, 8\), wanted \(2, 1, 7, 8\)"):
-        binary_cross_entropy(logits[:, :1], target[:1])

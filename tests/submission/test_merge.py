@@ -25,15 +25,11 @@ def merged(project):
     return make
 
 
-def with_set_up(nb):
-    nb.cells.insert(1, new_code_cell(set_up()))
-    return executed(nb)
-
-
 def test_every_cell_is_there_once_in_order_with_its_outputs(merged):
-    books = {stem: with_set_up(notebook(f"print('{stem}')", stem=stem)) for stem in ("03_unet", "02_base", "10_mine")}
+    books = {stem: notebook(f"print('{stem}')", stem=stem) for stem in ("03_unet", "02_base", "10_mine")}
     for stem, nb in books.items():
-        nb.cells[3].outputs = [stream(f"{stem}\n"), picture(), markdown("| a |\n|---|\n| ____ (fill in) |")]
+        nb.cells.insert(1, new_code_cell(set_up()))
+        executed(nb).cells[3].outputs = [stream(f"{stem}\n"), picture(), markdown("| a |\n|---|\n| ____ (fill in) |")]
     nb = merged(books)
     wanted = [books[stem].cells[3].outputs for stem in sorted(books)]
     assert [cell.outputs for cell in nb.cells if cell.get("outputs")] == wanted
@@ -49,12 +45,15 @@ def test_every_cell_is_there_once_in_order_with_its_outputs(merged):
 def test_what_a_student_wrote_stays(merged):
     """Own cells that mention google.colab, own parameters, raw cells, text in front of the first heading."""
     own = notebook("if 'google.colab' in sys.modules:\n    mount()", parameters="quick = False\nseed = 3\nepochs = 20")
+    own.cells[2].metadata = {"tags": ["hide-input"], "mine": 1}
     own.cells.insert(0, new_markdown_cell("Some words."))
     own.cells.append(nbformat.v4.new_raw_cell("raw"))
     nb = merged({"03_unet": executed(own), "04_tuning": executed(notebook("1", stem="04_tuning"))})
     sources = [cell.source for cell in nb.cells]
     for cell in own.cells[2:]:
         assert cell.source in sources
+    (hidden,) = [cell.metadata for cell in nb.cells if "jupyter" in cell.metadata]
+    assert hidden["jupyter"] == {"source_hidden": True} and hidden["mine"] == 1, "collapsed as in the PDF"
     parameters = [cell.source for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
     assert parameters == ["quick = False\nseed = 3\nepochs = 20", "quick = False\nseed = 0"]
 
@@ -90,11 +89,3 @@ def test_anchors_are_unambiguous(project):
     path = project.save("03_unet", notebook("## Summary", "## C6 · a", "## C6 · b", "```\n## no\n```", "## Summary"))
     anchors = [section.anchor for section in sections_of([path])]
     assert anchors == ["part-03", *(f"part-03-{k}" for k in range(1, len(anchors)))] and len(anchors) == 6
-
-
-def test_hidden_input_is_collapsed(merged):
-    book = notebook("plot()", "answer()")
-    book.cells[2].metadata = {"tags": ["hide-input"], "mine": 1}
-    hidden, shown = merged({"03_unet": book}).cells[-2:]
-    assert hidden.metadata["jupyter"] == {"source_hidden": True} and hidden.metadata["mine"] == 1
-    assert "jupyter" not in shown.metadata and hidden.source == "plot()"

@@ -1,12 +1,10 @@
 """Result files: complete or absent, plain JSON, found again."""
 
-import json
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from cvf20.training import results
 from cvf20.training.runs import publish_run
@@ -28,14 +26,6 @@ def test_results_are_read_as_written_found_by_pattern_and_sorted_by_name_and_see
     found = [(r["name"], r["seed"]) for r in results.load_results("03_*")]
     assert found == [("03_a", 0), ("03_unet_bn", 0), ("03_unet_bn", 2), ("03_unet_bn", 10)]
     assert results.load_results("09_*") == []
-
-
-def test_numbers_become_plain_json(out):
-    metrics = {"a": np.float32(0.5), "b": torch.tensor([1, 2]), "c": float("nan"), "d": (1, float("inf"))}
-    results.write_result({**RESULT, "metrics": metrics})
-    text = (out / "03_unet_bn-seed0.json").read_text()
-    strict = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert strict["metrics"] == {"a": 0.5, "b": [1, 2], "c": None, "d": [1, None]}
 
 
 def test_a_write_that_breaks_off_leaves_the_previous_file_and_nothing_that_grows(out, monkeypatch):

@@ -1,7 +1,6 @@
 """What was computed once is loaded: from runs/, from what is published, with weights only where they are needed."""
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from tiny import Patches, tiny_unet
 
 from cvf20.learner import Learner
 from cvf20.losses import cross_entropy_criterion
+from cvf20.models.weights import write_half
 from cvf20.training import fitting, network, results, runs
 from cvf20.training.runs import cached
 
@@ -82,18 +82,15 @@ def published_files(folder):
 def test_weights_that_were_handed_on_are_used_and_those_of_another_key_refused(project):
     first = fitted()
     images = torch.stack([image for image, _ in first.valid_data])
-    before, state = first.predict(images), first.model.state_dict()
+    before, handed_on = first.predict(images), project / "weights" / f"{first.label}.pt"
+    write_half(first.folder / "best.pt", handed_on, first.key)
     publish(project)
-    (project / "weights").mkdir()
-    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    torch.save(half, project / "weights" / f"{first.label}.pt")
     again = fitted()
     torch.testing.assert_close(again.predict(images), before, atol=0.01, rtol=0)
     assert next(again.model.parameters()).dtype == torch.float32
-    torch.save({"key": "0" * 64, "weights": half}, project / "weights" / f"{first.label}.pt")
-    again = fitted()
+    torch.save({"key": "0" * 64, "weights": first.model.state_dict()}, handed_on)
     with pytest.raises(ValueError, match="holds weights of another run"):
-        again.model.eval()
+        fitted().model.eval()
 
 
 @pytest.mark.parametrize("change", ["curves gone", "result torn"])
@@ -116,13 +113,10 @@ def test_labels_edited_in_place_train_anew_on_the_same_learner(project):
     assert run.key != key and run.curves["train_loss"] != curves["train_loss"]
 
 
-def test_a_run_that_starts_from_another_needs_its_weights_only_to_train(project, monkeypatch):
-    def continued(run):
-        return run.model
-
+def test_a_run_that_starts_from_another_needs_its_weights_only_to_train(project):
     def two_stages():
         first = fitted()
-        return fitted("03_second", partial(continued, first), lr=1e-3)
+        return fitted("03_second", lambda: first.model, lr=1e-3)
 
     before = two_stages()
     publish(project)
@@ -277,15 +271,14 @@ def test_whatever_was_saved_on_another_device_is_loaded(project, monkeypatch):
         places.append(options.get("map_location"))
         return load(*args, **options)
 
+    def interrupt(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
     monkeypatch.setattr(torch, "load", record)
     with pytest.raises(KeyboardInterrupt):
-        tiny().fit(lambda row: interrupt(row["epoch"] == 2))
+        tiny().fit(interrupt)
     run = fitted()
     run.model.eval()
     assert len(places) == 3 and None not in places
     assert {value.device.type for value in load(run.folder / "best.pt", weights_only=True).values()} == {"cpu"}
-
-
-def interrupt(now):
-    if now:
-        raise KeyboardInterrupt
