@@ -11,14 +11,8 @@ from torch.nn import functional as F
 
 from cvf20.labels import VOID
 from cvf20.labels.instances import separate_touching
-from cvf20.losses import (
-    BorderWeightedLoss,
-    TopologyLoss,
-    WrongPixelLoss,
-    binary_cross_entropy,
-    critical_components,
-    merge_loss,
-)
+from cvf20.losses import TopologyLoss, WrongPixelLoss, binary_cross_entropy, critical_components, merge_loss
+from cvf20.losses.border import BorderWeightedLoss
 from cvf20.losses.topology import REACH, valleys
 
 STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}

@@ -9,13 +9,8 @@ from hypothesis.extra.numpy import arrays
 from tensors import draw_labels, ellipse, gradient, perfect_output, to_nearest
 
 from cvf20.labels import VOID
-from cvf20.losses.watershed import (
-    WatershedLoss,
-    angular_loss,
-    balanced_cross_entropy,
-    boundary_distance,
-    watershed_targets,
-)
+from cvf20.losses import WatershedLoss, watershed_targets
+from cvf20.losses.watershed import angular_loss, balanced_cross_entropy, boundary_distance
 
 
 @settings(max_examples=150, deadline=None)

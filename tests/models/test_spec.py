@@ -63,8 +63,7 @@ def test_students_classes_and_functions_by_import_path(monkeypatch):
 
 
 def test_weights_are_no_part_of_the_text():
-    state = ResnetBasedModel(2, full_resolution=False).encoder.state_dict()
-    network = ResnetBasedModel(2, state, full_resolution=False)
+    network = ResnetBasedModel(2, ResnetBasedModel(2).encoder.state_dict(), full_resolution=False)
     assert spec_of(network) == "cvf20.models.ResnetBasedModel(2, None, full_resolution=False)"
     assert build(spec_of(network.replace_output(5))).output.out_channels == 5
 

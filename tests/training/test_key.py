@@ -24,7 +24,7 @@ from cvf20.losses import SorensenDiceLoss, TopologyLoss, cross_entropy_criterion
 from cvf20.training import devices
 from cvf20.training.code import code_behind, dump
 from cvf20.training.runs import run_key
-from cvf20.transforms import RandomWarp, train_transforms
+from cvf20.transforms import train_transforms
 
 LOSS = '''
 """A loss."""
@@ -321,7 +321,6 @@ LONG = torch.zeros(100_000)
         (Squares(), Squares(2.0)),
         (Squares(table=range(99)), Squares(table=[*range(98), 0])),
         (train_transforms((8, 8)), train_transforms((8, 10))),
-        (RandomWarp(10.0, fill="void"), RandomWarp(10.0)),
         (SorensenDiceLoss(), SorensenDiceLoss(from_logits=False)),
         (functools.partial(max, key=len), functools.partial(min, key=len)),
         (functools.partial(max, 1), functools.partial(max, 2)),
