@@ -1,4 +1,4 @@
-"""The house has floors: imports go down, never up and never in a circle; nested ones too."""
+"""The house has floors: imports go down, never up and never in a circle; nested ones too. And it stays small."""
 
 import ast
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import cvf20
+from cvf20.paths import project_dir
 
 ROOT = Path(cvf20.__file__).parent
 # room → the rooms it may look into, beside itself
@@ -33,7 +34,7 @@ ONLY_PATHS = {"models": {"cvf20.models.encoders"}}  # the only one of its room t
 def modules():
     for file in sorted(ROOT.rglob("*.py")):
         name = ".".join(["cvf20", *file.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
-        yield name, ast.parse(file.read_text(encoding="utf-8"))
+        yield name, file.read_text(encoding="utf-8")
 
 
 def imported(tree):
@@ -50,7 +51,8 @@ def room(name):
     return (name.split(".") + [""])[1]
 
 
-MODULES = dict(modules())
+SOURCES = dict(modules())
+MODULES = {name: ast.parse(source) for name, source in SOURCES.items()}
 EDGES = {
     name: {
         ".".join(target.split(".")[:k])
@@ -92,3 +94,20 @@ def test_no_circles_between_modules():
 
     for name in MODULES:
         visit(name, [])
+
+
+def test_the_house_stays_small():
+    lines = {name: len(source.splitlines()) for name, source in SOURCES.items()}
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert sum(lines.values()) <= 7000
+    assert sum(count for name, count in lines.items() if room(name) == "submission") <= 1000
+    assert {name: count for name, count in lines.items() if count > 200} == {}
+    assert len(rooms) <= 14, rooms
+    tests = [path for path in project_dir().glob("tests/**/*.py")]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in tests) <= 8000
+
+
+def test_a_function_fits_a_screen():
+    nodes = [(name, node) for name, tree in MODULES.items() for node in ast.walk(tree)]
+    functions = [(name, node) for name, node in nodes if isinstance(node, ast.FunctionDef)]
+    assert [(name, node.name) for name, node in functions if node.end_lineno - node.lineno >= 50] == []
