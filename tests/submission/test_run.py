@@ -61,7 +61,7 @@ def test_full_run_publishes_and_leaves_what_a_person_made(project, monkeypatch, 
 
 def test_two_runs_in_one_folder(project, capsys):
     project.write("03_unet")
-    with FileLock(project.root / "build/.lock"):
+    with FileLock(project.put("build/.lock")):
         assert main([], project.root) == 1
     printed = capsys.readouterr().out
     assert "another run works in" in printed and "begins" not in printed
