@@ -12,6 +12,7 @@ from PIL import Image as Picture
 
 from cvf20.labels import VOID
 from cvf20.paths import out_dir, project_dir
+from cvf20.training.devices import once
 
 DPI = 100
 LARGE = 200_000  # bytes of a PNG from which a notebook embeds a JPEG: with photographs it would grow to 5 MB and more
@@ -37,7 +38,7 @@ def show(fig: Figure, name: str, caption: str = "") -> None:
     picture = Picture.open(drawn).convert("RGB")
     if picture.getcolors(256):  # a palette of its own colours, then, and half the size
         picture = picture.quantize(256)
-    picture.save(path, optimize=True, dpi=(DPI, DPI))
+    once(lambda: picture.save(path, optimize=True, dpi=(DPI, DPI)))
     show_file(name, caption)
 
 

@@ -3,11 +3,11 @@
 import contextlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch import nn
@@ -35,7 +35,21 @@ def make_accelerator(precision: str = "auto") -> Accelerator:
     mixed_precision = "no" if precision == "fp32" else precision
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed_precision:
         AcceleratorState._reset_state()  # one precision at a time, but a process may train several models
+    processes()
     return Accelerator(mixed_precision=mixed_precision)
+
+
+def processes() -> PartialState:
+    """Who this process is among those that a launcher has started; also on a machine without a GPU."""
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def once(write: Callable[[], object]) -> None:
+    """When all processes have come here the main one writes; the others wait until that is done."""
+    processes().wait_for_everyone()
+    if processes().is_main_process:
+        write()
+    processes().wait_for_everyone()
 
 
 def to_device(model: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -45,11 +59,14 @@ def to_device(model: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 
 def training_loader(data: Dataset, batch_size: int, seed: int, accelerator: Accelerator) -> DataLoader:
-    """Shuffled batches, of several processes each its own; the order depends on seed and epoch alone."""
+    """Shuffled batches; the order depends on seed and epoch alone. Of several processes each gets its share of a batch."""
+    share, rest = divmod(batch_size, accelerator.num_processes)
+    if rest:
+        raise ValueError(f"batch_size={batch_size}: a multiple of the {accelerator.num_processes} processes is wanted")
     sampler = DistributedSampler(
         data, accelerator.num_processes, accelerator.process_index, seed=seed, drop_last=len(data) > batch_size
     )
-    return DataLoader(data, batch_size, sampler=sampler, drop_last=len(sampler) > batch_size, **on_gpu(accelerator))
+    return DataLoader(data, share, sampler=sampler, drop_last=len(sampler) > share, **on_gpu(accelerator))
 
 
 def on_gpu(accelerator: Accelerator) -> dict:

@@ -59,7 +59,7 @@ def train_network(run, on_row: Callable[[dict], None]) -> None:
     parts = {key: part for key, part in (parts | {"scaler": accelerator.scaler}).items() if part is not None}
     state = {"rows": [], "best_epoch": 0, "best": None, "seconds": 0.0}
     if (folder / "last.pt").exists():  # what an earlier process left
-        saved = torch.load(folder / "last.pt", weights_only=True, map_location=accelerator.device)
+        saved = torch.load(folder / "last.pt", weights_only=True, map_location=accelerator.device.type)
         state = saved["state"]
         for key, part in parts.items():
             part.load_state_dict(saved[key])
@@ -126,6 +126,7 @@ def finish(run, state: dict, scores: dict) -> None:
         "parameters": results.parameters(network),
         "trainable": results.parameters(network, trained=True),
         "device": run.accelerator.device.type,
+        "processes": run.accelerator.num_processes,
         "precision": "fp32" if precision == "no" else precision,
         "versions": {library.__name__: library.__version__ for library in (torch, torchvision, accelerate)},
     }

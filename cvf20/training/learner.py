@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from cvf20.datasets.pictures import read_image
 from cvf20.paths import runs_dir
 from cvf20.training import results
-from cvf20.training.devices import make_accelerator, on_gpu, same_random_state, to_device
+from cvf20.training.devices import make_accelerator, on_gpu, once, same_random_state, to_device
 from cvf20.training.fitting import train_network
 from cvf20.training.loop import validate
 from cvf20.training.network import Network
@@ -29,6 +29,7 @@ class Learner:
     loss:      (logits, target, …) → scalar, or a dict of named parts; None: see `train`
     data:      pairs (image, labels[, more]): float images and integer labels, e.g. a SegmentationDataset
     name:      of the run, a file name that begins with the notebook's number, e.g. "03_unet"
+    batch_size: images of a step, in all processes together (`accelerate launch`); batch norm sees each one's share
     quick:     a rehearsal, at most 2 epochs of 8 images in batches of 4; its result says so
     metrics:   (logits, labels) of the whole split → dict, in place of the metrics of `validate`
     snapshots: indices of validation images whose predictions are kept at the first, quarter, half and last epoch
@@ -176,9 +177,7 @@ class Learner:
     def record(self, split: str, metrics: dict) -> dict:
         """Add metrics that were computed elsewhere to the result, under metrics[split]."""
         self.result["metrics"][split] = metrics
-        if self.accelerator.is_main_process:
-            results.write_result(self.result)
-            publish_run(self.file, self.label)
+        once(lambda: (results.write_result(self.result), publish_run(self.file, self.label)))
         return metrics
 
     @torch.inference_mode()

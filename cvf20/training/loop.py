@@ -94,9 +94,14 @@ def _train_epoch(
             value = loss(forward(model, images, accelerator), *target)
         parts = value if isinstance(value, dict) else {}
         value, rate = sum(parts.values()) if parts else value, optimizer.param_groups[0]["lr"]
-        if not torch.isfinite(value):
+        named = {"train_loss_part" if name == "loss" else f"train_{name}": part for name, part in parts.items()}
+        named = {name: part.detach() for name, part in ({"train_loss": value} | named).items()}
+        named = accelerator.reduce(named, "mean")  # over the processes, so that all of them end where one diverges
+        if not torch.isfinite(named["train_loss"]):
             where = f"epoch {epoch}, batch {batch + 1}, at learning rate {rate:.3g}"
-            raise FloatingPointError(f"loss is {value.item()} in {where}: lower the rate or clip the gradient")
+            raise FloatingPointError(
+                f"loss is {named['train_loss'].item()} in {where}: lower the rate or clip the gradient"
+            )
         accelerator.backward(value)
         if grad_clip:
             accelerator.clip_grad_norm_(model.parameters(), grad_clip)
@@ -107,9 +112,8 @@ def _train_epoch(
         if average is not None:
             average.update_parameters(unwrap(model))
         count += len(images)
-        totals["train_loss"] += value.item() * len(images)
-        for name, part in parts.items():
-            totals["train_loss_part" if name == "loss" else f"train_{name}"] += part.item() * len(images)
+        for name, part in named.items():
+            totals[name] += part.item() * len(images)
     means = {name: total / count for name, total in totals.items()}
     return {"lr": rate, "seconds": time.perf_counter() - started, **means}
 

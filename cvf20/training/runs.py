@@ -20,6 +20,7 @@ from torch import Tensor
 from cvf20.paths import out_dir, project_dir, runs_dir
 from cvf20.training import results
 from cvf20.training.describe import run_key
+from cvf20.training.devices import once
 
 
 def published(name: str) -> Path:
@@ -97,12 +98,12 @@ def keep(file: str, local: Path, key: str, make: Callable[[], dict]) -> tuple[di
     """
     for path, where in ((local, "runs/"), (published(file), "results/ (published)"), (local, "")):
         if not where:
-            _write(make(), path)
+            content = make()  # in every process, since it may train
+            once(partial(_write, content, path))
         if content := stored(path, key):
             break
     target = out_dir() / "results" / file
-    for suffix in (".json", ".npz"):
-        copy_file(path.with_suffix(suffix), target.with_suffix(suffix))
+    once(lambda: [copy_file(path.with_suffix(end), target.with_suffix(end)) for end in (".json", ".npz")])
     return content, where
 
 

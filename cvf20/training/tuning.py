@@ -1,12 +1,18 @@
 """Hyper-parameter search with Optuna, and the learning rate range test (D8)."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import optuna
 import torch
+from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
@@ -23,6 +29,7 @@ def search(
     trials: int,
     seed: int = 0,
     first: Iterable[dict] = (),
+    storage: Path | None = None,
 ) -> optuna.Study:
     """Look for the parameters of the highest value; the study's `trials` are complete, pruned or failed (diverged).
 
@@ -30,23 +37,59 @@ def search(
               when it is worse than the median of the others. A FloatingPointError, as `train` raises it when the
               loss is no number, or a value that is nan counts as a failed trial, and the search goes on.
     first:    parameters to try before others
+    storage:  a file by which processes that make the same call, also on several machines, divide the trials of one
+              study; a trial whose process is gone is taken over, and all return when all trials are done. For
+              processes that a launcher started the call is one: they train every trial together, without storage
     The same seed and values give the same trials. So a search that was stopped is resumed by calling it again, where
     `evaluate` trains with a Learner: finished trials are loaded, and the last one goes on where it was.
     """
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, multivariate=True)
-    pruner = optuna.pruners.MedianPruner(4, n_warmup_steps=3)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    for parameters in first:
-        study.enqueue_trial(parameters)
-    for _ in range(trials):
-        trial = study.ask(space)
-        try:
-            study.tell(trial, evaluate(trial.params, partial(_report, trial)))
-        except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        except FloatingPointError:
-            study.tell(trial, state=TrialState.FAIL)
+    pruner, file = optuna.pruners.MedianPruner(4, n_warmup_steps=3), f"{storage}"
+    options = {"storage": JournalStorage(JournalFileBackend(file)), "study_name": file} if storage else {}
+    with FileLock(f"{file}.turn") if storage else nullcontext():
+        options |= {"sampler": _sampler(seed), "pruner": pruner, "load_if_exists": True}
+        study = optuna.create_study(direction="maximize", **options)
+        for parameters in [] if study.trials else first:
+            study.enqueue_trial(parameters)
+    turns = _turns(study, space, trials, seed, file) if storage else (study.ask(space) for _ in range(trials))
+    with closing(turns):
+        for trial in turns:
+            try:
+                study.tell(trial, evaluate(trial.params, partial(_report, trial)))
+            except optuna.TrialPruned:
+                study.tell(trial, state=TrialState.PRUNED)
+            except FloatingPointError:
+                study.tell(trial, state=TrialState.FAIL)
     return study
+
+
+def _sampler(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, multivariate=True)
+
+
+def _turns(study: optuna.Study, space: dict, trials: int, seed: int, file: str) -> Iterator[optuna.Trial]:
+    """Trials for this process, until all are done; while it makes one it holds the lock of that number."""
+    while True:
+        with FileLock(f"{file}.turn"):
+            begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
+            left = {trial.number: trial for trial in begun if trial.state == TrialState.RUNNING}
+            left |= {len(begun): None} if len(begun) < trials else {}
+            trial = None
+            for number, gone in left.items():
+                with suppress(Timeout):  # another process is at it
+                    (lock := FileLock(f"{file}.{number}")).acquire(timeout=0)
+                    study.sampler = _sampler(seed + number)  # the same for whoever makes it
+                    trial = optuna.Trial(study, gone._trial_id) if gone else study.ask(space)
+                    break
+        if not left:
+            return
+        if trial is None:
+            time.sleep(1)
+            continue
+        try:
+            yield trial
+        finally:
+            with FileLock(f"{file}.turn"):  # not while another process looks
+                lock.release()
 
 
 def _report(trial: optuna.Trial, epoch: int, value: float) -> None:

@@ -78,18 +78,19 @@ def test_nothing_needs_float64_on_the_device(monkeypatch, classes, loss, metrics
 # --- several processes ------------------------------------------------------------------------------------------------
 
 SCRIPT = """
-import json, sys
+import json, os
+from functools import partial
 import torch
 from tiny import Patches, tiny_unet
 from torch.utils.data import DataLoader
 from cvf20.learner import Learner, validate
 from cvf20.losses import cross_entropy_criterion, binary_cross_entropy
 from cvf20.training.devices import make_accelerator
-from cvf20.training.loop import train
+from cvf20.training.runs import cached
 
 torch.set_num_threads(1)
 accelerator = make_accelerator("fp32")
-said, rank = {"processes": accelerator.num_processes}, accelerator.process_index
+said, rank = {"processes": accelerator.num_processes}, int(os.environ.get("RANK", 0))
 
 def whole(logits, labels):
     return {"images": len(labels), "order": float((labels.float().mean((1, 2)) * torch.arange(len(labels))).sum())}
@@ -122,6 +123,20 @@ said["accuracy"] = (scores.argmax(1) == target).double().mean().item()
 said["weights"] = sum(p.double().abs().sum().item() for p in run.model.parameters())
 said["val"] = run.result["metrics"]["val"]["accuracy"]
 said["test"] = run.test(Patches(3, seed=4))
+
+def some_nan(logits, target):
+    return cross_entropy_criterion(logits, target) * (float("nan") if rank else 1.0)
+
+try:
+    Learner(tiny_unet, some_nan, Patches(8), Patches(5), batch_size=2, name="02_nan", precision="fp32").fit()
+except FloatingPointError as error:
+    said["error"] = str(error)
+
+same = Learner(partial(tiny_unet, norm_type="group"), cross_entropy_criterion, Patches(18), Patches(5), lr=1e-2,
+               batch_size=4, epochs=4, name="02_same", precision="fp32", verbose=False)
+said["same"] = [same.key, same.fit()["metrics"]["val"], same.test(Patches(3, seed=4))]
+said["losses"] = [same.curves[name] for name in ("train_loss", "loss")]
+said["cached"] = [cached("02_value", lambda: [int(os.environ.get("RANK", 0)), same.test(Patches(3, seed=5))]) for _ in "ab"]
 with open(f"said{rank}", "w") as file:
     json.dump(said, file)
 """
@@ -164,7 +179,7 @@ def said(tmp_path_factory):
         else:
             run_twice(folder, settings)
         outputs[count] = [json.loads((folder / f"said{rank}").read_text()) for rank in range(count)]
-        outputs[f"files{count}"] = sorted(path.name for path in (folder / "out" / "results").iterdir())
+        outputs[f"files{count}"] = sorted(path.name for path in (folder / "out" / "results").glob("02_two*"))
     return outputs
 
 
@@ -191,3 +206,20 @@ def test_each_process_draws_its_own_augmentation_and_its_own_images(said):
         indices = [index for index, _ in first[epoch : epoch + 4] + second[epoch : epoch + 4]]
         assert sorted(indices) == list(range(8))
     assert not {number for _, number in first} & {number for _, number in second}
+
+
+def test_one_process_and_two_train_alike(said):
+    """issue 18: batches of four, or of two in each of two processes, without batch norm; another key would be another run."""
+    (alone,) = said[1]
+    for one in said[2]:
+        assert one["same"] == alone["same"]
+        assert abs(torch.tensor(one["losses"]) - torch.tensor(alone["losses"])).max() < 1e-3
+        assert (
+            one["cached"] == [[0, one["cached"][0][1]]] * 2
+        )  # computed by all, for it may train; kept by the main one
+
+
+def test_all_processes_end_where_the_loss_of_one_is_no_number(said):
+    assert {one["error"] for one in said[2]} == {said[2][0]["error"]} and "loss is nan in epoch 1, batch 1" in said[2][
+        0
+    ]["error"]
