@@ -14,8 +14,7 @@ from cvf20.paths import project_dir
 from cvf20.submission.build import build
 from cvf20.submission.check import check_outputs, check_source, is_error
 from cvf20.submission.execute import execute
-from cvf20.submission.jobs import best_jobs
-from cvf20.submission.launch import launch
+from cvf20.submission.launch import best_jobs, launch
 from cvf20.submission.notebook import find_notebooks, number, read
 from cvf20.submission.publish import copy_files, files_of, hand_on, prepare, reason_against, remove
 
@@ -30,7 +29,7 @@ def main(arguments: list[str] | None = None, project: Path | None = None) -> int
     parser.add_argument("--data", metavar="DIR", help="where the data sets are; default: $CVF20_DATA, else data/")
     parser.add_argument("--synthetic", action="store_true", help="use the embedded stand-ins; publishes nothing")
     parser.add_argument("--fresh", action="store_true", help="train again, whatever runs/ and results/ hold")
-    parser.add_argument("--jobs", default="auto", metavar="N", help="notebooks at a time; default: as is faster here")
+    parser.add_argument("--jobs", default="auto", metavar="N", help="notebooks at a time; default: what is faster here")
     parser.add_argument("--launch", metavar="LINE", help="train through this, e.g. 'torchrun --nproc_per_node 2'")
     parser.add_argument("--keep-going", action="store_true", help="go on with the others when a notebook fails")
     sys.stdout.reconfigure(errors="replace")  # a notebook may print what this terminal cannot
@@ -56,7 +55,7 @@ class Run:
     """What is asked for: which notebooks (number → file) of which project, where they are built, and with what."""
 
     def __init__(self, asked: argparse.Namespace, project: Path):
-        self.asked, self.project, self.jobs = asked, project, asked.jobs
+        self.asked, self.project, self.jobs = asked, project, 0 if asked.jobs == "auto" else int(asked.jobs)
         self.states, self.published = {}, []
         found, left_out = find_notebooks(project / "notebooks")
         for line in left_out:
@@ -110,20 +109,15 @@ class Run:
     def notebooks(self) -> None:
         """Run all of them, several at a time, none before those whose results it reads."""
         waiting, running = [name for name in self.books if name not in self.states], {}
-        if self.jobs == "auto" and (self.asked.launch or len(waiting) < 2):  # a launcher has the machine to itself
-            self.jobs = 1
-        elif self.jobs == "auto":
-            self.jobs, why = best_jobs()
-            say(why)
-        self.jobs = int(self.jobs)
-        if self.jobs > 1:  # side by side they share the cores
-            self.told["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
-        pool = ThreadPoolExecutor(self.jobs)
-        while waiting or running:
+        jobs = 1 if self.asked.launch or len(waiting) < 2 else self.jobs or best_jobs(say)
+        if jobs > 1:  # side by side they share the cores
+            self.told["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+        pool = ThreadPoolExecutor(jobs)
+        while running or waiting:
             if FAILED in self.states.values() and not self.asked.keep_going:
                 waiting = []
             ready = [name for name in waiting if not self.needs(name) & {*waiting, *running.values()}]
-            running |= {pool.submit(self.notebook, name): name for name in ready[: self.jobs - len(running)]}
+            running |= {pool.submit(self.notebook, name): name for name in ready[: jobs - len(running)]}
             waiting = [name for name in waiting if name not in running.values()]
             for ended in wait(running, return_when=FIRST_COMPLETED).done:
                 self.states[running.pop(ended)] = ended.result()
@@ -142,9 +136,10 @@ class Run:
         folders = {self.build: "", self.project: "", self.data: "data", self.runs: "runs"}
         say(f"{name} | {source.stem} begins")
         try:
+            asked = self.asked.quick, lambda line: say(f"{name} | {line}")
             if self.asked.launch:
-                launch(self.asked.launch, source, self.told, self.asked.quick, lambda line: say(f"{name} | {line}"))
-            execute(source, target, self.told, folders, self.asked.quick, lambda line: say(f"{name} | {line}"))
+                launch(self.asked.launch, source, target, self.told, *asked)
+            execute(source, target, self.told, folders, *asked)
             say(f"{name} | {source.stem} took {time.perf_counter() - start:.0f} s")
             findings = check_outputs(target, self.build, draft=True)
             for finding in findings:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from cvf20.datasets.pictures import read_image
 from cvf20.paths import runs_dir
 from cvf20.training import results
-from cvf20.training.devices import make_accelerator, on_gpu, once, same_random_state, to_device
+from cvf20.training.devices import make_accelerator, on_gpu, once, processes, same_random_state, to_device
 from cvf20.training.fitting import train_network
 from cvf20.training.loop import validate
 from cvf20.training.network import Network
@@ -73,7 +73,7 @@ class Learner:
 
         after_epoch: gets the row of numbers of every epoch, also of those trained earlier; may raise to end the run
         """
-        say = print if self.verbose else lambda text: None
+        say = print if self.verbose and processes().is_main_process else lambda text: None
 
         def on_row(row: dict) -> None:
             values = "  ".join(f"{key} {row[key]:.3f}" for key in row if key not in ("epoch", "lr"))

@@ -1,15 +1,12 @@
 """Hyper-parameter search with Optuna, and the learning rate range test (D8)."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, nullcontext, suppress
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import optuna
 import torch
-from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -37,59 +34,27 @@ def search(
               when it is worse than the median of the others. A FloatingPointError, as `train` raises it when the
               loss is no number, or a value that is nan counts as a failed trial, and the search goes on.
     first:    parameters to try before others
-    storage:  a file by which processes that make the same call, also on several machines, divide the trials of one
-              study; a trial whose process is gone is taken over, and all return when all trials are done. For
-              processes that a launcher started the call is one: they train every trial together, without storage
+    storage:  a file by which several searches share one study, until it has so many `trials` that ended; one of a
+              process that is gone does not count. Not for processes of one launch, which train each trial together
     The same seed and values give the same trials. So a search that was stopped is resumed by calling it again, where
     `evaluate` trains with a Learner: finished trials are loaded, and the last one goes on where it was.
     """
-    pruner, file = optuna.pruners.MedianPruner(4, n_warmup_steps=3), f"{storage}"
-    options = {"storage": JournalStorage(JournalFileBackend(file)), "study_name": file} if storage else {}
-    with FileLock(f"{file}.turn") if storage else nullcontext():
-        options |= {"sampler": _sampler(seed), "pruner": pruner, "load_if_exists": True}
-        study = optuna.create_study(direction="maximize", **options)
-        for parameters in [] if study.trials else first:
-            study.enqueue_trial(parameters)
-    turns = _turns(study, space, trials, seed, file) if storage else (study.ask(space) for _ in range(trials))
-    with closing(turns):
-        for trial in turns:
-            try:
-                study.tell(trial, evaluate(trial.params, partial(_report, trial)))
-            except optuna.TrialPruned:
-                study.tell(trial, state=TrialState.PRUNED)
-            except FloatingPointError:
-                study.tell(trial, state=TrialState.FAIL)
-    return study
-
-
-def _sampler(seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, multivariate=True)
-
-
-def _turns(study: optuna.Study, space: dict, trials: int, seed: int, file: str) -> Iterator[optuna.Trial]:
-    """Trials for this process, until all are done; while it makes one it holds the lock of that number."""
-    while True:
-        with FileLock(f"{file}.turn"):
-            begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
-            left = {trial.number: trial for trial in begun if trial.state == TrialState.RUNNING}
-            left |= {len(begun): None} if len(begun) < trials else {}
-            trial = None
-            for number, gone in left.items():
-                with suppress(Timeout):  # another process is at it
-                    (lock := FileLock(f"{file}.{number}")).acquire(timeout=0)
-                    study.sampler = _sampler(seed + number)  # the same for whoever makes it
-                    trial = optuna.Trial(study, gone._trial_id) if gone else study.ask(space)
-                    break
-        if not left:
-            return
-        if trial is None:
-            time.sleep(1)
-            continue
+    seed, place = (None, JournalStorage(JournalFileBackend(str(storage)))) if storage else (seed, None)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, multivariate=True)
+    pruner = optuna.pruners.MedianPruner(4, n_warmup_steps=3)
+    options = {"sampler": sampler, "pruner": pruner, "storage": place, "study_name": "search", "load_if_exists": True}
+    study = optuna.create_study(direction="maximize", **options)
+    for parameters in first:
+        study.enqueue_trial(parameters, skip_if_exists=True)
+    while sum(trial.state.is_finished() for trial in study.trials) < trials:
+        trial = study.ask(space)
         try:
-            yield trial
-        finally:
-            with FileLock(f"{file}.turn"):  # not while another process looks
-                lock.release()
+            study.tell(trial, evaluate(trial.params, partial(_report, trial)))
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        except FloatingPointError:
+            study.tell(trial, state=TrialState.FAIL)
+    return study
 
 
 def _report(trial: optuna.Trial, epoch: int, value: float) -> None:

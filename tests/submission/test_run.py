@@ -75,7 +75,7 @@ def test_a_fault_of_one_notebook_leaves_the_others_alone(project, capsys):
     project.write("04_drawn", last="result('04_drawn_net', sample=True)")
     edit = "p = pathlib.Path('notebooks/05_edited.ipynb'); p.write_text(p.read_text().replace('# 05', '# My 05'))"
     edited = project.write("05_edited", last=edit)
-    project.write("06_fine")
+    project.write("06_fine", last="print('threads', os.environ['OMP_NUM_THREADS'])")
     before = project.tree()
     assert main(["--keep-going", "--jobs", "2"], project.root) == 1
     printed, after = capsys.readouterr().out, project.tree()
@@ -87,6 +87,7 @@ def test_a_fault_of_one_notebook_leaves_the_others_alone(project, capsys):
     half_done = project.outputs("01_first", "build/notebooks")
     assert half_done[3][0].data["image/png"] and "02_reads begins" not in printed
     assert "03 | error: notebooks/03_lies.ipynb, cell 6: names figures/03_nothing.png, which is missing" in printed
+    assert f"06 | threads {max(1, os.cpu_count() // 2)}\n" in printed
     assert "04 | not published, it used a stand-in or a small sample" in printed
     assert "05 | not published, it was edited while it ran" in printed
     states = "01_first failed, 02_reads not run, 03_lies failed, 04_drawn not published, 05_edited not published;"
@@ -151,7 +152,7 @@ def test_interrupted_run_says_what_was_published(project):
     project.write("01_done", last="print('→')")
     project.write("03_unet", last="(out / 'begun').touch()\nimport time; time.sleep(100)")
     code = "import sys; from pathlib import Path; from cvf20.submission.run import main; "
-    command = [sys.executable, "-c", code + f"main([], Path({str(project.root)!r}))"]
+    command = [sys.executable, "-c", code + f"main(['--jobs', '1'], Path({str(project.root)!r}))"]
     pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(PYTHONIOENCODING="ascii"))
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process, end = subprocess.Popen(command, cwd=project_dir(), preexec_fn=listen, **pipe), time.monotonic() + 200
@@ -178,7 +179,9 @@ def test_a_full_run_ends_with_the_hand_in(project, monkeypatch, capsys, nothing_
 
 def plan(project, **asked):
     """A run as the command line asks for it."""
-    default = dict(numbers=[], quick=False, data=None, synthetic=False, fresh=False, jobs=1, keep_going=False)
+    default = dict(
+        numbers=[], quick=False, data=None, synthetic=False, fresh=False, jobs="1", keep_going=False, launch=""
+    )
     return Run(argparse.Namespace(**default | asked), project.root)
 
 
@@ -205,10 +208,10 @@ def test_options_reach_the_notebooks(project, tmp_path, monkeypatch):
     project.write("03_unet")
     assert plan(project).told.keys() == {"CVF20_OUT", "CVF20_RUNS", "CVF20_DATA"}
     built = project.root / "build/quick"
-    asked = dict(quick=True, synthetic=True, fresh=True, data=str(tmp_path), jobs=1000)
+    asked = dict(quick=True, synthetic=True, fresh=True, data=str(tmp_path))
     assert plan(project, **asked).told == {
         **{"CVF20_OUT": str(built), "CVF20_RUNS": str(built / "runs"), "CVF20_DATA": str(tmp_path)},
-        **{"CVF20_SYNTHETIC": "1", "CVF20_FRESH": "1", "OMP_NUM_THREADS": "1"},
+        **{"CVF20_SYNTHETIC": "1", "CVF20_FRESH": "1"},
     }
     assert plan(project, synthetic=True).runs == project.root / "build/synthetic/runs"
     monkeypatch.setenv("CVF20_OUT", str(tmp_path / "out"))
