@@ -1,7 +1,10 @@
-"""One notebook, run in a kernel of this interpreter, whatever kernel its metadata name."""
+"""One notebook, run in a kernel of this interpreter, whatever kernel its metadata name; its runs by several processes."""
 
 import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +76,25 @@ def execute(source: Path, target: Path, told: dict, folders: dict, quick: bool, 
         known = isinstance(failure, CellExecutionError)
         reason = f"{failure.ename}: {failure.evalue}" if known else f"{type(failure).__name__}: {failure}"
         raise RuntimeError(f"{source.stem}, cell {place}: {reason}") from failure
+
+
+def launch(launcher: str, source: Path, target: Path, told: dict, quick: bool, report: Callable) -> None:
+    """Finish a notebook's runs in the processes that e.g. "torchrun --nproc_per_node 2" starts; others: see `execute`."""
+    nb, words = read(source), shlex.split(launcher)
+    for cell in nb.cells:
+        cell.source += "\nquick = True" * (quick and "parameters" in tags(cell))
+    target.write_text(nbformat.writes(nb), encoding="utf-8")
+    told = {"MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "IPYTHONDIR": str(target.parent.parent / ".ipython")} | told
+    told["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if "--cpu" in words:  # for which Accelerate wants MPI, though its way with GPUs serves processors as well
+        words[words.index("--cpu")], told["ACCELERATE_USE_CPU"] = "--multi_gpu", "true"
+    words += ["-m", "IPython", "--HistoryManager.enabled=False", "--colors=NoColor", str(target)]
+    options = {"cwd": source.parent.parent, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(words, env=os.environ | told, **options) as process:
+        for line in process.stdout:
+            report(line.rstrip())
+    if process.returncode:
+        raise RuntimeError(f"{source.stem}: {launcher} ended with exit code {process.returncode}; why is said above")
 
 
 def renamer(folders: dict[Path, str]) -> Callable[[str], str]:

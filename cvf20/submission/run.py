@@ -7,14 +7,16 @@ import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
+from timeit import timeit
 
+import psutil
+import torch
 from filelock import FileLock, Timeout
 
 from cvf20.paths import project_dir
 from cvf20.submission.build import build
 from cvf20.submission.check import check_outputs, check_source, is_error
-from cvf20.submission.execute import execute
-from cvf20.submission.launch import best_jobs, launch
+from cvf20.submission.execute import execute, launch
 from cvf20.submission.notebook import find_notebooks, number, read
 from cvf20.submission.publish import copy_files, files_of, hand_on, prepare, reason_against, remove
 
@@ -109,7 +111,7 @@ class Run:
     def notebooks(self) -> None:
         """Run all of them, several at a time, none before those whose results it reads."""
         waiting, running = [name for name in self.books if name not in self.states], {}
-        jobs = 1 if self.asked.launch or len(waiting) < 2 else self.jobs or best_jobs(say)
+        jobs = 1 if self.asked.launch or len(waiting) < 2 else self.jobs or best_jobs()
         if jobs > 1:  # side by side they share the cores
             self.told["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
         pool = ThreadPoolExecutor(jobs)
@@ -163,6 +165,26 @@ class Run:
         if other := [p for p in there if not (self.build / p).exists() and not p.startswith("notebooks/")]:
             say(f"{name} | left, though no run made them: {', '.join(other[:5])}{' …' * (len(other) > 5)}")
         return DONE
+
+
+def best_jobs() -> int:
+    """2 notebooks at a time where two trainings, each on half the cores, do more than one on all: measured; else 1."""
+    cores = os.cpu_count() or 1
+    if cores < 2 or torch.accelerator.is_available() or psutil.virtual_memory().available < 12e9:
+        return 1
+
+    setup = "import torch; from cvf20.training.devices import make_accelerator; from cvf20.models import UNet\n"
+    setup += (
+        "net, images, here = UNet(4, 3, 9, 16), torch.rand(8, 3, 112, 144), make_accelerator(); torch.set_num_threads("
+    )
+
+    def images_per_second(threads: int) -> float:
+        return 80 / timeit("with here.autocast(): net(images).sum().backward()", f"{setup}{threads})", number=10)
+
+    with ThreadPoolExecutor(2) as pool:
+        alone, *both = *pool.map(images_per_second, [cores]), *pool.map(images_per_second, [cores // 2] * 2)
+    say(f"images/s: {alone:.1f} by one training on {cores} cores, {sum(both):.1f} by two on {cores // 2} each")
+    return 1 + (sum(both) > 1.1 * alone)
 
 
 def say(line: str) -> None:

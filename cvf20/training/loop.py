@@ -4,6 +4,7 @@ Networks compute in the accelerator's precision and in channels_last memory, los
 float64 on the CPU.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -94,14 +95,13 @@ def _train_epoch(
             value = loss(forward(model, images, accelerator), *target)
         parts = value if isinstance(value, dict) else {}
         value, rate = sum(parts.values()) if parts else value, optimizer.param_groups[0]["lr"]
-        named = {"train_loss_part" if name == "loss" else f"train_{name}": part for name, part in parts.items()}
-        named = {name: part.detach() for name, part in ({"train_loss": value} | named).items()}
-        named = accelerator.reduce(named, "mean")  # over the processes, so that all of them end where one diverges
-        if not torch.isfinite(named["train_loss"]):
+        told = {f"train_{'loss_part' if name == 'loss' else name}": part for name, part in parts.items()}
+        told = {name: part.detach() for name, part in {"train_loss": value, **told}.items()}
+        told = accelerator.reduce(told, "mean")  # over the processes: all end where one diverges
+        value_of_all = told["train_loss"].item()
+        if not math.isfinite(value_of_all):
             where = f"epoch {epoch}, batch {batch + 1}, at learning rate {rate:.3g}"
-            raise FloatingPointError(
-                f"loss is {named['train_loss'].item()} in {where}: lower the rate or clip the gradient"
-            )
+            raise FloatingPointError(f"loss is {value_of_all} in {where}: lower the rate or clip the gradient")
         accelerator.backward(value)
         if grad_clip:
             accelerator.clip_grad_norm_(model.parameters(), grad_clip)
@@ -112,7 +112,7 @@ def _train_epoch(
         if average is not None:
             average.update_parameters(unwrap(model))
         count += len(images)
-        for name, part in named.items():
+        for name, part in told.items():
             totals[name] += part.item() * len(images)
     means = {name: total / count for name, total in totals.items()}
     return {"lr": rate, "seconds": time.perf_counter() - started, **means}

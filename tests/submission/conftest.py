@@ -6,5 +6,5 @@ from submission.projects import Project
 def project(tmp_path, monkeypatch) -> Project:
     for variable in ("CVF20_OUT", "CVF20_RUNS", "CVF20_DATA", "CVF20_SYNTHETIC", "CVF20_FRESH"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("cvf20.submission.run.best_jobs", lambda report: 1)  # else measured for seconds
+    monkeypatch.setattr("cvf20.submission.run.best_jobs", lambda: 1)  # else measured for seconds
     return Project(tmp_path / "project")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from submission.projects import notebook
 
-from cvf20.submission import launch
+from cvf20.submission import run
 from cvf20.submission.run import main
 
 TRAINS = """
@@ -66,10 +66,12 @@ def test_a_notebook_that_fails_in_its_processes_fails(project, capsys):
 
 
 @pytest.mark.parametrize(("speeds", "jobs"), [((10, 6, 6), 2), ((10, 5, 5), 1)])
-def test_two_notebooks_at_a_time_where_that_is_measured_to_be_faster(monkeypatch, speeds, jobs):
-    said, measured = [], iter(speeds)
+def test_two_notebooks_at_a_time_where_that_is_measured_to_be_faster(monkeypatch, capsys, speeds, jobs):
+    measured, memory = iter(speeds), SimpleNamespace(available=24e9)
+    monkeypatch.setattr(run.psutil, "virtual_memory", lambda: memory)
     pool = SimpleNamespace(map=lambda measure, threads: [next(measured) for _ in threads])
-    monkeypatch.setattr(launch, "ThreadPoolExecutor", lambda count: nullcontext(pool))
-    monkeypatch.setattr(launch.os, "cpu_count", lambda: 2)
-    assert launch.best_jobs(said.append, memory=0) == jobs
-    assert "10.0 by one training on 2 cores" in said[0] and launch.best_jobs(said.append, memory=1e15) == 1
+    monkeypatch.setattr(run, "ThreadPoolExecutor", lambda count: nullcontext(pool))
+    monkeypatch.setattr(run.os, "cpu_count", lambda: 2)
+    assert run.best_jobs() == jobs and "10.0 by one training on 2 cores" in capsys.readouterr().out
+    memory.available = 8e9
+    assert run.best_jobs() == 1

@@ -2,15 +2,11 @@
 
 import json
 import os
-import runpy
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from launched import ONE, TWO, start, told
 from no_float64 import OnDevice
 from tiny import Patches, tiny_unet
 from torch.utils.data import DataLoader
@@ -77,20 +73,32 @@ def test_nothing_needs_float64_on_the_device(monkeypatch, classes, loss, metrics
 
 # --- several processes ------------------------------------------------------------------------------------------------
 
-SCRIPT = """
-import json, os
+SAME = """
+import json, os, signal
 from functools import partial
-import torch
 from tiny import Patches, tiny_unet
-from torch.utils.data import DataLoader
 from cvf20.learner import Learner, validate
-from cvf20.losses import cross_entropy_criterion, binary_cross_entropy
+from cvf20.losses import cross_entropy_criterion
+
+rank = os.environ.get("RANK", "0")
+
+def killed(row):
+    if row["epoch"] == 2 and rank == os.environ.get("KILLED"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+same = Learner(partial(tiny_unet, norm_type="group"), cross_entropy_criterion, Patches(18), Patches(5), lr=1e-2,
+               batch_size=4, epochs=4, name="02_same", precision="fp32", verbose=False)
+"""
+SCRIPT = """
+import torch
+from torch.utils.data import DataLoader
+from cvf20.losses import binary_cross_entropy
 from cvf20.training.devices import make_accelerator
 from cvf20.training.runs import cached
 
 torch.set_num_threads(1)
 accelerator = make_accelerator("fp32")
-said, rank = {"processes": accelerator.num_processes}, int(os.environ.get("RANK", 0))
+said = {"processes": accelerator.num_processes}
 
 def whole(logits, labels):
     return {"images": len(labels), "order": float((labels.float().mean((1, 2)) * torch.arange(len(labels))).sum())}
@@ -125,59 +133,28 @@ said["val"] = run.result["metrics"]["val"]["accuracy"]
 said["test"] = run.test(Patches(3, seed=4))
 
 def some_nan(logits, target):
-    return cross_entropy_criterion(logits, target) * (float("nan") if rank else 1.0)
+    return cross_entropy_criterion(logits, target) * (float("nan") if rank == "1" else 1.0)
 
 try:
     Learner(tiny_unet, some_nan, Patches(8), Patches(5), batch_size=2, name="02_nan", precision="fp32").fit()
 except FloatingPointError as error:
     said["error"] = str(error)
 
-same = Learner(partial(tiny_unet, norm_type="group"), cross_entropy_criterion, Patches(18), Patches(5), lr=1e-2,
-               batch_size=4, epochs=4, name="02_same", precision="fp32", verbose=False)
-said["same"] = [same.key, same.fit()["metrics"]["val"], same.test(Patches(3, seed=4))]
+said["same"] = [same.key, same.fit(killed)["metrics"]["val"], same.test(Patches(3, seed=4))]
 said["losses"] = [same.curves[name] for name in ("train_loss", "loss")]
-said["cached"] = [cached("02_value", lambda: [int(os.environ.get("RANK", 0)), same.test(Patches(3, seed=5))]) for _ in "ab"]
+said["cached"] = [cached("02_value", lambda: [os.environ.get("RANK", "0"), same.test(Patches(3, seed=5))]) for _ in "ab"]
 with open(f"said{rank}", "w") as file:
     json.dump(said, file)
 """
 
 
-def run_twice(folder, settings):
-    """The script in two processes that know of each other, as `accelerate launch` and torchrun start them."""
-    here = Path(__file__).parents[1]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    settings |= {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]), "ACCELERATE_USE_CPU": "true"}
-    settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    options = {"cwd": folder, "stderr": subprocess.PIPE, "text": True}
-    started = []
-    for rank in "01":
-        environment = os.environ | settings | {"RANK": rank, "LOCAL_RANK": rank}
-        started.append(subprocess.Popen([sys.executable, "script.py"], env=environment, **options))
-    try:
-        errors = [process.communicate(timeout=300)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "".join(error[-2000:] for error in errors)
-
-
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
-    """What two processes and this one say of the same training; the dictionary of each process."""
+    """What two processes and one say of the same training; the dictionary of each process."""
     outputs = {}
-    for count in (2, 1):
+    for count, command in ((2, TWO), (1, ONE)):
         folder = tmp_path_factory.mktemp(f"processes{count}")
-        (folder / "script.py").write_text(SCRIPT)
-        settings = {"CVF20_OUT": str(folder / "out"), "CVF20_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
-        if count == 1:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.chdir(folder)
-                [patch.setenv(*pair) for pair in settings.items()]
-                runpy.run_path("script.py", run_name="__main__")
-        else:
-            run_twice(folder, settings)
+        told(start(folder, command, SAME + SCRIPT))
         outputs[count] = [json.loads((folder / f"said{rank}").read_text()) for rank in range(count)]
         outputs[f"files{count}"] = sorted(path.name for path in (folder / "out" / "results").glob("02_two*"))
     return outputs
@@ -209,17 +186,35 @@ def test_each_process_draws_its_own_augmentation_and_its_own_images(said):
 
 
 def test_one_process_and_two_train_alike(said):
-    """issue 18: batches of four, or of two in each of two processes, without batch norm; another key would be another run."""
+    """issue 18: four images a step, or two in each of two processes, without batch norm; another key: another run."""
     (alone,) = said[1]
     for one in said[2]:
         assert one["same"] == alone["same"]
         assert abs(torch.tensor(one["losses"]) - torch.tensor(alone["losses"])).max() < 1e-3
-        assert (
-            one["cached"] == [[0, one["cached"][0][1]]] * 2
-        )  # computed by all, for it may train; kept by the main one
+        assert one["cached"] == [["0", one["cached"][0][1]]] * 2  # computed by both, as it may train, kept by the first
 
 
 def test_all_processes_end_where_the_loss_of_one_is_no_number(said):
-    assert {one["error"] for one in said[2]} == {said[2][0]["error"]} and "loss is nan in epoch 1, batch 1" in said[2][
-        0
-    ]["error"]
+    errors = [one["error"] for one in said[2]]
+    assert errors[0] == errors[1] and "loss is nan in epoch 1, batch 1" in errors[0]
+
+
+def test_a_batch_that_cannot_be_divided_is_an_error():
+    class Three:
+        num_processes = 3
+
+    with pytest.raises(ValueError, match="batch_size=4: a multiple of the 3 processes is wanted"):
+        devices.training_loader(Patches(8), 4, 0, Three)
+
+
+ENDING = "metrics = same.fit(killed)['metrics']['val']\nif rank == '0': print(json.dumps([metrics, same.curves, same.result]))"
+
+
+@pytest.mark.parametrize(("first", "second", "dies"), [(TWO, ONE, "1"), (ONE, TWO, "0")])
+def test_a_killed_worker_ends_the_job_and_others_go_on(tmp_path, said, first, second, dies):
+    """issue 18: what two processes left is read by one, and the other way round; metrics are equal, losses to 1e-3."""
+    printed = told(start(tmp_path, first, SAME + ENDING, KILLED=dies), fails=True)
+    assert first == ONE or "Signal 9 (SIGKILL)" in printed
+    metrics, curves, result = json.loads(told(start(tmp_path, second, SAME + ENDING)).splitlines()[-1])
+    assert metrics == said[1][0]["same"][1] and result["processes"] == 1 + (second == TWO)
+    assert torch.tensor([curves["train_loss"], curves["loss"]]).allclose(torch.tensor(said[1][0]["losses"]), 0, 1e-3)

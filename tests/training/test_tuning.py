@@ -1,7 +1,10 @@
 """Search: failed, pruned and interrupted trials; and the range test."""
 
+import json
+
 import pytest
 import torch
+from launched import ONE, start, told
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from tiny import Patches, tiny_unet
 
@@ -81,6 +84,39 @@ def test_a_search_that_was_stopped_goes_on(tmp_path, monkeypatch, error):
     trials, seen, steps = run(stop_after=None)
     assert len(trials) == 3 and len(seen) == 6 and steps == 3 * 3
     assert run(stop_after=None) == (trials, seen, 0)
+
+
+SHARED = """
+import json, sys, time
+from pathlib import Path
+from optuna.distributions import FloatDistribution
+from cvf20.training.tuning import search
+
+def evaluate(parameters, report):
+    made.append(parameters["x"])
+    print(len(made), flush=True)
+    time.sleep(600 if sys.argv[1] == "dies" and len(made) == 2 else 0.2)
+    return -parameters["x"] ** 2
+
+made = []
+study = search({"x": FloatDistribution(-3.0, 3.0)}, evaluate, 10, first=[{"x": 2.5}], storage=Path("study.journal"))
+print(json.dumps([made, [[trial.state.name, trial.params["x"]] for trial in study.trials]]))
+"""
+
+
+def test_two_searches_divide_the_trials_of_one_study_and_survive_a_death(tmp_path):
+    """issue 18: a third is killed in its second trial, which does not count."""
+    dies = start(tmp_path, ONE, SHARED, "dies")
+    assert [dies.stdout.readline() for _ in "12"] == ["1\n", "2\n"]
+    others = [start(tmp_path, ONE, SHARED, "lives") for _ in "ab"]
+    assert others[0].stdout.readline() == "1\n"
+    dies.kill()
+    (a, trials), (b, more) = (json.loads(told(other).splitlines()[-1]) for other in others)
+    trials = max(trials, more, key=len)
+    ended = [x for state, x in trials if state == "COMPLETE"]
+    assert 10 <= len(ended) <= 11 and len(trials) - len(ended) <= 2  # two may begin the last one at the same time
+    assert trials[0] == ["COMPLETE", 2.5] and trials[1][0] == "RUNNING" and dies.wait() == -9
+    assert len(a) > 1 and len(b) > 1 and len({*a, *b}) == len(a) + len(b) and {*ended} <= {2.5, *a, *b}
 
 
 def test_the_range_test_stops_where_the_loss_explodes():

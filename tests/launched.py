@@ -1,0 +1,25 @@
+"""Scripts in a process of their own, or in two that a launcher starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ONE = [sys.executable]
+TWO = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2"]
+
+
+def start(folder: Path, command: list[str], script: str, *words: str, **environment: str) -> subprocess.Popen:
+    here = Path(__file__).parent
+    (folder / "script.py").write_text(script)
+    environment |= {"CVF20_OUT": str(folder / "out"), "CVF20_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
+    return subprocess.Popen([*command, "script.py", *words], env=os.environ | environment, **options)
+
+
+def told(process: subprocess.Popen, fails: bool = False) -> str:
+    """All that it prints."""
+    printed = process.communicate(timeout=300)[0]
+    assert bool(process.returncode) == fails, printed
+    return printed
