@@ -1,6 +1,7 @@
 """The one way a figure gets into a notebook: saved, displayed, named, with its caption; and colours and legends."""
 
 import io
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,6 @@ from PIL import Image as Picture
 
 from cvf20.labels import VOID
 from cvf20.paths import out_dir, project_dir
-from cvf20.training.devices import once
 
 DPI = 100
 LARGE = 200_000  # bytes of a PNG from which a notebook embeds a JPEG: with photographs it would grow to 5 MB and more
@@ -38,7 +38,8 @@ def show(fig: Figure, name: str, caption: str = "") -> None:
     picture = Picture.open(drawn).convert("RGB")
     if picture.getcolors(256):  # a palette of its own colours, then, and half the size
         picture = picture.quantize(256)
-    once(lambda: picture.save(path, optimize=True, dpi=(DPI, DPI)))
+    picture.save(part := path.with_name(f".{name}.{os.getpid()}.png"), optimize=True, dpi=(DPI, DPI))
+    part.replace(path)  # whole, whoever else draws it
     show_file(name, caption)
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from timeit import timeit
 
@@ -116,8 +117,7 @@ class Run:
             self.told["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
         pool = ThreadPoolExecutor(jobs)
         while running or waiting:
-            if FAILED in self.states.values() and not self.asked.keep_going:
-                waiting = []
+            waiting = waiting if self.asked.keep_going or FAILED not in self.states.values() else []
             ready = [name for name in waiting if not self.needs(name) & {*waiting, *running.values()}]
             running |= {pool.submit(self.notebook, name): name for name in ready[: jobs - len(running)]}
             waiting = [name for name in waiting if name not in running.values()]
@@ -173,16 +173,11 @@ def best_jobs() -> int:
     if cores < 2 or torch.accelerator.is_available() or psutil.virtual_memory().available < 12e9:
         return 1
 
-    setup = "import torch; from cvf20.training.devices import make_accelerator; from cvf20.models import UNet\n"
-    setup += (
-        "net, images, here = UNet(4, 3, 9, 16), torch.rand(8, 3, 112, 144), make_accelerator(); torch.set_num_threads("
-    )
-
-    def images_per_second(threads: int) -> float:
-        return 80 / timeit("with here.autocast(): net(images).sum().backward()", f"{setup}{threads})", number=10)
-
+    setup = "import torch; from cvf20.models import UNet; from cvf20.training.devices import make_accelerator\n"
+    setup += "net, images, here = UNet(4, 3, 9, 16), torch.rand(8, 3, 112, 144), make_accelerator(); torch.set_num_threads({})"
+    measure = partial(timeit, "with here.autocast(): net(images).sum().backward()", number=10)
     with ThreadPoolExecutor(2) as pool:
-        alone, *both = *pool.map(images_per_second, [cores]), *pool.map(images_per_second, [cores // 2] * 2)
+        alone, *both = (80 / s for n in ([cores], [cores // 2] * 2) for s in pool.map(measure, map(setup.format, n)))
     say(f"images/s: {alone:.1f} by one training on {cores} cores, {sum(both):.1f} by two on {cores // 2} each")
     return 1 + (sum(both) > 1.1 * alone)
 

@@ -4,7 +4,6 @@ Networks compute in the accelerator's precision and in channels_last memory, los
 float64 on the CPU.
 """
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -98,10 +97,9 @@ def _train_epoch(
         told = {f"train_{'loss_part' if name == 'loss' else name}": part for name, part in parts.items()}
         told = {name: part.detach() for name, part in {"train_loss": value, **told}.items()}
         told = accelerator.reduce(told, "mean")  # over the processes: all end where one diverges
-        value_of_all = told["train_loss"].item()
-        if not math.isfinite(value_of_all):
+        if not torch.isfinite(told["train_loss"]):
             where = f"epoch {epoch}, batch {batch + 1}, at learning rate {rate:.3g}"
-            raise FloatingPointError(f"loss is {value_of_all} in {where}: lower the rate or clip the gradient")
+            raise FloatingPointError(f"loss is {told['train_loss']} in {where}: lower the rate or clip the gradient")
         accelerator.backward(value)
         if grad_clip:
             accelerator.clip_grad_norm_(model.parameters(), grad_clip)
