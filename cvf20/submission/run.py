@@ -76,7 +76,7 @@ class Run:
             self.build, self.runs = self.build / self.draft, self.build / self.draft / "runs"
         if self.build == project or asked.data and not self.data.is_dir():
             raise ValueError(
-                f"CVF20_OUT is {self.build}, --data {asked.data}: wanted a folder to build in, and one there is"
+                f"CVF20_OUT {self.build}, --data {asked.data}: wanted a folder to build in, and one there is"
             )
         self.told = {"CVF20_DATA": str(self.data), "CVF20_OUT": str(self.build), "CVF20_RUNS": str(self.runs)}
         self.told |= {f"CVF20_{name.upper()}": "1" for name in ("synthetic", "fresh") if getattr(asked, name)}

@@ -98,8 +98,7 @@ def keep(file: str, local: Path, key: str, make: Callable[[], dict]) -> tuple[di
     """
     for path, where in ((local, "runs/"), (published(file), "results/ (published)"), (local, "")):
         if not where:
-            content = make()  # in every process, since it may train
-            once(partial(_write, content, path))
+            once(partial(_write, make(), path))  # made in every process, since it may train
         if content := stored(path, key):
             break
     target = out_dir() / "results" / file

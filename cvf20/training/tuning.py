@@ -79,11 +79,9 @@ def range_test(
     accelerator = make_accelerator()
     model = to_device(model, accelerator).train()
     updates = accelerator.prepare(optimizer(model.parameters(), lr=lowest))
-    shuffled = RandomSampler(data, num_samples=4 * steps)
+    batches = DataLoader(data, 4, sampler=RandomSampler(data, num_samples=4 * steps))
     rates, losses = [], []
-    for rate, batch in zip(
-        np.geomspace(lowest, highest, steps).tolist(), DataLoader(data, 4, sampler=shuffled), strict=True
-    ):
+    for rate, batch in zip(np.geomspace(lowest, highest, steps).tolist(), batches, strict=True):
         images, target = (part.to(accelerator.device) for part in batch)
         updates.param_groups[0]["lr"] = rate
         value = loss(forward(model, images, accelerator), target)

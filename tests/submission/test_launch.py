@@ -21,12 +21,10 @@ from cvf20.losses import cross_entropy_criterion
 from cvf20.show.figures import show
 from cvf20.training.runs import cached
 
-class Real(Patches):
-    synthetic = False
-
-run = Learner(tiny_unet, cross_entropy_criterion, Real(8), Real(4), batch_size=4, epochs=2, name="03_tiny")
+Patches.synthetic = False
+run = Learner(tiny_unet, cross_entropy_criterion, Patches(8), Patches(4), batch_size=4, epochs=2, name="03_tiny")
 run.fit()
-print("quick is", quick, "and kept by process", cached("03_rank", lambda: [os.environ.get("RANK"), run.test(Real())])[0])
+print("quick is", quick, "and kept by process", cached("03_rank", lambda: [os.environ.get("RANK"), run.test(Patches())])[0])
 show(plt.figure(figsize=(1, 1)), "03_empty", "Nothing.")
 """
 TWICE = [("accelerate launch --num_processes 2 --cpu", []), ("torchrun --nproc_per_node 2", ["--quick"])]
