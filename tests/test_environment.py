@@ -100,13 +100,6 @@ def test_tests_and_lab_add_to_the_environment(shell, command, extra, said):
     assert shell("run_all.sh")[1] == shell(*command)[1] == []
 
 
-def test_changed_dependencies_are_installed(shell):
-    shell("run_tests.sh")
-    with open(shell.project / "pyproject.toml", "a") as file:
-        file.write("\n# changed\n")
-    assert shell("run_tests.sh")[1] == ["pip a project[test]"]
-
-
 def test_moved_project_gets_a_new_environment(shell):
     shell("run_all.sh")
     shell.project = shell.project.rename(shell.project.with_name("moved"))
@@ -118,12 +111,6 @@ def test_current_environment_is_used_where_the_package_imports(shell):
     assert shell("run_all.sh")[1] == []
     assert shell("run_tests.sh")[1] == ["pip a project[test]"]
     assert not (shell.project / ".venv").exists()
-
-
-def test_tests_find_the_data_beside_the_project(shell):
-    data = shell.project.parent / "shared/data"
-    data.mkdir(parents=True)
-    assert f"with data {data}\n" in shell("run_tests.sh")[0]
 
 
 def test_no_python_is_said(shell, tmp_path):

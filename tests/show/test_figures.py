@@ -73,15 +73,6 @@ def test_photographs_keep_their_colours_and_few_get_a_palette_of_exactly_these(s
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture)
 
 
-def test_a_large_picture_is_smaller_in_the_notebook_than_on_disk(shown, tmp_path):
-    fig = plt.figure(figsize=(4, 4), layout="none")
-    fig.figimage(200 + noise(400, 400) // 8)
-    show(fig, "01_large", "Noise.")
-    picture, metadata = shown[0]
-    assert len(picture["image/jpeg"]) * 3 / 4 < (tmp_path / "figures" / "01_large.png").stat().st_size / 2
-    assert metadata["image/jpeg"]["alt"] == "Noise."
-
-
 def test_a_file_is_shown_as_it_is(shown, tmp_path):
     path = tmp_path / "else" / "figures" / "03_dot.png"
     path.parent.mkdir(parents=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cvf20.labels import VOID
-from cvf20.show import MISTAKES, colour_labels, displayable, grid, heat, mistakes, overlay, side_by_side
+from cvf20.show import MISTAKES, colour_labels, displayable, mistakes, overlay, side_by_side
 
 PALETTE = np.array([(10, 20, 30), (200, 100, 50)], np.uint8)
 
@@ -29,11 +29,6 @@ def test_displayable_undoes_the_normalisation():
     assert displayable(image[:1]).shape == (4, 5, 3)
 
 
-def test_heat_runs_between_its_limits():
-    low, high = heat([[0.0, 1.0]])[0].tolist()
-    assert heat([[-5.0, 0.0, 2.0]], 0, 1)[0].tolist() == [low, low, high]
-
-
 def test_an_overlay_of_objects_leaves_background_and_void():
     picture = np.full((9, 9, 3), 100, np.uint8)
     labels = torch.zeros(9, 9, dtype=torch.uint8)
@@ -45,25 +40,12 @@ def test_an_overlay_of_objects_leaves_background_and_void():
     assert (outlines[1, 1] == drawn[1, 1]).all(), "the outline has its full colour"
 
 
-def test_an_overlay_of_classes_mixes_their_colours_in():
-    drawn = overlay(np.full((2, 4, 3), 100, np.uint8), np.zeros((2, 4), np.uint8), PALETTE, 0.5)
-    assert (drawn == (100 + PALETTE[0].astype(int)) // 2).all()
-
-
 def test_mistakes_are_told_apart_and_void_is_none():
     truth, found = np.array([[0, 0, 1, 1, VOID]]), np.array([[0, 1, 0, 1, 1]])
     picture = np.full((1, 5, 3), 100, np.uint8)
     right = [178] * 3
     wanted = [right, list(MISTAKES["invented"]), list(MISTAKES["missed"]), right, right]
     assert mistakes(picture, found, truth)[0].tolist() == wanted
-
-
-def test_grid_names_columns_and_rows():
-    fig = grid(["image", "truth"], [[np.zeros((4, 6, 3)), np.zeros((6, 4))]] * 3, row_names=["a", "b", "c"])
-    assert len(fig.axes) == 6
-    assert [axis.get_title() for axis in fig.axes] == ["image", "truth", "", "", "", ""]
-    assert [axis.get_ylabel() for axis in fig.axes[::2]] == ["a", "b", "c"]
-    plt.close(fig)
 
 
 @pytest.mark.parametrize("errors", [False, True])

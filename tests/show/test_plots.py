@@ -3,9 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
 
-from cvf20.show import bars, confusion_figure, curves, heatmap, points
+from cvf20.show import bars, curves, heatmap
 
 RUN = {"epoch": [1, 2], "train_loss": [3, 2], "loss": [3, 2.5], "mIoU": [0.1, 0.2]}
 
@@ -14,12 +13,6 @@ RUN = {"epoch": [1, 2], "train_loss": [3, 2], "loss": [3, 2.5], "mIoU": [0.1, 0.
 def closed():
     yield
     plt.close("all")
-
-
-def test_curves_draw_training_and_validation_loss():
-    fig = curves({"one": RUN, "two": RUN})
-    assert [len(axis.lines) for axis in fig.axes] == [4, 2]
-    assert [axis.get_ylabel() for axis in fig.axes] == ["loss", "validation mIoU"]
 
 
 def test_seeds_become_their_mean_and_a_band():
@@ -37,21 +30,8 @@ def test_bars_of_seeds_have_error_bars_and_nan_leaves_a_gap():
     assert [text.get_text() for text in axis.texts] == ["–"]
 
 
-def test_points_are_one_line_per_name_from_top_to_bottom():
-    axis = plt.figure().add_subplot()
-    points(axis, {"first": [1, 2, 3], "second": [4]}, "IoU")
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["first", "second"]
-    assert list(axis.lines[0].get_xdata()) == [1, 2, 3] and axis.lines[1].get_xdata() == 2
-    assert axis.yaxis_inverted()
-
-
 def test_heatmap_writes_its_numbers_in_a_colour_that_can_be_read():
     axis = plt.figure().add_subplot()
     heatmap(axis, [[0, 1]], ["row"], ["a", "b"], "{:.1f}", cmap="gray")
     assert [text.get_text() for text in axis.texts] == ["0.0", "1.0"]
     assert [text.get_color() for text in axis.texts] == ["white", "black"]
-
-
-def test_confusion_figure_shows_shares_of_the_true_class():
-    fig = confusion_figure(torch.tensor([[3, 1], [0, 0]]), ["a", "b"])  # class b does not occur
-    assert [text.get_text() for text in fig.axes[0].texts] == ["75", "25", "0", "0"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cvf20.show import Clock, markdown_table, show_source, tables, time_table, title
+from cvf20.show import Clock, markdown_table, tables, time_table
 
 
 @pytest.fixture
@@ -21,11 +21,6 @@ def test_a_table_has_a_line_per_row_and_formats_each_kind_of_value():
         "| a\\|b | 12,345 | 0.123 | 0.500 | – | True |",
         "|  | 3 |  |  |  |  |",
     ]
-
-
-def test_source_is_shown_as_code(shown):
-    show_source(title)
-    assert shown[0].startswith("```python\ndef title(dataset, text: str)")
 
 
 def test_the_clock_adds_up_per_task_and_its_table_has_training_run_and_a_field(shown, monkeypatch):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cvf20.training import results
-from cvf20.training.runs import publish_run
 
 RESULT = {"name": "03_unet_bn", "seed": 0, "notebook": "03_unet", "data": "stanford_background", "synthetic": False}
 RESULT |= {"quick": False, "metrics": {"val": {"mAP": 0.7}}, "recipe": {"lr": 0.001}, "seconds": 1.5}
@@ -50,19 +49,6 @@ def test_curves_are_read_as_written(tmp_path):
     results.write_curves(rows, tmp_path / "curves.csv")
     assert repr(results.read_rows(tmp_path / "curves.csv")) == repr(rows)
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 3
-
-
-def test_publishing_again_replaces_the_pictures_and_nothing_else(tmp_path, out):
-    run, pictures = tmp_path / "run" / "result.json", tmp_path / "run" / "result"
-    pictures.mkdir(parents=True)
-    run.with_suffix(".csv").write_text("epoch\n1\n")
-    (pictures / "epoch001_0000.png").touch()
-    publish_run(run, "03_unet_bn-seed0")
-    (out / "03_unet_bn-seed0" / "test.json").touch()
-    (pictures / "epoch001_0000.png").rename(pictures / "epoch002_0000.png")
-    publish_run(run, "03_unet_bn-seed0")
-    assert (out / "03_unet_bn-seed0.csv").read_text() == "epoch\n1\n"
-    assert {path.name for path in (out / "03_unet_bn-seed0").iterdir()} == {"epoch002_0000.png", "test.json"}
 
 
 def test_names_are_free_and_tell_their_notebook():

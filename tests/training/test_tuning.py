@@ -127,10 +127,3 @@ def test_the_range_test_stops_where_the_loss_explodes():
     assert rates[1] / rates[0] == pytest.approx((1e10) ** (1 / 39))
     assert max(losses) <= 4 * min(losses) * 1.0001 or losses.index(max(losses)) == 0
     assert rates[0] <= steepest(rates, losses) <= rates[-1]
-
-
-def test_the_steepest_rate_is_where_the_loss_falls():
-    """A loss that falls around 1e-2 only."""
-    rates = [10 ** (-5 + 0.1 * k) for k in range(50)]
-    losses = [1 / (1 + (rate / 1e-2) ** 2) for rate in rates]
-    assert 3e-3 < steepest(rates, losses, smoothing=0.0) < 3e-2
