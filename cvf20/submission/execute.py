@@ -84,13 +84,14 @@ def launch(launcher: str, source: Path, target: Path, told: dict, quick: bool, r
     for cell in nb.cells:
         cell.source += "\nquick = True" * (quick and "parameters" in tags(cell))
     target.write_text(nbformat.writes(nb), encoding="utf-8")
-    told = {"MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "IPYTHONDIR": str(target.parent.parent / ".ipython")} | told
+    told = {"MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"} | told
+    told["IPYTHONDIR"] = str(target.parent.parent / ".ipython")
     told["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     if "--cpu" in words:  # for which Accelerate wants MPI, though its way with GPUs serves processors as well
         words[words.index("--cpu")], told["ACCELERATE_USE_CPU"] = "--multi_gpu", "true"
     words += ["-m", "IPython", "--HistoryManager.enabled=False", "--colors=NoColor", str(target)]
-    options = {"cwd": source.parent.parent, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(words, env=os.environ | told, **options) as process:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
+    with subprocess.Popen(words, cwd=source.parent.parent, env=os.environ | told, **options) as process:
         for line in process.stdout:
             report(line.rstrip())
     if process.returncode:

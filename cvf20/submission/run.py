@@ -172,7 +172,6 @@ def best_jobs() -> int:
     cores = os.cpu_count() or 1
     if cores < 2 or torch.accelerator.is_available() or psutil.virtual_memory().available < 12e9:
         return 1
-
     setup = "import torch; from cvf20.models import UNet; from cvf20.training.devices import make_accelerator\n"
     setup += "net, images, here = UNet(4, 3, 9, 16), torch.rand(8, 3, 112, 144), make_accelerator(); torch.set_num_threads({})"
     measure = partial(timeit, "with here.autocast(): net(images).sum().backward()", number=10)

@@ -5,6 +5,7 @@ The key of a run is made of its recipe, its data, how its network is built, and 
 same on every machine, thread count, precision and library version. When in doubt it differs.
 """
 
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -42,7 +44,7 @@ def stored(file: Path, key: str) -> dict | None:
     try:
         arrays = dict(np.load(packed)) if packed.is_file() else {}
         content = json.loads(file.read_text(encoding="utf-8"), object_hook=decode)
-    except (OSError, ValueError, KeyError):  # missing or torn
+    except (OSError, ValueError, KeyError, BadZipFile):  # missing or torn
         return None
     return content if isinstance(content, dict) and content.get("key") == key else None
 
@@ -138,6 +140,6 @@ def _write(content: dict, path: Path) -> None:
 
     text = json.dumps(encode(content), indent=1)
     if arrays:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path.with_suffix(".npz"), **arrays)
+        np.savez_compressed(packed := io.BytesIO(), **arrays)
+        results.replace(path.with_suffix(".npz"), lambda file: file.write_bytes(packed.getvalue()))
     results.write_text(path, text)
