@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ONE = [sys.executable]
+ONE = [sys.executable, "-W", "ignore"]  # what a library warns of stands in between
 TWO = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2"]
 HERE = Path(__file__).parent
 
